@@ -1,0 +1,103 @@
+"""pipeframe_async: records arrive asynchronously, the work on them burns CPU.
+
+An event loop runs your feed; batches of records go to worker processes that run your steps; results come
+back in order, with backpressure, and the books balance. Start with `PipelineEngine` and `PipeFrame`.
+
+Public names are imported when they are first used, so that a worker pays only for what it needs.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Chunk": "model",
+    "ConfigError": "errors",
+    "DROP": "model",
+    "Delivery": "model",
+    "DrainTimeout": "errors",
+    "Failure": "model",
+    "FeedError": "errors",
+    "InternalError": "errors",
+    "PipeFrame": "frame",
+    "PipeFrameError": "errors",
+    "PipelineEngine": "pipeline",
+    "PipelineFailed": "errors",
+    "Retry": "model",
+    "RunReport": "report",
+    "SinkError": "errors",
+    "StateError": "errors",
+    "Stats": "report",
+    "StepError": "errors",
+    "StepReport": "report",
+    "WorkerLost": "errors",
+    "apply": "steps",
+    "expand": "steps",
+    "keep_if": "steps",
+    "run": "script",
+}
+
+__all__ = [  # noqa: F822 - made on first use
+    "DROP",
+    "Chunk",
+    "ConfigError",
+    "Delivery",
+    "DrainTimeout",
+    "Failure",
+    "FeedError",
+    "InternalError",
+    "PipeFrame",
+    "PipeFrameError",
+    "PipelineEngine",
+    "PipelineFailed",
+    "Retry",
+    "RunReport",
+    "SinkError",
+    "StateError",
+    "Stats",
+    "StepError",
+    "StepReport",
+    "WorkerLost",
+    "apply",
+    "expand",
+    "keep_if",
+    "run",
+]
+
+if TYPE_CHECKING:
+    from pipeframe_async.errors import (
+        ConfigError,
+        DrainTimeout,
+        FeedError,
+        InternalError,
+        PipeFrameError,
+        PipelineFailed,
+        SinkError,
+        StateError,
+        StepError,
+        WorkerLost,
+    )
+    from pipeframe_async.frame import PipeFrame
+    from pipeframe_async.model import DROP, Chunk, Delivery, Failure, Retry
+    from pipeframe_async.pipeline import PipelineEngine
+    from pipeframe_async.report import RunReport, Stats, StepReport
+    from pipeframe_async.script import run
+    from pipeframe_async.steps import apply, expand, keep_if
+
+logging.getLogger("pipeframe_async").addHandler(logging.NullHandler())  # nothing prints unless asked
+
+
+def __getattr__(name: str) -> Any:
+    if (home := _HOMES.get(name)) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""What moves: asyncio, one part of a run per file, wired together in `run.py`. It decides nothing."""

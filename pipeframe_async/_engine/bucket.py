@@ -1,0 +1,78 @@
+"""An `async def feed(bucket)` as something the loop can take records from. Runs on the loop, in one task."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pipeframe_async._engine.bell import Bell
+from pipeframe_async.model import Chunk
+
+
+class AsyncBucket:
+    """What an async `feed(bucket)` puts its records in."""
+
+    def __init__(self, pump: BucketPump) -> None:
+        self._pump = pump
+
+    async def put(self, record: Any) -> None:
+        """Hand over one record, or a `Chunk` of them; waits while the buffer is full.
+
+        Args:
+            record: anything that pickles.
+
+        Cancellation: a record whose `put` was cancelled while it waited was not handed over.
+        """
+        for one in record.records if type(record) is Chunk else (record,):
+            await self._pump.put(one)
+
+
+class BucketPump:
+    """The feed's task, and the records between it and intake."""
+
+    def __init__(self, feed: Callable[[AsyncBucket], Awaitable[None]]) -> None:
+        self._buffer: list[Any] = []
+        self._room = 0
+        self._put = Bell()
+        self._taken = Bell()
+        self._task = asyncio.ensure_future(self._run(feed))
+
+    async def _run(self, feed: Callable[[AsyncBucket], Awaitable[None]]) -> None:
+        try:
+            await feed(AsyncBucket(self))
+        finally:
+            self._put.ring()
+
+    async def put(self, record: Any) -> None:
+        """Wait for room, then hand over."""
+        while len(self._buffer) >= self._room:
+            await self._taken.wait()
+        self._buffer.append(record)
+        self._put.ring()
+
+    async def take(self, room: int) -> list[Any] | None:
+        """What has been put, up to `room` records; None when the feed has returned. Raises what the feed raised."""
+        self._room = room
+        self._taken.ring()
+        while not self._buffer:
+            if self._task.done():
+                self._task.result()
+                return None
+            await self._put.wait()
+        records = self._buffer[:room]
+        del self._buffer[: len(records)]
+        self._room = room - len(records)  # until the next take, which knows the permits that are left
+        return records
+
+    def rest(self) -> list[Any]:
+        """What was handed over and not taken."""
+        records, self._buffer = self._buffer, []
+        return records
+
+    async def aclose(self, timeout: float) -> None:
+        """Cancel the feed and wait for it to have cleaned up."""
+        self._task.cancel()
+        await asyncio.wait([self._task], timeout=timeout)
+        if self._task.done() and not self._task.cancelled():
+            self._task.exception()  # raised by take already, or on the way out of a feed nobody listens to

@@ -1,0 +1,57 @@
+"""Answers from all lanes → one queue, in the order wanted. Synchronous: permits bound what can be here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeframe_async._engine.batch import Answer
+from pipeframe_async._engine.bell import Bell
+from pipeframe_async._rules.failures import FailureBudget
+from pipeframe_async._rules.ordering import Sequencer
+from pipeframe_async.model import AnyFailure
+
+KEPT_FAILURES = 1_000
+"""Failures a `PipelineFailed` carries. More would let a bad feed fill the memory, fewer hide the pattern."""
+
+
+class Collect:
+    """Puts answers in order, counts failures, and holds what delivery takes.
+
+    Args:
+        keep_order: whether answers leave in feed order.
+        budget: how many failures are borne.
+        tripped: called once when they were too many.
+    """
+
+    def __init__(self, *, keep_order: bool, budget: FailureBudget, tripped: Callable[[], None]) -> None:
+        self._sequencer: Sequencer[Answer] = Sequencer(keep_order=keep_order)
+        self._budget = budget
+        self._tripped = tripped
+        self._ready: list[Answer] = []
+        self._bell = Bell()
+        self._ended = False
+        self.failures: list[AnyFailure] = []
+        self.failed = False
+
+    def add(self, answer: Answer) -> None:
+        """An answer came in."""
+        self.failures += answer.failures[: KEPT_FAILURES - len(self.failures)]
+        outcomes = answer.outcome.delivered + answer.outcome.filtered + answer.outcome.failed
+        if self._budget.spend(answer.outcome.failed, outcomes) and not self.failed:
+            self.failed = True
+            self._tripped()
+        if ready := self._sequencer.offer(answer.number, answer):
+            self._ready += ready
+            self._bell.ring()
+
+    def end(self) -> None:
+        """No more answers come."""
+        self._ended = True
+        self._bell.ring()
+
+    async def take(self) -> list[Answer]:
+        """All answers that are ready, at least one; none when there will be no more."""
+        while not self._ready and not self._ended:
+            await self._bell.wait()
+        ready, self._ready = self._ready, []
+        return ready

@@ -1,0 +1,116 @@
+"""Collect → sink, dead letters, or the one who iterates. An outcome is final when they have taken it.
+
+Task: one per run. Hands over what is ready while the consumer was busy as one list, so that a slow sink gets
+fewer, longer lists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from pipeframe_async._engine.batch import Answer
+from pipeframe_async._engine.collect import Collect
+from pipeframe_async.errors import SinkError
+
+Hook = Callable[[list[Any]], Any]
+
+
+class Consumer(Protocol):
+    """Who takes results."""
+
+    async def take(self, answers: list[Answer]) -> None:
+        """Take the results of some answers, and settle each when it has been taken."""
+
+
+class Counting:
+    """Nobody takes results: they are counted, and are final at once."""
+
+    def __init__(self, settle: Callable[[Answer], None]) -> None:
+        self._settle = settle
+
+    async def take(self, answers: list[Answer]) -> None:
+        """Settle."""
+        for answer in answers:
+            self._settle(answer)
+
+
+class Sink:
+    """The pipeline's `sink`: what it has returned from is delivered."""
+
+    def __init__(self, hook: HookCaller, settle: Callable[[Answer], None]) -> None:
+        self._hook = hook
+        self._settle = settle
+
+    async def take(self, answers: list[Answer]) -> None:
+        """Call the sink with all results, then settle."""
+        if results := [result for answer in answers for result in answer.results]:
+            await self._hook(results)
+        for answer in answers:
+            self._settle(answer)
+
+
+class HookCaller:
+    """A user's `sink` or `dead_letter`: awaited on the loop, or called in a thread when it is a plain function.
+
+    Args:
+        hook: the bound method.
+        name: for the message when it raises.
+    """
+
+    def __init__(self, hook: Hook, name: str) -> None:
+        self._hook = hook
+        self._name = name
+        self._thread: ThreadPoolExecutor | None = None
+        if not inspect.iscoroutinefunction(hook) and not inspect.iscoroutinefunction(type(hook).__call__):
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"pipeframe-{name}")
+        self.seconds = 0.0
+
+    async def __call__(self, values: list[Any]) -> None:
+        """Call it.
+
+        Raises:
+            SinkError: it raised; that error is the cause.
+        """
+        started = time.perf_counter()
+        try:
+            if self._thread is None:
+                await self._hook(values)
+            else:
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._hook, values)
+        except Exception as error:
+            raise SinkError(f"{self._name} raised {type(error).__name__}: {error}") from error
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def close(self) -> None:
+        """Let the thread go; a call that still runs in it ends by itself."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+
+
+class Deliver:
+    """Moves answers from collect to the consumer, and failures to `dead_letter`.
+
+    Args:
+        collect: where answers come from.
+        consumer: who takes results.
+        dead_letter: who takes failures, or None.
+    """
+
+    def __init__(self, collect: Collect, consumer: Consumer, dead_letter: HookCaller | None) -> None:
+        self._collect = collect
+        self._consumer = consumer
+        self._dead_letter = dead_letter
+
+    async def run(self) -> None:
+        """Deliver until no more answers come."""
+        while answers := await self._collect.take():
+            if self._dead_letter is not None:
+                if failures := [failure for answer in answers for failure in answer.failures]:
+                    await self._dead_letter(failures)
+            await self._consumer.take(answers)

@@ -1,0 +1,234 @@
+"""Backlog → lanes → collect. Each lane has as many slots as it takes batches; a slot asks for the next
+batch when it has room, so the lanes pull, and nothing queues where it cannot be reached.
+
+Tasks: one per slot. A batch belongs to its slot from the cut until its answer is handed on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+from pipeframe_async._engine.backlog import Backlog
+from pipeframe_async._engine.batch import Answer, Batch
+from pipeframe_async._rules.batching import Sizer
+from pipeframe_async._rules.ledger import Ledger, Outcome
+from pipeframe_async._rules.timing import StepClock, gather
+from pipeframe_async.contracts import Codec, Lane
+from pipeframe_async.errors import InternalError, StepError
+from pipeframe_async.model import AnyFailure, Failure
+from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, ChainRef, Packed, Reply
+
+
+class Dispatch:
+    """Serves the lanes of one run.
+
+    Args:
+        lanes: where batches are run.
+        codec: how records travel.
+        chain: the steps, ready to run.
+        names: the steps' names.
+        ship: whether results are wanted back.
+        backlog: where records wait.
+        ledger: the books.
+        sizer: how many records a batch takes.
+        clocks: gather step times.
+        collect: takes each answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        lanes: Sequence[Lane],
+        codec: Codec,
+        chain: ChainRef,
+        names: Sequence[str],
+        ship: bool,
+        backlog: Backlog,
+        ledger: Ledger,
+        sizer: Sizer,
+        clocks: Sequence[StepClock],
+        collect: Callable[[Answer], None],
+    ) -> None:
+        self._lanes = lanes
+        self._codec = codec
+        self._chain = chain
+        self._names = names
+        self._ship = ship
+        self._backlog = backlog
+        self._ledger = ledger
+        self._sizer = sizer
+        self._clocks = clocks
+        self._collect = collect
+        self._numbers = count()
+        self._busy = {id(lane): 0 for lane in lanes}
+        self._hungry = 0  # slots that wait while their worker has nothing to do
+        self.starved = False  # records wait for bytes or permits: the next settlement must ring the backlog's bell
+        self.work_seconds = 0.0
+
+    @property
+    def working(self) -> bool:
+        """Whether a lane has a batch."""
+        return any(self._busy.values())
+
+    async def serve(self, lane: Lane) -> None:
+        """One slot's life: take a batch, have it run, hand its answer on, until there is no more."""
+        await lane.start()
+        while (batch := await self._next(lane)) is not None:
+            self._busy[id(lane)] += 1
+            try:
+                answer = await self._run(lane, batch)
+            finally:
+                self._busy[id(lane)] -= 1
+            self._collect(answer)
+
+    async def _next(self, lane: Lane) -> Batch | None:
+        """The next batch for this lane, or None when there will be none."""
+        while (batch := self._cut(lane)) is None:
+            if self._backlog.exhausted:
+                return None
+            idle = self._idle(lane)
+            self._hungry += idle
+            try:
+                await self._backlog.bell.wait()
+            finally:
+                self._hungry -= idle
+        if self._backlog.exhausted:
+            self._backlog.bell.ring()  # this was the last one: slots that wait can go home
+        return batch
+
+    def _idle(self, lane: Lane) -> bool:
+        return self._busy[id(lane)] < lane.workers
+
+    def _cut(self, lane: Lane) -> Batch | None:
+        """A batch for this lane, if one should go now."""
+        backlog, sizer, idle = self._backlog, self._sizer, self._idle(lane)
+        if backlog.held or not (waiting := backlog.waiting):
+            return None
+        if not idle and (self._hungry or not sizer.worth_queueing):
+            return None
+        if waiting < sizer.size and not (backlog.ended or (backlog.paused and idle)):
+            return None
+        size = sizer.cut(
+            waiting,
+            ended=backlog.ended,
+            idle_lanes=self._hungry + idle,
+            lanes=sum(lane.workers for lane in self._lanes),
+            room_bytes=self._ledger.room_bytes,
+        )
+        batch = self._pack(size) if size or not self._ledger.in_flight_bytes else None
+        self.starved = batch is None
+        return batch
+
+    def _pack(self, size: int) -> Batch | None:
+        """Cut the batch off the backlog and pickle it, here on the loop: half the cost of the pool's thread."""
+        started = time.perf_counter()
+        size = max(1, size)
+        records = self._backlog.take(size)
+        if records:
+            packed, rejected = self._codec.pack(records, self._names[0])
+        elif size := min(size, self._ledger.room):
+            packed, rejected = self._backlog.spill.take(size)
+            self._ledger.unspill(size)
+        else:
+            return None
+        spent = time.perf_counter() - started
+        batch = Batch(-1, packed, records or None, rejected)
+        self._sizer.packed(batch.count, packed.nbytes, spent)
+        if packed.nbytes > self._ledger.room_bytes and not self._fits(batch):
+            return None
+        batch.number = next(self._numbers)
+        expected = self._sizer.expected_bytes(packed.count) if self._ship else 0
+        within = min(expected, self._ledger.room_bytes)
+        self._ledger.open(batch.number, batch.count, max(packed.nbytes, within))
+        return batch
+
+    def _fits(self, batch: Batch) -> bool:
+        """Larger than the bytes there is room for: back with it, unless it can never fit or is all there is."""
+        if batch.records is None:
+            return True  # from disk: it takes one pass more to keep those within bounds, and they are read anyway
+        if batch.count > 1 or self._ledger.in_flight_bytes:
+            self._backlog.give_back(list(batch.records))
+            if not self._ledger.in_flight_bytes:
+                self._backlog.bell.ring()
+            return False
+        batch.rejected.append(too_large(batch.records[0], self._names[0], batch.packed.nbytes, self._ledger))
+        batch.packed = Packed(0, ())
+        return True
+
+    async def _run(self, lane: Lane, batch: Batch) -> Answer:
+        """Have a batch run; one whose bytes or results cannot be read as a whole is run again in frames."""
+        if not batch.packed.count:
+            return self._answer(batch, Reply(0), [], [])
+        reply = await self._call(lane, batch)
+        if reply.fault is not None and reply.fault.kind == UNREADABLE and not batch.packed.framed:
+            self._reframe(batch)
+            reply = await self._call(lane, batch)
+        if reply.fault is not None:
+            raise _fault(reply)
+        try:
+            results, unread = self._codec.unpack(reply, self._names[-1])
+        except BaseException as error:
+            if batch.packed.framed:
+                raise InternalError(f"framed results could not be read: {error!r}") from error
+            self._ledger.re_executed += batch.packed.count
+            self._reframe(batch)
+            return await self._run(lane, batch)
+        self._sizer.replied(reply.count, reply.nbytes, wall=reply.wall, cpu=reply.cpu)
+        return self._answer(batch, reply, results, self._named(batch, reply, unread))
+
+    def _named(self, batch: Batch, reply: Reply, unread: dict[int, AnyFailure]) -> list[AnyFailure]:
+        """Failures of results that cannot be read here, with the record each was made of."""
+        if not unread or batch.records is None:
+            return list(unread.values())
+        owners = reply.owners()
+        return [replace(failure, record=batch.records[owners[place]]) for place, failure in unread.items()]
+
+    async def _call(self, lane: Lane, batch: Batch) -> Reply:
+        reply = await lane.run(self._chain, batch.number, batch.packed, ship=self._ship)
+        self.work_seconds += reply.wall
+        if reply.fault is None:
+            gather(self._clocks, reply.steps)
+        return reply
+
+    def _reframe(self, batch: Batch) -> None:
+        assert batch.records is not None  # what comes from disk comes in frames
+        batch.packed, rejected = self._codec.pack_frames(batch.records, self._names[0])
+        batch.rejected += rejected
+
+    def _answer(self, batch: Batch, reply: Reply, results: list[Any], unread: list[AnyFailure]) -> Answer:
+        failures = [*batch.rejected, *self._codec.failures(reply, self._names), *unread]
+        outcome = Outcome(
+            delivered=reply.delivered - len(unread),
+            bypassed=reply.bypassed,
+            filtered=reply.filtered,
+            failed=len(failures),
+            emitted=reply.emitted,
+        )
+        if outcome.records != batch.count:
+            raise InternalError(f"batch of {batch.count} records came back as {outcome}")
+        self._ledger.charge(batch.number, reply.nbytes)
+        return Answer(batch.number, outcome, results, failures)
+
+
+def too_large(record: object, step: str, nbytes: int, ledger: Ledger) -> AnyFailure:
+    """The failure of a record that alone is more than the whole buffer may hold."""
+    return Failure(
+        record=record,
+        step=step,
+        kind="unpicklable",
+        error_type="ConfigError",
+        message=f"the record pickles to {nbytes:,} bytes, more than buffer_bytes={ledger.capacity_bytes:,} allows",
+    )
+
+
+def _fault(reply: Reply) -> Exception:
+    assert reply.fault is not None
+    known = reply.fault.kind == BROKEN_CHAIN
+    error = StepError(reply.fault.message) if known else InternalError(f"{reply.fault.kind}: {reply.fault.message}")
+    if reply.fault.traceback:
+        error.add_note(f"In the worker:\n{reply.fault.traceback}")
+    return error

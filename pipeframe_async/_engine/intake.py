@@ -1,0 +1,235 @@
+"""Feed → backlog. The hot loop is a bare `async for` with one append and one comparison a record.
+
+Everything else happens at checkpoints, which come when the backlog reaches a mark: booking permits, waiting
+for room, waking lanes, letting the loop breathe. A permit is there before a record is asked for.
+
+Task: runs in the run's intake task, the feed inside it, from its first record to its `aclose`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from pipeframe_async._engine.backlog import Backlog
+from pipeframe_async._engine.bell import Bell
+from pipeframe_async._engine.idle import IdleTimer
+from pipeframe_async._engine.open_feed import Source, opened
+from pipeframe_async._rules.batching import Sizer
+from pipeframe_async._rules.feed_forms import Feed
+from pipeframe_async._rules.ledger import Ledger
+from pipeframe_async.errors import FeedError
+from pipeframe_async.model import Chunk
+from pipeframe_async.report import EndedBy
+
+BREATH = 0.003
+"""Seconds a feed that never awaits may keep the loop. Longer shows as lag; a breath costs about 20 µs."""
+MOST_UNWATCHED = 256
+"""Records between two looks at the clock. More lets a feed that turns slow keep the loop; fewer cost time."""
+
+
+class Stopped(Exception):
+    """Leaves the pulling loop when the run wants no more records; never leaves this file."""
+
+
+class Intake:
+    """Pulls the feed into the backlog until it ends or is told to stop.
+
+    Args:
+        feed: the feed.
+        name: the pipeline's.
+        ledger: the books.
+        backlog: where records go.
+        freed: rings when permits were released.
+        sizer: knows how many records a lane waits for.
+        timeout: idle seconds, or None.
+        whole: a batch feed: collect all of it before anything is taken, and spill what has no permit.
+    """
+
+    def __init__(
+        self,
+        *,
+        feed: Feed,
+        name: str,
+        ledger: Ledger,
+        backlog: Backlog,
+        freed: Bell,
+        sizer: Sizer,
+        timeout: float | None,
+        whole: bool,
+    ) -> None:
+        self._feed = feed
+        self._name = name
+        self._ledger = ledger
+        self._backlog = backlog
+        self._freed = freed
+        self._sizer = sizer
+        self._whole = whole
+        self._idle = IdleTimer(None if whole else timeout, self._fed, lambda: self.stop("idle"))
+        self._armed = False
+        self._breathed = 0.0
+        self._unwatched = 16
+        self._task: asyncio.Task[None] | None = None
+        self._source: Source | None = None
+        self._stopping: EndedBy | None = None
+        self.on_stop: Callable[[EndedBy], None] = lambda why: None
+        self.error: FeedError | None = None
+
+    def stop(self, why: EndedBy) -> None:
+        """Take no more records. The feed is cancelled where it waits, and closed."""
+        if self._stopping is None:
+            self._stopping = why
+            self._backlog.mark = 0
+            self.on_stop(why)
+            if self._task is not None:
+                self._task.cancel()
+
+    async def run(self) -> None:
+        """Pull until the end. An error of the feed is kept in `error`; what was fed before it stays fed."""
+        self._task = asyncio.current_task()
+        self._backlog.held = self._whole
+        self._breathed = time.perf_counter()
+        try:
+            if self._stopping is None:
+                await self._pull()
+        except Stopped:
+            pass
+        except asyncio.CancelledError as error:
+            if not self._acquit(error):
+                raise
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self._blame(error)
+        finally:
+            self._idle.stop()
+            self._task = None
+        if self._source is not None:
+            self._keep(self._source.rest())
+        if self.error is not None and self._whole:
+            self._backlog.drop()  # a batch whose feed failed has run no step
+        self._backlog.end()
+
+    def _keep(self, records: list[Any]) -> None:
+        """Records the feed had handed over when it was stopped: they had a permit each, and are not lost."""
+        self._backlog.records.extend(records)
+        if self._whole:
+            self._backlog.overflow()
+
+    def _acquit(self, error: asyncio.CancelledError) -> bool:
+        """Whether a cancel was our own `stop`, or the feed's own doing; anybody else's goes on."""
+        task = asyncio.current_task()
+        assert task is not None
+        requests = task.cancelling()
+        if self._stopping is not None and requests == 1:
+            task.uncancel()
+            return True
+        if requests == 0:
+            self._blame(error)
+            return True
+        return False
+
+    def _blame(self, error: BaseException) -> None:
+        if isinstance(error, FeedError):
+            self.error = error
+            return
+        self.error = FeedError(f"the feed of {self._name} raised {type(error).__name__}: {error}")
+        self.error.__cause__ = error
+
+    async def _pull(self) -> None:
+        async with opened(self._feed, self._name) as feed:
+            self._idle.start()
+            if isinstance(feed, AsyncIterator) or hasattr(feed, "__anext__"):
+                await self._iterate(feed)
+            else:
+                await self._take(feed)
+        # A stop that came while the feed was ending has cancelled this task for nothing.
+        if self._stopping is not None and (task := self._task) is not None and task.cancelling():
+            await asyncio.sleep(0)
+
+    async def _iterate(self, feed: AsyncIterator[Any]) -> None:
+        backlog, records = self._backlog, self._backlog.records
+        append = records.append
+        async for record in feed:
+            if type(record) is Chunk:
+                await self._extend(record.records)
+                continue
+            append(record)
+            if len(records) >= backlog.mark:
+                await self._checkpoint()
+
+    async def _take(self, source: Source) -> None:
+        self._source = source
+        while (records := await source.take(self._ledger.room or MOST_UNWATCHED)) is not None:
+            await self._extend(records)
+
+    async def _extend(self, records: list[Any]) -> None:
+        """Many records at once: as many as there is room for, then the next."""
+        at = 0
+        try:
+            while at < len(records):
+                self._backlog.note()
+                part = records[at : at + (self._ledger.room or MOST_UNWATCHED)]
+                self._backlog.records.extend(part)  # without room this is a batch feed, and they are spilled
+                at += len(part)
+                await self._checkpoint()
+        finally:
+            self._ledger.refuse(len(records) - at)
+
+    async def _checkpoint(self) -> None:
+        """Book what came in, wake who waits for it, and see to it that the next record has a permit."""
+        backlog, ledger = self._backlog, self._ledger
+        if self._whole:
+            backlog.overflow()
+        backlog.note()
+        if not self._armed and not self._whole:
+            # Runs when this task next waits: then the feed has paused, and a partial batch may go.
+            self._armed = True
+            backlog.paused = False
+            asyncio.get_running_loop().call_soon(self._paused)
+        if len(backlog.records) >= self._sizer.size and not self._whole:
+            backlog.bell.ring()
+        if ledger.room == 0 and not self._whole:
+            await self._wait_for_room()
+        await self._breathe()
+        if self._stopping is not None:
+            raise Stopped
+        self._backlog.mark = len(backlog.records) + max(1, min(ledger.room, self._unwatched, self._shortfall()))
+
+    def _shortfall(self) -> int:
+        """Records until a lane that waits for a full batch can have one."""
+        missing = self._sizer.size - len(self._backlog.records)
+        return missing if missing > 0 else MOST_UNWATCHED
+
+    def _paused(self) -> None:
+        """The loop has come round: the feed is waiting for something."""
+        self._armed = False
+        self._breathed = time.perf_counter()
+        self._backlog.mark = 0  # the next record arms again
+        if self._backlog.records:
+            self._backlog.paused = True
+            self._backlog.bell.ring()
+
+    async def _wait_for_room(self) -> None:
+        """Backpressure. Not idleness: the timer stands still."""
+        self._idle.stop()
+        while self._ledger.room == 0 and self._stopping is None:
+            await self._freed.wait()
+        self._idle.start()
+        self._breathed = time.perf_counter()
+
+    async def _breathe(self) -> None:
+        """Let the loop turn every few milliseconds, and learn how many records that is."""
+        now = time.perf_counter()
+        spent = now - self._breathed
+        if spent >= BREATH:
+            self._unwatched = max(1, self._unwatched // 2)
+            await asyncio.sleep(0)
+            self._breathed = time.perf_counter()
+        elif spent < BREATH / 4:
+            self._unwatched = min(MOST_UNWATCHED, self._unwatched * 2)
+
+    def _fed(self) -> int:
+        return self._ledger.fed + len(self._backlog.records) - self._backlog.noted

@@ -1,0 +1,93 @@
+"""Any form of feed, opened: either an async iterator to loop over, or a source to take lists from.
+
+Whatever was opened is closed by the same task that iterated it, in bounded time, on every way out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from pipeframe_async._engine.bucket import BucketPump
+from pipeframe_async._engine.pump import Bucket, Pump
+from pipeframe_async._rules.feed_forms import Feed, Form, feed_form
+from pipeframe_async.errors import ConfigError, FeedError
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds a feed has to clean up. Less cuts off polite protocols; more makes a stuck feed hold up the end."""
+
+
+class Source(Protocol):
+    """A feed that keeps its records in a buffer of its own."""
+
+    async def take(self, room: int) -> list[Any] | None:
+        """What there is, at most `room` records; waits for at least one; None at the end."""
+
+    def rest(self) -> list[Any]:
+        """What was handed over and not taken; asked for after `aclose`."""
+
+    async def aclose(self, timeout: float) -> None:
+        """Stop and clean up."""
+
+
+@asynccontextmanager
+async def opened(feed: Feed, name: str) -> AsyncIterator[AsyncIterator[Any] | Source]:
+    """Open a feed.
+
+    Args:
+        feed: what it is.
+        name: the pipeline's, for threads and messages.
+
+    Yields:
+        An async iterator of records, or a `Source` of lists of them.
+
+    Raises:
+        FeedError: it did not close in time.
+    """
+    feed = _called(feed, name)
+    match feed.form:
+        case Form.STREAM:
+            async with feed.value.stream() as streamer:
+                yield streamer
+        case Form.ASYNC:
+            iterator = aiter(feed.value)
+            try:
+                yield iterator
+            finally:
+                await _close(iterator)
+        case _:
+            source = _source(feed, name)
+            try:
+                yield source
+            finally:
+                await source.aclose(CLOSE_TIMEOUT)
+
+
+def _called(feed: Feed, name: str) -> Feed:
+    if feed.form is Form.RETURNS:
+        feed = feed_form(feed.value(), name)
+        if feed.form is Form.RETURNS:
+            raise ConfigError(f"the feed of {name} is a function that returns a function: one call must give the feed")
+        return feed
+    return Feed(feed.form, feed.value()) if feed.called and feed.form is Form.ASYNC else feed
+
+
+def _source(feed: Feed, name: str) -> Source:
+    if feed.form is Form.ASYNC_BUCKET:
+        return BucketPump(feed.value)
+    if feed.form is Form.SYNC_BUCKET:
+        return Pump(lambda pump: feed.value(Bucket(pump)), name)
+    # The generator is made in the thread too: its first lines may block as well.
+    return Pump(lambda pump: pump.put_all(feed.value() if feed.called else feed.value), name)
+
+
+async def _close(iterator: Any) -> None:
+    if (aclose := getattr(iterator, "aclose", None)) is None:
+        return
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            await aclose()
+    except TimeoutError as error:
+        raise FeedError(f"the feed did not close within {CLOSE_TIMEOUT:g} s and was left behind") from error

@@ -1,0 +1,179 @@
+"""A feed that blocks, pulled in a thread of its own: plain generators, iterables, and sync `feed(bucket)`.
+
+The loop grants room, the thread pulls that many records and no more, and the loop takes whatever is there:
+a slow feed is handed on record by record, a fast one by the thousand, with one wake-up a hand-over.
+
+Threads: `_Pump` is shared. `buffer` is appended to by the feed's thread and emptied by the loop; both are
+single operations on a list. `allowed` and `stopped` are written by the loop, `hungry` by the loop to True
+and by the thread to False.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
+
+from pipeframe_async._engine.bell import Bell
+from pipeframe_async.model import Chunk
+
+logger = logging.getLogger("pipeframe_async")
+
+
+class FeedStopped(BaseException):
+    """Ends a feed that is blocked in `bucket.put` when the run has ended; not to be caught by `except Exception`."""
+
+
+class Pump:
+    """A blocking feed as something the loop can take records from.
+
+    Args:
+        produce: runs in the thread and calls `put` or `put_all` with what it has.
+    """
+
+    def __init__(self, produce: Callable[[Pump], None], name: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._produce = produce
+        self._buffer: list[Any] = []
+        self._taken = 0
+        self._pulled = 0
+        self._allowed = 0
+        self._room = threading.Event()
+        self._putting = threading.Lock()  # a feed may call bucket.put from several threads
+        self._hungry = False
+        self._stopped = False
+        self._done = False
+        self._error: BaseException | None = None
+        self._bell = Bell()
+        self._thread = threading.Thread(target=self._main, name=f"pipeframe-feed-{name}", daemon=True)
+        self._thread.start()
+
+    async def take(self, room: int) -> list[Any] | None:
+        """What has been pulled, up to `room` records; None when the feed has ended.
+
+        Args:
+            room: permits there are: so many records may be pulled and not taken yet.
+        """
+        self._allowed = self._taken + room
+        self._room.set()
+        while not self._buffer:
+            if self._done and not self._buffer:
+                if self._error is not None:
+                    raise self._error
+                return None
+            self._hungry = True
+            if not self._buffer and not self._done:
+                await self._bell.wait()
+        records = self._buffer[:room]
+        del self._buffer[: len(records)]
+        self._taken += len(records)
+        return records
+
+    def rest(self) -> list[Any]:
+        """What was handed over and not taken."""
+        records, self._buffer = self._buffer, []
+        return records
+
+    async def aclose(self, timeout: float) -> None:
+        """Stop pulling and wait for the thread; one that stays blocked in the feed is left behind, with a warning."""
+        self._stopped = True
+        self._room.set()
+        try:
+            async with asyncio.timeout(timeout):
+                while not self._done:
+                    await self._bell.wait()
+        except TimeoutError:
+            logger.warning("the feed's thread %s is blocked in the feed and was left behind", self._thread.name)
+        else:
+            self._thread.join()  # it has said its last word; this takes microseconds
+
+    def put(self, record: Any) -> None:
+        """Hand over one record, or the records of a Chunk; blocks while there is no room. Called in threads."""
+        with self._putting:
+            if type(record) is Chunk:
+                self.put_all(record.records)
+            else:
+                self._reserve()
+                self._buffer.append(record)
+                self._pulled += 1
+                self._announce()
+
+    def put_all(self, records: Iterable[Any]) -> None:
+        """Hand over all of an iterable, never pulling a record there is no room for. Called in the feed's thread."""
+        iterator = iter(records)
+        try:
+            while True:
+                room = self._reserve()
+                pulled = self._pulled
+                self._pull(iterator, room)
+                if self._pulled < pulled + room:
+                    return
+        finally:
+            if (close := getattr(iterator, "close", None)) is not None:
+                close()
+
+    def _pull(self, iterator: Iterable[Any], room: int) -> None:
+        buffer = self._buffer
+        for record in islice(iterator, room):
+            if type(record) is Chunk:
+                self._pulled += 1  # stands for the place the chunk itself had in `room`
+                self._allowed += 1
+                self._taken += 1
+                self.put_all(record.records)
+                continue
+            buffer.append(record)
+            self._pulled += 1
+            if self._hungry:
+                self._announce()
+            if self._stopped:
+                raise FeedStopped
+
+    def _reserve(self) -> int:
+        """How many records may be pulled now, at least one; blocks until that is so."""
+        while not self._stopped:
+            self._room.clear()
+            if (room := self._allowed - self._pulled) > 0:
+                return room
+            self._room.wait()
+        raise FeedStopped
+
+    def _announce(self) -> None:
+        if self._hungry:
+            self._hungry = False
+            self._call(self._bell.ring)
+
+    def _main(self) -> None:
+        try:
+            self._produce(self)
+        except FeedStopped:
+            pass
+        except BaseException as error:
+            self._error = error
+        self._done = True
+        self._call(self._bell.ring)
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError:
+            pass  # the loop has been closed: nobody is left to tell
+
+
+class Bucket:
+    """What a sync `feed(bucket)` puts its records in."""
+
+    def __init__(self, pump: Pump) -> None:
+        self._pump = pump
+
+    def put(self, record: Any) -> None:
+        """Hand over one record, or a `Chunk` of them; blocks while the buffer is full.
+
+        Args:
+            record: anything that pickles.
+
+        Process: the parent, in the feed's thread (or any other thread).
+        """
+        self._pump.put(record)

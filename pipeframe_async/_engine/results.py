@@ -1,0 +1,114 @@
+"""The results of a run for one who iterates: `async for record in results`.
+
+A result is delivered when it has been handed over; that is one synchronous step, so a consumer cancelled
+while it waits loses nothing. A batch's permits are free when its last result has been handed over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+from pipeframe_async._engine.batch import Answer
+from pipeframe_async._engine.bell import Bell
+from pipeframe_async._rules.ledger import Outcome
+from pipeframe_async.errors import StateError
+from pipeframe_async.report import RunReport
+
+Out = TypeVar("Out")
+
+
+class Results(Generic[Out], AsyncIterator[Out]):
+    """An async iterator over the results of a running pipeline, in the order it keeps.
+
+    Each result goes to exactly one consumer, also where several iterate at once. When the run has failed,
+    what was delivered before comes first, and then iteration raises the run's error.
+    """
+
+    def __init__(self, settle: Callable[[int, Outcome], None]) -> None:
+        self._settle = settle
+        self._answers: deque[Answer] = deque()
+        self._now: Answer | None = None
+        self._at = 0
+        self._bell = Bell()
+        self._ended = False
+        self._error: BaseException | None = None
+        self._report: RunReport | None = None
+        self.waited = 0.0  # seconds the consumer waited for results
+
+    @property
+    def report(self) -> RunReport:
+        """The run's report, once it has ended.
+
+        Raises:
+            StateError: it has not ended yet.
+        """
+        if self._report is None:
+            raise StateError("the run has not ended yet: read .report after the loop, or after the async with block")
+        return self._report
+
+    async def __anext__(self) -> Out:
+        """The next result.
+
+        Raises:
+            StopAsyncIteration: the run has ended and all results were taken.
+            PipeFrameError: the run has failed; raised once all its results were taken.
+        """
+        while (now := self._current()) is None:
+            if self._ended:
+                if (error := self._error) is not None:
+                    self._error = None
+                    raise error
+                raise StopAsyncIteration
+            started = time.perf_counter()
+            await self._bell.wait()
+            self.waited += time.perf_counter() - started
+        result = now.results[self._at]
+        self._at += 1
+        if self._at == len(now.results):
+            self._finish(now)
+        return result  # type: ignore[no-any-return]
+
+    async def take(self, answers: list[Answer]) -> None:
+        """Answers from delivery. Those without results are final at once."""
+        for answer in answers:
+            if answer.results:
+                self._answers.append(answer)
+            else:
+                self._settle(answer.number, answer.outcome)
+        self._bell.ring()
+
+    def abandon(self) -> None:
+        """The consumer has left: what it was handed is delivered, the rest of that batch is aborted."""
+        if (now := self._now) is not None:
+            left = len(now.results) - self._at
+            outcome = replace(now.outcome, delivered=now.outcome.delivered - left, aborted=left)
+            self._now = None
+            self._settle(now.number, replace(outcome, bypassed=min(outcome.bypassed, outcome.delivered)))
+        self._answers.clear()
+
+    def drained(self) -> bool:
+        """Whether everything has been handed over."""
+        return self._now is None and not self._answers
+
+    def end(self, report: RunReport | None, error: BaseException | None) -> None:
+        """The run is over."""
+        self._ended, self._report, self._error = True, report, error
+        self._bell.ring()
+
+    def pending_error(self) -> BaseException | None:
+        """The error nobody has seen yet, handed out once."""
+        error, self._error = self._error, None
+        return error
+
+    def _current(self) -> Answer | None:
+        if self._now is None and self._answers:
+            self._now, self._at = self._answers.popleft(), 0
+        return self._now
+
+    def _finish(self, answer: Answer) -> None:
+        self._now = None
+        self._settle(answer.number, answer.outcome)

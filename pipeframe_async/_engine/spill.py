@@ -1,0 +1,76 @@
+"""Where a batch feed's records wait when the buffer is full: an unnamed temporary file, one pickle a record.
+
+They go from disk to a worker as the bytes they are; this process never reads them back. Written to its end
+first, then read to its end; the file has no name and is gone when it is closed.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections import deque
+from typing import IO
+
+from pipeframe_async.contracts import Codec
+from pipeframe_async.model import AnyFailure
+from pipeframe_async.wire import Packed
+
+_LENGTH = struct.Struct("<q")
+_NO_BYTES = -1
+"""The length that stands for a record that could not be pickled; its failure waits in memory."""
+
+
+class Spill:
+    """A queue of records on disk.
+
+    Args:
+        codec: makes the bytes.
+        step: the step the records are bound for, for the failures of those that have no bytes.
+    """
+
+    def __init__(self, codec: Codec, step: str) -> None:
+        self._codec = codec
+        self._step = step
+        self._file: IO[bytes] | None = None
+        self._rejected: deque[AnyFailure] = deque()
+        self._reading = False
+        self._records = 0
+
+    def __len__(self) -> int:
+        return self._records
+
+    def put(self, record: object) -> None:
+        """Append one record."""
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="pipeframe-spill-")
+        packed, failures = self._codec.pack_frames([record], self._step)
+        self._rejected.extend(failures)
+        for frame in packed.data:
+            assert isinstance(frame, bytes)
+            self._file.write(_LENGTH.pack(len(frame)))
+            self._file.write(frame)
+        if failures:
+            self._file.write(_LENGTH.pack(_NO_BYTES))
+        self._records += 1
+
+    def take(self, records: int) -> tuple[Packed, list[AnyFailure]]:
+        """Remove the next so many records: their frames, and the failures of those without."""
+        assert self._file is not None
+        if not self._reading:
+            self._file.seek(0)
+            self._reading = True
+        frames, failures = [], []
+        for _ in range(records):
+            (length,) = _LENGTH.unpack(self._file.read(_LENGTH.size))
+            if length == _NO_BYTES:
+                failures.append(self._rejected.popleft())
+            else:
+                frames.append(self._file.read(length))
+        self._records -= records
+        return Packed(len(frames), tuple(frames)), failures
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        if self._file is not None:
+            self._file.close()
+        self._file, self._records = None, 0

@@ -1,0 +1,121 @@
+"""How many records go into the next batch.
+
+There is no knob and no linger: while every lane is busy the backlog grows, and a lane that has room takes
+from it. How much it takes follows the measured time per record, so that a batch is worth its hop and yet
+short enough for lanes to finish together; the batch's bytes and the parent's own time per record bound it.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+TARGET_SECONDS = 0.015
+"""Worker time of a full batch. A hop costs 0.4-0.6 ms: below 5 ms it shows, above 50 ms lanes finish apart."""
+FLOOR_SECONDS = 0.002
+"""Worker time the tail is not cut below: smaller and the hops cost more than the balance gains."""
+PARENT_SECONDS = 0.003
+"""Longest pickling or unpickling of one batch on the loop. Larger shows as lag, smaller pays more hops."""
+MAX_RECORDS = 4_000
+"""Most records a batch, however cheap. More gains nothing measurable and shows as loop lag."""
+MAX_BYTES = 4 * 2**20
+"""Most payload a batch, unless one record alone is larger. More only adds memory."""
+MAX_GROWTH = 16
+"""A batch is at most this many times the largest measured one: first records are not always typical."""
+QUEUE_SECONDS = 0.05
+"""Longest batch that is sent to a lane while it works on another. A longer one would wait where a free lane
+cannot take it; a shorter one hides the hop."""
+MEMORY = 0.8
+"""Weight that measurements keep when the next one comes in: about five batches are remembered."""
+SUDDEN = 2.0
+"""Records that turn this many times slower than remembered make the past void at once."""
+
+
+class Sizer:
+    """Learns from replies; answers with sizes.
+
+    Args:
+        fixed: the user's `batch_size`, or None.
+        capacity: `buffer_size`: records between feed and consumer.
+        capacity_bytes: `buffer_bytes`.
+        slots: how many batches the lanes hold at once, all together.
+    """
+
+    def __init__(self, *, fixed: int | None, capacity: int, capacity_bytes: int, slots: int) -> None:
+        self._most = max(1, min(MAX_RECORDS, capacity // slots))
+        self._most_bytes = max(1, min(MAX_BYTES, capacity_bytes // slots))
+        self._fixed = None if fixed is None else min(fixed, capacity)
+        self._seconds = self._records = 0.0
+        self._record_bytes = self._result_bytes = self._parent_seconds = 0.0
+        self._largest = 0
+        self.size = self._fixed or 1
+
+    @property
+    def record_seconds(self) -> float:
+        """Worker seconds a record, as remembered; 0 before the first reply."""
+        return self._seconds / self._records if self._records else 0.0
+
+    @property
+    def worth_queueing(self) -> bool:
+        """Whether a lane that is at work should be given a batch to go on with."""
+        return 0.0 < self.record_seconds * self.size <= QUEUE_SECONDS
+
+    def expected_bytes(self, records: int) -> int:
+        """What so many records are likely to hold on the way out or back, whichever is more."""
+        return ceil(records * max(self._record_bytes, self._result_bytes))
+
+    def packed(self, records: int, nbytes: int, seconds: float) -> None:
+        """A batch was pickled: so many bytes, in so many seconds of the loop's time."""
+        self._record_bytes = _blend(self._record_bytes, nbytes / records)
+        self._parent_seconds = _blend(self._parent_seconds, seconds / records)
+        self._resize()
+
+    def replied(self, records: int, nbytes: int, *, wall: float, cpu: float) -> None:
+        """A batch was run: its worker's wall and CPU seconds, and the bytes of its results.
+
+        CPU time is what counts, since wall time grows when the machine is shared; a step that waits
+        rather than computes shows as wall time far above CPU time, and then wall time counts.
+        """
+        seconds = wall if wall > 4 * cpu + 0.001 else cpu
+        if self._records and seconds / records > SUDDEN * self.record_seconds:
+            self._seconds = self._records = 0.0
+        self._seconds = MEMORY * self._seconds + seconds
+        self._records = MEMORY * self._records + records
+        self._result_bytes = _blend(self._result_bytes, nbytes / records)
+        self._largest = max(self._largest, records)
+        self._resize()
+
+    def cut(self, waiting: int, *, ended: bool, idle_lanes: int, lanes: int, room_bytes: int) -> int:
+        """How many of the waiting records the next batch takes; 0: wait for bytes to be free.
+
+        Args:
+            waiting: records that wait for a lane.
+            ended: whether no more will come: then the rest is shared out so that lanes finish together.
+            idle_lanes: lanes with nothing to do.
+            lanes: all lanes.
+            room_bytes: payload bytes that may still be taken.
+        """
+        size = min(self.size, waiting)
+        if self._fixed is None:
+            if ended:
+                floor = ceil(FLOOR_SECONDS / self.record_seconds) if self.record_seconds else 1
+                size = min(size, max(floor, ceil(waiting / (2 * lanes))))
+            elif idle_lanes:
+                size = min(size, ceil(waiting / idle_lanes))
+        each = max(self._record_bytes, self._result_bytes)
+        return size if size * each <= room_bytes else max(0, int(room_bytes / each))
+
+    def _resize(self) -> None:
+        if self._fixed is not None or not self._records:
+            return
+        limits = [self._most, MAX_GROWTH * self._largest]
+        if self.record_seconds:
+            limits.append(int(TARGET_SECONDS / self.record_seconds))
+        if self._parent_seconds:
+            limits.append(int(PARENT_SECONDS / self._parent_seconds))
+        if each := max(self._record_bytes, self._result_bytes):
+            limits.append(int(self._most_bytes / each))
+        self.size = max(1, min(limits))
+
+
+def _blend(old: float, new: float) -> float:
+    return new if new > SUDDEN * old else MEMORY * old + (1 - MEMORY) * new

@@ -1,0 +1,111 @@
+"""Which kind of feed something is: decided before anything starts, by looking, not by calling.
+
+A value comes in (the class's `feed`, or what was passed for it), a `Feed` goes out that says how to open it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import Any
+
+from pipeframe_async.errors import ConfigError
+
+
+class Form(Enum):
+    """How a feed is pulled."""
+
+    ASYNC = "async iterable, on the loop"
+    STREAM = "aiostream Stream, on the loop"
+    SYNC = "iterable, in a thread"
+    ASYNC_BUCKET = "async feed(bucket), on the loop"
+    SYNC_BUCKET = "feed(bucket), in a thread"
+    RETURNS = "function that returns a feed, called on the loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A feed and its form. `value` is called first where `called` says so."""
+
+    form: Form
+    value: Any
+    called: bool = False
+
+
+REMEDY = "write `async def feed(self)` with `yield record`, or pass an iterable or async iterable as feed="
+
+
+def feed_form(feed: Any, owner: str) -> Feed:
+    """Say what kind of feed this is.
+
+    Args:
+        feed: the feed as the user gave it.
+        owner: the pipeline's name, for messages.
+
+    Raises:
+        ConfigError: it is no feed; the message says what it is and what to write.
+    """
+    if feed is None:
+        raise ConfigError(f"{owner} has no feed: {REMEDY}")
+    if inspect.iscoroutine(feed):
+        feed.close()  # it will never be awaited, and that has been said
+        raise ConfigError(f"the feed of {owner} is a coroutine: it returns once and yields nothing; {REMEDY}")
+    if isinstance(feed, (str, bytes, bytearray)):
+        raise ConfigError(f"the feed of {owner} is {type(feed).__name__} {feed[:40]!r}, not records: {REMEDY}")
+    if isinstance(feed, type):
+        raise ConfigError(f"the feed of {owner} is the class {feed.__name__}: pass an instance of it")
+    if _is_function(feed):
+        return _function(feed, owner)
+    return _object(feed, owner)
+
+
+def _is_function(feed: Any) -> bool:
+    if inspect.isroutine(feed) or isinstance(feed, partial):
+        return True
+    return callable(feed) and not (hasattr(feed, "__iter__") or hasattr(feed, "__aiter__"))
+
+
+def _function(feed: Callable[..., Any], owner: str) -> Feed:
+    code = feed if inspect.isroutine(feed) or isinstance(feed, partial) else type(feed).__call__
+    wants_bucket = _wants_bucket(feed, owner)
+    yields = inspect.isasyncgenfunction(code) or inspect.isgeneratorfunction(code)
+    if yields and wants_bucket:
+        raise ConfigError(f"the feed of {owner} takes a bucket and yields as well: do one or the other")
+    if inspect.isasyncgenfunction(code):
+        return Feed(Form.ASYNC, feed, called=True)
+    if inspect.isgeneratorfunction(code):
+        return Feed(Form.SYNC, feed, called=True)
+    if inspect.iscoroutinefunction(code):
+        if not wants_bucket:
+            raise ConfigError(f"the feed of {owner} is a coroutine function that never yields: {REMEDY}")
+        return Feed(Form.ASYNC_BUCKET, feed)
+    return Feed(Form.SYNC_BUCKET, feed) if wants_bucket else Feed(Form.RETURNS, feed)
+
+
+def _wants_bucket(feed: Callable[..., Any], owner: str) -> bool:
+    try:
+        parameters = inspect.signature(feed).parameters.values()
+    except ValueError:
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    wanted = [p for p in parameters if p.kind in positional and (p.default is p.empty or p.name == "bucket")]
+    wanted += [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is p.empty]
+    if len(wanted) > 1:
+        names = ", ".join(p.name for p in wanted)
+        raise ConfigError(f"the feed of {owner} takes {len(wanted)} arguments ({names}): it may take a bucket, or nothing")
+    return bool(wanted)
+
+
+def _object(feed: Any, owner: str) -> Feed:
+    if inspect.isasyncgen(feed) and (feed.ag_frame is None or feed.ag_running):
+        raise ConfigError(f"the feed of {owner} is an async generator that is used up or running: make a new one")
+    if inspect.isgenerator(feed) and (feed.gi_frame is None or feed.gi_running):
+        raise ConfigError(f"the feed of {owner} is a generator that is used up or running: make a new one")
+    if hasattr(feed, "__aiter__"):
+        return Feed(Form.STREAM if callable(getattr(feed, "stream", None)) else Form.ASYNC, feed)
+    if hasattr(feed, "__iter__"):
+        return Feed(Form.SYNC, feed)
+    raise ConfigError(f"the feed of {owner} is {feed!r} ({type(feed).__name__}), which yields nothing: {REMEDY}")

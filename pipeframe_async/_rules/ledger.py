@@ -1,0 +1,202 @@
+"""The books: every record fed has a permit until its outcome is final, and each permit is released once.
+
+    fed + emitted == delivered + filtered + failed + aborted + in_flight + spilled      at every instant
+    in_flight <= capacity                                                               at every instant
+
+Records come in by `admit` (a permit each) or `spill` (to disk, no permit), join a batch by `open`, and leave
+by one `settle` per batch. An entry that would break a law raises InternalError and changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeframe_async.errors import InternalError
+from pipeframe_async.report import Stats
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the records of one batch; `bypassed` are among the delivered."""
+
+    delivered: int = 0
+    bypassed: int = 0
+    filtered: int = 0
+    failed: int = 0
+    aborted: int = 0
+    emitted: int = 0
+
+    @property
+    def records(self) -> int:
+        """How many fed records this accounts for."""
+        return self.delivered + self.filtered + self.failed + self.aborted - self.emitted
+
+
+@dataclass(slots=True)
+class _Entry:
+    records: int
+    nbytes: int = 0
+
+
+class Ledger:
+    """Owner of the permits of one run.
+
+    Args:
+        capacity: most records in flight.
+        capacity_bytes: most pickled bytes in flight.
+    """
+
+    def __init__(self, capacity: int, capacity_bytes: int) -> None:
+        self.capacity = capacity
+        self.capacity_bytes = capacity_bytes
+        self.in_flight = 0
+        self.in_flight_bytes = 0
+        self.spilled = 0
+        self.peak_in_flight = 0
+        self.peak_bytes = 0
+        self.retried = 0
+        self.re_executed = 0
+        self.fed = 0
+        self._total = Outcome()
+        self._waiting = 0  # admitted, not yet in a batch
+        self._open: dict[int, _Entry] = {}
+
+    @property
+    def room(self) -> int:
+        """Permits left."""
+        return self.capacity - self.in_flight
+
+    @property
+    def room_bytes(self) -> int:
+        """Bytes left; negative where replies came back larger than was expected."""
+        return self.capacity_bytes - self.in_flight_bytes
+
+    @property
+    def total(self) -> Outcome:
+        """All outcomes so far."""
+        return self._total
+
+    def admit(self, records: int) -> None:
+        """Records were fed and take a permit each."""
+        if records < 0 or records > self.room:
+            raise InternalError(f"{records} records for {self.room} permits")
+        self.fed += records
+        self._take(records)
+
+    def spill(self, records: int) -> None:
+        """Records were fed and went to disk: no permit yet."""
+        if records < 0:
+            raise InternalError(f"spill of {records} records")
+        self.fed += records
+        self.spilled += records
+
+    def unspill(self, records: int) -> None:
+        """Records came back from disk and take a permit each."""
+        if not 0 <= records <= min(self.spilled, self.room):
+            raise InternalError(f"unspill of {records} records, {self.spilled} spilled, {self.room} permits")
+        self.spilled -= records
+        self._take(records)
+
+    def refuse(self, records: int) -> None:
+        """Records were handed over when the run took no more: fed and aborted at once."""
+        if records < 0:
+            raise InternalError(f"refusal of {records} records")
+        self.fed += records
+        self._book(Outcome(aborted=records))
+
+    def open(self, number: int, records: int, nbytes: int) -> None:
+        """Waiting records became batch `number`, of so many bytes."""
+        if number in self._open or not 0 < records <= self._waiting:
+            raise InternalError(f"batch {number} of {records} records, {self._waiting} waiting")
+        self._waiting -= records
+        self._open[number] = _Entry(records)
+        self.charge(number, nbytes)
+
+    def charge(self, number: int, nbytes: int) -> None:
+        """The batch holds so many bytes from now on."""
+        entry = self._entry(number)
+        self.in_flight_bytes += nbytes - entry.nbytes
+        entry.nbytes = nbytes
+        self.peak_bytes = max(self.peak_bytes, self.in_flight_bytes)
+
+    def settle(self, number: int, outcome: Outcome) -> None:
+        """The batch's outcome is final: its permits and bytes are free."""
+        entry = self._entry(number)
+        if outcome.records != entry.records:
+            raise InternalError(f"batch {number} of {entry.records} records settled as {outcome}")
+        del self._open[number]
+        self.in_flight_bytes -= entry.nbytes
+        self._release(entry.records, outcome)
+
+    def abort_rest(self) -> None:
+        """Whatever has no outcome yet is aborted: waiting, spilled, and in batches."""
+        for number, entry in list(self._open.items()):
+            self.settle(number, Outcome(aborted=entry.records))
+        self.abort_waiting()
+
+    def abort_waiting(self) -> None:
+        """Records in no batch yet, and those on disk, are aborted."""
+        waiting, self._waiting = self._waiting, 0
+        self._release(waiting, Outcome(aborted=waiting))
+        spilled, self.spilled = self.spilled, 0
+        self._book(Outcome(aborted=spilled))
+
+    def stats(self, *, elapsed: float, worker_restarts: int) -> Stats:
+        """The books as a snapshot."""
+        t = self._total
+        return Stats(
+            fed=self.fed,
+            emitted=t.emitted,
+            delivered=t.delivered,
+            bypassed=t.bypassed,
+            filtered=t.filtered,
+            failed=t.failed,
+            aborted=t.aborted,
+            retried=self.retried,
+            re_executed=self.re_executed,
+            worker_restarts=worker_restarts,
+            in_flight=self.in_flight,
+            in_flight_bytes=self.in_flight_bytes,
+            spilled=self.spilled,
+            elapsed=elapsed,
+        )
+
+    def audit(self, *, final: bool = False) -> None:
+        """Raise InternalError unless the books balance; `final`: nothing may be in flight any more."""
+        held = self._waiting + sum(entry.records for entry in self._open.values())
+        lines = {
+            "fed = outcomes + in flight + spilled": self.fed == self._total.records + self.in_flight + self.spilled,
+            "in flight = waiting + in batches": self.in_flight == held,
+            "in flight <= capacity": 0 <= self.in_flight <= self.capacity,
+            "nothing left at the end": not final or (self.in_flight == self.spilled == self.in_flight_bytes == 0),
+        }
+        if broken := [law for law, holds in lines.items() if not holds]:
+            raise InternalError(
+                f"the books do not balance ({'; '.join(broken)}): fed {self.fed}, {self._total}, in flight "
+                f"{self.in_flight}, spilled {self.spilled}. This is a bug of pipeframe_async: please report it"
+            )
+
+    def _entry(self, number: int) -> _Entry:
+        if (entry := self._open.get(number)) is None:
+            raise InternalError(f"batch {number} is not open: settled twice, or never opened")
+        return entry
+
+    def _take(self, records: int) -> None:
+        self._waiting += records
+        self.in_flight += records
+        self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
+
+    def _release(self, records: int, outcome: Outcome) -> None:
+        self.in_flight -= records
+        self._book(outcome)
+
+    def _book(self, o: Outcome) -> None:
+        t = self._total
+        self._total = Outcome(
+            t.delivered + o.delivered,
+            t.bypassed + o.bypassed,
+            t.filtered + o.filtered,
+            t.failed + o.failed,
+            t.aborted + o.aborted,
+            t.emitted + o.emitted,
+        )

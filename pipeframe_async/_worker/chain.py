@@ -1,0 +1,299 @@
+"""The fused steps: takes the records of a batch through all of them, one record at a time.
+
+Comes in: records as objects. Goes out: a `Tally` of results, failures as plain data, counts and times.
+It knows nothing of bytes, processes or time limits; a record that fails leaves no result behind.
+
+What a step returns is looked at in one place for speed (`_plain`, two type checks a call) and in one place
+for everything else (`_advance`: timed records and the children of a fan-out).
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from time import perf_counter_ns
+from types import GeneratorType, TracebackType
+from typing import Any
+
+from pipeframe_async.model import DROP, FailureKind
+from pipeframe_async.wire import ChainSpec, StepTimes, WireFailure
+
+MESSAGE_LIMIT = 8 * 1024
+"""Characters of an exception's message that travel. Smaller loses the cause, larger lets one record flood the pipe."""
+TRACEBACK_LIMIT = 64 * 1024
+"""Characters of traceback that travel, the end of it: the innermost frames tell most."""
+SAMPLES = 16
+"""Timed records a batch while steps are fast. Fewer make p99 a guess; each costs about 100 ns a step."""
+SLOW_NS = 20_000
+"""A record that costs more than this is always timed: measuring is then below 1 % of the work."""
+
+
+class Tally:
+    """What came of one batch. `spans` has the number of results of each record that has not exactly one."""
+
+    __slots__ = ("bypass_at", "calls", "emitted", "failures", "filtered", "results", "samples", "spans", "timed_ns")
+
+    def __init__(self, steps: int) -> None:
+        self.results: list[Any] = []
+        self.bypass_at: list[int] = []
+        self.filtered = 0
+        self.emitted = 0
+        self.failures: list[WireFailure] = []
+        self.spans: dict[int, int] = {}
+        self.calls = [0] * steps
+        self.timed_ns = [0] * steps
+        self.samples: list[list[int]] = [[] for _ in range(steps)]
+
+    def times(self) -> tuple[StepTimes, ...]:
+        """Per step: calls, how many of them were timed, their nanoseconds, and a sample of them."""
+        return tuple(
+            StepTimes(calls, len(samples), total, tuple(samples[:: 1 + len(samples) // (4 * SAMPLES)]))
+            for calls, total, samples in zip(self.calls, self.timed_ns, self.samples, strict=True)
+        )
+
+
+class Chain:
+    """The steps of one pipeline, ready to run in this process."""
+
+    def __init__(self, spec: ChainSpec) -> None:
+        self.names = spec.names
+        self._steps = spec.steps
+        self._numbered = tuple(enumerate(spec.steps))
+        self._pipeline = spec.pipeline
+        self._ready = False
+        self._record_ns = float(SLOW_NS)  # of the last batch: decides how many records are timed
+
+    def setup(self) -> None:
+        """Run the pipeline's `setup` hook, where it has one, unless that was done."""
+        if not self._ready and (hook := getattr(self._pipeline, "setup", None)) is not None:
+            hook()
+        self._ready = True
+
+    def teardown(self) -> None:
+        """Run the pipeline's `teardown` hook, where it has one and `setup` was done."""
+        if self._ready and (hook := getattr(self._pipeline, "teardown", None)) is not None:
+            hook()
+        self._ready = False
+
+    def run(self, records: Sequence[Any], cells: Any) -> Tally:
+        """Take each record through the steps. Never raises what a step raises.
+
+        Args:
+            records: the batch.
+            cells: the cursor's cells; `cells[1]` gets the index of each record before its first step.
+        """
+        tally = Tally(len(self._steps))
+        stride = 1 if self._record_ns >= SLOW_NS else max(1, len(records) // SAMPLES)
+        started = perf_counter_ns()
+        for first in range(0, len(records), stride):
+            cells[1] = first
+            self._timed(tally, first, records[first])
+            if stride > 1:
+                self._plain(tally, first + 1, records[first + 1 : first + stride], cells)
+        if records:
+            self._record_ns = (perf_counter_ns() - started) / len(records)
+        return tally
+
+    def _plain(self, tally: Tally, first: int, records: Sequence[Any], cells: Any) -> None:
+        """The hot loop: no timing; all that is unusual is handed on."""
+        numbered, append = self._numbered, tally.results.append
+        left = [0] * len(numbered)  # how many records went no further than this step
+        index, position, finished = first - 1, 0, 0
+        for record in records:
+            index += 1
+            cells[1] = index
+            try:
+                for position, step in numbered:
+                    outcome = step(record)
+                    if type(outcome) is tuple and len(outcome) == 2:
+                        record, keep_going = outcome
+                        if keep_going is True:
+                            continue
+                        if keep_going is False:
+                            tally.bypass_at.append(len(tally.results))
+                            append(record)
+                            left[position] += 1
+                            break
+                    left[position] += 1
+                    self._unusual(tally, index, position, outcome)
+                    break
+                else:
+                    append(record)
+                    finished += 1
+            except BaseException as error:  # SystemExit and KeyboardInterrupt of a step are its record's failure
+                left[position] += 1
+                self._fail(tally, index, position, error)
+        reached = finished
+        for position in range(len(left) - 1, -1, -1):
+            reached += left[position]
+            tally.calls[position] += reached
+
+    def _timed(self, tally: Tally, index: int, record: Any) -> None:
+        """One record, each of its steps timed."""
+        spot = [0]
+        self._book(tally, index, spot, lambda: self._advance(tally, index, record, 0, spot))
+
+    def _unusual(self, tally: Tally, index: int, position: int, outcome: Any) -> None:
+        """A step of the hot loop returned neither `(record, True)` nor `(record, False)`."""
+        spot = [position]
+        self._book(tally, index, spot, lambda: self._judge(tally, index, position, outcome, spot))
+
+    def _book(self, tally: Tally, index: int, spot: list[int], rest: Callable[[], int]) -> None:
+        """Take a record through the rest of its way and book what came of it."""
+        before = len(tally.results)
+        try:
+            outcomes = rest()
+        except BaseException as error:
+            self._fail(tally, index, spot[0], error)
+            return
+        if outcomes == 0:
+            tally.filtered += 1
+        else:
+            tally.emitted += outcomes - 1
+        if (results := len(tally.results) - before) != 1:
+            tally.spans[index] = results
+
+    def _advance(self, tally: Tally, index: int, record: Any, position: int, spot: list[int]) -> int:
+        """Take a record on from `position`, timed; returns how many outcomes came of it (0: filtered).
+
+        `spot[0]` is the step being run, for blame when one raises.
+        """
+        while position < len(self._steps):
+            spot[0] = position
+            tally.calls[position] += 1
+            started, outcome = perf_counter_ns(), None
+            try:
+                outcome = self._steps[position](record)
+            finally:
+                if type(outcome) is not GeneratorType:  # a generator has not begun; its own loop times it
+                    self._clock(tally, position, perf_counter_ns() - started)
+            if type(outcome) is not tuple or len(outcome) != 2 or outcome[1] is not True:
+                return self._judge(tally, index, position, outcome, spot)
+            record = outcome[0]
+            position += 1
+        tally.results.append(record)
+        return 1
+
+    def _judge(self, tally: Tally, index: int, position: int, outcome: Any, spot: list[int]) -> int:
+        """What a step returned, when it is not `(record, True)`; returns the number of outcomes."""
+        if outcome is DROP:
+            return 0
+        if isinstance(outcome, GeneratorType):
+            return self._fan_out(tally, index, position, outcome, spot)
+        record, keep_going = self._pair(position, outcome, "returned")
+        if keep_going:
+            return self._advance(tally, index, record, position + 1, spot)
+        tally.bypass_at.append(len(tally.results))
+        tally.results.append(record)
+        return 1
+
+    def _fan_out(
+        self, tally: Tally, index: int, position: int, children: Generator[Any, None, None], spot: list[int]
+    ) -> int:
+        """Each yielded `(record, keep_going)` goes on by itself and fails by itself.
+
+        A generator that raises takes back what it had yielded: a record either has its children or fails.
+        """
+        saved = len(tally.results), len(tally.bypass_at), len(tally.failures), tally.filtered, tally.emitted
+        outcomes = spent = 0
+        try:
+            while True:
+                spot[0] = position
+                started = perf_counter_ns()
+                try:
+                    child = next(children)
+                except StopIteration:
+                    return outcomes
+                finally:
+                    spent += perf_counter_ns() - started
+                outcomes += self._child(tally, index, position, child)
+        except BaseException:
+            results, bypassed, failures, tally.filtered, tally.emitted = saved
+            del tally.results[results:], tally.bypass_at[bypassed:], tally.failures[failures:]
+            raise
+        finally:
+            self._clock(tally, position, spent)
+            children.close()
+
+    def _child(self, tally: Tally, index: int, position: int, outcome: Any) -> int:
+        """One item of a fan-out; a child that fails or is filtered further on is one outcome too."""
+        record, keep_going = self._pair(position, outcome, "yielded")
+        if not keep_going:
+            tally.bypass_at.append(len(tally.results))
+            tally.results.append(record)
+            return 1
+        spot = [position]
+        try:
+            outcomes = self._advance(tally, index, record, position + 1, spot)
+        except BaseException as error:
+            tally.failures.append(failure_of(index, spot[0], error))
+            return 1
+        if outcomes == 0:
+            tally.filtered += 1
+        return max(1, outcomes)
+
+    def _pair(self, position: int, outcome: Any, verb: str) -> tuple[Any, bool]:
+        if isinstance(outcome, tuple) and len(outcome) == 2 and isinstance(outcome[1], bool):
+            return outcome[0], outcome[1]
+        raise _Shape(wrong_shape(self.names[position], outcome, verb))
+
+    def _clock(self, tally: Tally, position: int, spent: int) -> None:
+        tally.timed_ns[position] += spent
+        tally.samples[position].append(spent)
+
+    def _fail(self, tally: Tally, index: int, position: int, error: BaseException) -> None:
+        tally.failures.append(failure_of(index, position, error))
+        tally.spans[index] = 0
+
+
+class _Shape(Exception):
+    """A step returned something that is not one of the allowed forms; shown to the user as a StepError."""
+
+
+def wrong_shape(name: str, outcome: object, verb: str) -> str:
+    """The message for a step that returned, or yielded, something else than it may."""
+    try:
+        shown = repr(outcome)
+    except Exception:
+        shown = "<unprintable>"
+    shown = shown if len(shown) <= 120 else shown[:117] + "..."
+    return (
+        f"step {name!r} {verb} {shown} ({type(outcome).__name__}); expected (record, True) to go on, "
+        f"(record, False) to bypass the other steps, DROP to filter, or a generator of such pairs"
+    )
+
+
+def failure_of(index: int, step: int, error: BaseException, kind: FailureKind = "raised") -> WireFailure:
+    """An exception as plain data, without the frames of this library."""
+    shape = isinstance(error, _Shape)
+    return WireFailure(
+        index=index,
+        step=step,
+        kind=kind,
+        error_type="StepError" if shape else type(error).__name__,
+        message=_text(error)[:MESSAGE_LIMIT],
+        traceback="" if shape else _trace(error)[-TRACEBACK_LIMIT:],
+        record=None,
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException as problem:
+        return f"<its message could not be made: {type(problem).__name__}>"
+
+
+def _trace(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(type(error), error, _users_frames(error.__traceback__)))
+    except BaseException as problem:
+        return f"<the traceback could not be made: {type(problem).__name__}>"
+
+
+def _users_frames(tb: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame that is not this file's; all of it where there is none."""
+    ours = tb
+    while tb is not None and tb.tb_frame.f_code.co_filename == __file__:
+        tb = tb.tb_next
+    return tb or ours

@@ -1,0 +1,206 @@
+"""The envelope: one batch in as bytes, one `Reply` out. It never raises, whatever a record does.
+
+Every way to cross is tried for the whole batch first, and record by record only after that has failed, so
+a record that cannot be read or written costs itself and nothing else.
+
+Chains are loaded once per process and kept by key, for a worker of a warm frame serves many runs.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from threading import Lock
+from time import perf_counter, thread_time
+from typing import Any
+
+from pipeframe_async._worker import codec
+from pipeframe_async._worker.chain import Chain, Tally, failure_of
+from pipeframe_async._worker.cursor import Cursor
+from pipeframe_async.wire import (
+    BROKEN_CHAIN,
+    UNKNOWN_CHAIN,
+    UNREADABLE,
+    ChainSpec,
+    Fault,
+    Frames,
+    Reply,
+    WireFailure,
+    owners,
+)
+
+MAX_CHAINS = 32
+"""Chains a process keeps. Fewer would reload between runs of a warm frame; more would hold models nobody uses."""
+
+_chains: OrderedDict[str, Chain] = OrderedDict()
+_loading = Lock()  # threads of one process share its chains, and `setup` runs once
+_cursor: Cursor | None = None
+
+
+def attach_cursor(cursor: Cursor) -> None:
+    """Use this cursor for every batch of this process from now on (called once, by a lane's worker)."""
+    global _cursor
+    _cursor = cursor
+
+
+def work(key: str, chain: bytes | None, number: int, data: bytes | Frames, ship: bool) -> Reply:
+    """Run one batch. The function a lane calls in its worker.
+
+    Args:
+        key: names the chain.
+        chain: its pickled `ChainSpec`, or None where this process has it already.
+        number: the batch's number, for the cursor.
+        data: the records, as one pickle or as frames.
+        ship: whether the results are wanted back.
+
+    Returns:
+        A `Reply`; its `fault` is set where the chain or the batch could not be loaded.
+    """
+    cursor = _cursor or Cursor()
+    cursor.enter(number)
+    try:
+        loaded = _chain(key, chain)
+        if isinstance(loaded, Fault):
+            return Reply(0, fault=loaded)
+        return _run(loaded, data, ship, cursor)
+    except BaseException as error:  # the last net: a worker always answers
+        failure = failure_of(0, 0, error)
+        return Reply(0, fault=Fault("envelope", f"{failure.error_type}: {failure.message}", failure.traceback))
+    finally:
+        cursor.leave()
+
+
+def install(key: str, spec: ChainSpec) -> None:
+    """Give this process a chain as it is: for executors that work in the parent's own process.
+
+    Its `setup` runs with its first batch, where that batch is run.
+    """
+    with _loading:
+        _chains[key] = Chain(spec)
+
+
+def forget(key: str | None = None) -> list[str]:
+    """Drop one chain, or all, and run their `teardown`; returns the traceback of each that raised."""
+    with _loading:
+        keys = list(_chains) if key is None else [key] if key in _chains else []
+        return [text for k in keys if (text := _teardown(_chains.pop(k)))]
+
+
+def _chain(key: str, data: bytes | None) -> Chain | Fault:
+    with _loading:
+        if (chain := _chains.get(key)) is None:
+            if data is None:
+                return Fault(UNKNOWN_CHAIN, key)
+            try:
+                chain = Chain(ChainSpec(*pickle.loads(data)))  # noqa: S301 - our parent's own bytes
+            except BaseException as error:
+                return _broken("the steps could not be loaded in a worker", error)
+        try:
+            chain.setup()
+        except BaseException as error:
+            return _broken("setup raised in a worker", error)
+        _chains[key] = chain
+        _chains.move_to_end(key)
+        while len(_chains) > MAX_CHAINS:
+            _teardown(_chains.popitem(last=False)[1])
+        return chain
+
+
+def _broken(what: str, error: BaseException) -> Fault:
+    failure = failure_of(0, 0, error)
+    return Fault(BROKEN_CHAIN, f"{what}: {failure.error_type}: {failure.message}", failure.traceback)
+
+
+def _teardown(chain: Chain) -> str:
+    try:
+        chain.teardown()
+    except BaseException as error:
+        return failure_of(0, 0, error).traceback
+    return ""
+
+
+def _run(chain: Chain, data: bytes | Frames, ship: bool, cursor: Cursor) -> Reply:
+    wall, cpu = perf_counter(), thread_time()
+    if isinstance(data, tuple):
+        records, places, unreadable = _read_frames(data, cursor)
+    else:
+        places, unreadable = None, []
+        try:
+            records = codec.loads(data)
+        except BaseException as error:
+            return Reply(0, fault=Fault(UNREADABLE, f"{type(error).__name__}: {error}"[:1000]))
+    tally = chain.run(records, cursor.cells)
+    count = len(records) + len(unreadable)
+    results = _write(tally, len(records), len(chain.names) - 1, isinstance(data, tuple)) if ship else None
+    if places is not None:
+        _renumber(tally, places)
+    failures = [*unreadable, *_with_originals(tally.failures, data)]
+    return Reply(
+        count=count,
+        delivered=len(tally.results),
+        bypassed=len(tally.bypass_at),
+        filtered=tally.filtered,
+        emitted=tally.emitted,
+        results=results,
+        spans={**tally.spans, **{failure.index: 0 for failure in unreadable}},
+        failures=tuple(sorted(failures)),
+        steps=tally.times(),
+        wall=perf_counter() - wall,
+        cpu=thread_time() - cpu,
+    )
+
+
+def _read_frames(frames: Frames, cursor: Cursor) -> tuple[list[Any], list[int], list[WireFailure]]:
+    """Read records one by one: those that can be read, their places in the batch, and the failures."""
+    records, places, unreadable = [], [], []
+    for index, frame in enumerate(frames):
+        cursor.cells[1] = index
+        try:
+            records.append(codec.loads(frame))
+        except BaseException as error:
+            unreadable.append(failure_of(index, 0, error, "unpicklable")._replace(record=frame))
+        else:
+            places.append(index)
+    return records, places, unreadable
+
+
+def _write(tally: Tally, count: int, last_step: int, framed: bool) -> bytes | Frames:
+    """The results as bytes; those that cannot be written become failures of their records."""
+    if not framed:
+        try:
+            return codec.dumps(tally.results)
+        except BaseException:  # noqa: S110 - one of them cannot be written: find out which, one by one
+            pass
+    frames: list[bytes] = []
+    kept: list[Any] = []
+    bypass_at, bypassed = set(tally.bypass_at), []
+    for position, (owner, result) in enumerate(zip(owners(count, tally.spans), tally.results, strict=True)):
+        try:
+            frame = codec.dumps(result)
+            codec.loads(frame)  # the parent must be able to read it, and this is the place to find out
+        except BaseException as error:
+            tally.failures.append(failure_of(owner, last_step, error, "unpicklable"))
+            tally.spans[owner] = tally.spans.get(owner, 1) - 1
+            continue
+        if position in bypass_at:
+            bypassed.append(len(kept))
+        frames.append(frame)
+        kept.append(result)
+    tally.results, tally.bypass_at = kept, bypassed
+    return tuple(frames)
+
+
+def _renumber(tally: Tally, places: list[int]) -> None:
+    """From places among the readable records to places in the batch."""
+    tally.failures = [failure._replace(index=places[failure.index]) for failure in tally.failures]
+    tally.spans = {places[index]: span for index, span in tally.spans.items()}
+
+
+def _with_originals(failures: list[WireFailure], data: bytes | Frames) -> list[WireFailure]:
+    """Failures with their records as they were fed: read again, for a step may have changed them."""
+    if not failures:
+        return []
+    if isinstance(data, tuple):
+        return [failure._replace(record=data[failure.index]) for failure in failures]
+    originals = codec.loads(data)
+    return [failure._replace(record=codec.dumps(originals[failure.index])) for failure in failures]

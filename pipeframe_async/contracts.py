@@ -1,0 +1,106 @@
+"""The ports of the house: what the engine asks of an edge, and nothing more.
+
+Implementations never import the engine; the engine never imports an implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from pipeframe_async.model import AnyFailure
+from pipeframe_async.report import RunReport, Stats
+from pipeframe_async.wire import ChainRef, ChainSpec, Packed, Reply
+
+
+class Lane(Protocol):
+    """One place where batches are run: a worker process, or somebody's whole executor.
+
+    Attributes:
+        name: for messages.
+        workers: how many batches it runs at the same time.
+        slots: how many it takes at once; what is above `workers` waits inside it.
+    """
+
+    name: str
+    workers: int
+    slots: int
+
+    async def start(self) -> None:
+        """Be ready to run. May be called again; after a worker was lost it starts another.
+
+        Raises:
+            WorkerLost: no worker could be started.
+        """
+
+    async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply:
+        """Run one batch; `ship`: its results are wanted.
+
+        Raises:
+            WorkerLost: the worker died; the batch has no reply.
+
+        Cancellation: the batch may still be run; its reply is dropped.
+        """
+
+
+class Codec(Protocol):
+    """How records get to a worker and results back: bytes out, bytes in."""
+
+    def pack(self, records: Sequence[Any], step: str) -> tuple[Packed, list[AnyFailure]]:
+        """Records as bytes, and a failure (named after `step`) for each that has no bytes."""
+
+    def pack_frames(self, records: Sequence[Any], step: str) -> tuple[Packed, list[AnyFailure]]:
+        """The same with a pickle for each record, for batches that could not be read as a whole."""
+
+    def unpack(self, reply: Reply, step: str) -> tuple[list[Any], dict[int, AnyFailure]]:
+        """The results of a reply, and by its place a failure (named after `step`) for each frame that cannot be read.
+
+        Raises whatever reading raises when the results came as one pickle.
+        """
+
+    def failures(self, reply: Reply, names: Sequence[str]) -> list[AnyFailure]:
+        """The failures of a reply with their records as they were fed."""
+
+
+class Executor(Protocol):
+    """Where `def` steps run.
+
+    Attributes:
+        where: what reports call it, e.g. `"worker"`.
+        lanes: its lanes; at least one.
+        codec: how records travel.
+        restarts: workers replaced so far.
+    """
+
+    where: str
+    lanes: Sequence[Lane]
+    codec: Codec
+    restarts: int
+
+    def load(self, chain: ChainSpec) -> ChainRef:
+        """Make a chain ready to run here.
+
+        Raises:
+            ConfigError: a step cannot be shipped; the message names it.
+        """
+
+    async def close(self, *, kill: bool, timeout: float) -> None:
+        """End all workers: after their batch and their `teardown`, or at once with `kill`.
+
+        Args:
+            kill: do not wait for what is being run.
+            timeout: seconds to wait before killing after all.
+
+        Raises:
+            StepError: a `teardown` raised; everything is closed all the same.
+        """
+
+
+class Observer(Protocol):
+    """Somebody who wants to see the run: a progress bar, metrics, a log. Must not raise or wait."""
+
+    def update(self, stats: Stats) -> None:
+        """The books as they are now; called a few times a second."""
+
+    def finish(self, report: RunReport | None) -> None:
+        """The run has ended, with its report where there is one."""

@@ -1,0 +1,84 @@
+"""Every exception of the library: who must act decides the class.
+
+    PipeFrameError
+    ├── ConfigError      you wrote it wrong; nothing has started (also a ValueError)
+    ├── StateError       right call, wrong moment (also a RuntimeError)
+    ├── FeedError        your feed raised; what it fed before was processed first
+    ├── StepError        your step broke its contract, or its setup or teardown raised
+    ├── SinkError        your sink or dead_letter raised; what it did not take is `aborted`
+    ├── PipelineFailed   more records failed than `max_failures` allows
+    ├── WorkerLost       a worker process died or could not be started
+    ├── DrainTimeout     something did not end within its drain or close time
+    └── InternalError    our bug; the message says what to report
+
+None derives from CancelledError, TimeoutError or BrokenExecutor, so none is mistaken for control flow.
+Every one survives pickling, and carries the run's books in `report` where a run had begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeframe_async.model import Failure
+    from pipeframe_async.report import RunReport
+
+
+class PipeFrameError(Exception):
+    """Base of every error the library raises.
+
+    Attributes:
+        report: the run's final books, or None where no run had begun.
+    """
+
+    report: RunReport | None = None
+
+
+class ConfigError(PipeFrameError, ValueError):
+    """A knob, step, feed, sink or pipeline is wrong. Raised before anything starts."""
+
+
+class StateError(PipeFrameError, RuntimeError):
+    """The call is right but not now: the frame is closed, the feed is used up, a loop is running."""
+
+
+class FeedError(PipeFrameError):
+    """The feed raised; the original is the `__cause__`. What it fed before was processed first."""
+
+
+class StepError(PipeFrameError):
+    """A step broke its contract, or `setup`/`teardown` raised; the worker's traceback is a note."""
+
+
+class SinkError(PipeFrameError):
+    """`sink` or `dead_letter` raised; the original is the `__cause__`."""
+
+
+class PipelineFailed(PipeFrameError):
+    """More records failed than `max_failures` allows.
+
+    Attributes:
+        failures: the failures of the run, in the order they became known.
+        report: the run's final books.
+    """
+
+    def __init__(self, message: str, failures: Sequence[Failure[Any]] = (), report: RunReport | None = None) -> None:
+        super().__init__(message, tuple(failures), report)
+        self.failures: tuple[Failure[Any], ...] = tuple(failures)
+        self.report = report
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class WorkerLost(PipeFrameError):
+    """A worker process died or could not be started; the message says which, and how it ended."""
+
+
+class DrainTimeout(PipeFrameError):
+    """Something did not come to its end within `drain_timeout` seconds and was abandoned."""
+
+
+class InternalError(PipeFrameError):
+    """The library broke one of its own laws, for instance books that do not balance. Please report it."""

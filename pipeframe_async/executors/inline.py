@@ -1,0 +1,71 @@
+"""`executor="inline"`: steps run on the event loop, in this process. For tests and debuggers.
+
+The envelope and its pickling are the same as in worker processes, so a pipeline behaves the same; only
+nothing protects the loop from a slow step, or this process from a crash.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+
+from pipeframe_async._worker import envelope
+from pipeframe_async.errors import StepError
+from pipeframe_async.executors.packing import Packing
+from pipeframe_async.wire import ChainRef, ChainSpec, Packed, Reply
+
+_keys = count()
+
+
+class InProcessChains:
+    """Chains given to this very process, unpickled: steps see the program's own objects."""
+
+    def __init__(self) -> None:
+        self._keys: list[str] = []
+
+    def load(self, chain: ChainSpec) -> ChainRef:
+        """Install the chain in this process."""
+        key = f"in-process-{next(_keys)}"
+        envelope.install(key, chain)
+        self._keys.append(key)
+        return ChainRef(key, None)
+
+    def close(self) -> None:
+        """Run the chains' `teardown`s and drop them."""
+        keys, self._keys = self._keys, []
+        if problems := [text for key in keys for text in envelope.forget(key)]:
+            raise StepError(f"teardown raised:\n{problems[0]}")
+
+
+class InlineLane:
+    """The loop itself as a lane."""
+
+    name = "the event loop"
+    workers = 1
+    slots = 1
+
+    async def start(self) -> None:
+        """Nothing to start."""
+
+    async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply:
+        """Run the batch here and now."""
+        return envelope.work(chain.key, chain.data, number, batch.data, ship)
+
+
+class InlineExecutor:
+    """One lane, the loop."""
+
+    where = "inline"
+    restarts = 0
+
+    def __init__(self) -> None:
+        self.codec = Packing()
+        self.lanes = (InlineLane(),)
+        self._chains = InProcessChains()
+
+    def load(self, chain: ChainSpec) -> ChainRef:
+        """Install the chain in this process."""
+        return self._chains.load(chain)
+
+    async def close(self, *, kill: bool, timeout: float) -> None:
+        """Run the teardowns."""
+        self._chains.close()

@@ -1,0 +1,123 @@
+"""How a worker process is started: from a fork server of our own, or by spawn; never by a fork of the app.
+
+Two things differ from multiprocessing's own start: the child is not told about the user's `__main__`, so
+scripts need no guard and notebooks work; and the fork server is ours, so what it preloads is not the user's
+business. The server starts with the first worker, in 80-100 ms, and ends with this process.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import context, forkserver, reduction, spawn, util
+from multiprocessing.context import BaseContext
+from typing import Any
+
+from pipeframe_async._worker.bootstrap import LaneProcess
+
+PRELOAD = ["pipeframe_async._worker.bootstrap", "pipeframe_async.pipeline", "concurrent.futures.process"]
+
+DEFAULT_METHOD = "spawn" if sys.platform == "win32" else "forkserver"
+
+
+class LaneContext(BaseContext):
+    """A multiprocessing context for one pool of one worker; remembers the process it made.
+
+    Args:
+        method: `"forkserver"` or `"spawn"`.
+    """
+
+    def __init__(self, method: str = DEFAULT_METHOD) -> None:
+        self._name = method
+        self.process: LaneProcess | None = None
+
+    def Process(self, *args: Any, **kwargs: Any) -> LaneProcess:  # noqa: N802 - the name the pool calls
+        """Make the pool's worker."""
+        self.process = LaneProcess(*args, **kwargs)
+        self.process._start_method = self._name
+        return self.process
+
+
+def popen(process: LaneProcess) -> Any:
+    """Start a worker; called by `LaneProcess.start`."""
+    if sys.platform == "win32":
+        from multiprocessing import popen_spawn_win32
+
+        with _hidden_main():
+            return popen_spawn_win32.Popen(process)
+    return _spawned(process) if process._start_method == "spawn" else _served(process)
+
+
+if sys.platform != "win32":
+    from multiprocessing import popen_forkserver, popen_spawn_posix, resource_tracker
+
+    _server = forkserver.ForkServer()
+    _server.set_forkserver_preload(PRELOAD)
+
+    class _Served(popen_forkserver.Popen):
+        """A child of our fork server."""
+
+        def _launch(self, process: LaneProcess) -> None:
+            message = _first_message(self, process)
+            self.sentinel, pipe = _server.connect_to_new_process(self._fds)
+            # The child watches the other end of this pipe: it must stay open until we end.
+            kept = os.dup(pipe)
+            self.finalizer = util.Finalize(self, util.close_fds, (kept, self.sentinel))
+            with open(pipe, "wb") as stream:
+                stream.write(message)
+            self.pid = forkserver.read_signed(self.sentinel)
+
+    class _Spawned(popen_spawn_posix.Popen):
+        """A child started as a fresh interpreter."""
+
+        def _launch(self, process: LaneProcess) -> None:
+            tracker = resource_tracker.getfd()
+            self._fds.append(tracker)
+            message = _first_message(self, process)
+            self.sentinel, child_sentinel = os.pipe()
+            child_pipe, pipe = os.pipe()
+            self.finalizer = util.Finalize(self, util.close_fds, (self.sentinel, pipe))
+            try:
+                command = spawn.get_command_line(tracker_fd=tracker, pipe_handle=child_pipe)
+                fds = [*self._fds, child_pipe, child_sentinel]
+                self.pid = util.spawnv_passfds(spawn.get_executable(), command, fds)
+                with open(pipe, "wb", closefd=False) as stream:
+                    stream.write(message)
+            finally:
+                os.close(child_pipe)
+                os.close(child_sentinel)
+
+    def _served(process: LaneProcess) -> Any:
+        return _Served(process)
+
+    def _spawned(process: LaneProcess) -> Any:
+        return _Spawned(process)
+
+
+def _first_message(popen: Any, process: LaneProcess) -> bytes:
+    """What the child reads first: how to prepare, without the user's main module, and then the process object."""
+    preparation = spawn.get_preparation_data(process.name)
+    preparation.pop("init_main_from_name", None)
+    preparation.pop("init_main_from_path", None)
+    stream = io.BytesIO()
+    context.set_spawning_popen(popen)
+    try:
+        reduction.dump(preparation, stream)
+        reduction.dump(process, stream)
+    finally:
+        context.set_spawning_popen(None)
+    return stream.getvalue()
+
+
+@contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Windows starts a child in one step that cannot be told to skip `__main__`: show it an empty one."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = type(sys)("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -1,0 +1,80 @@
+"""Records to bytes and replies to values, in the parent: the codec all executors share.
+
+Whole batch first; record by record only after that has failed, so one bad record spoils nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipeframe_async._worker import codec
+from pipeframe_async._worker.chain import failure_of
+from pipeframe_async.model import AnyFailure, Failure
+from pipeframe_async.wire import Packed, Reply
+
+
+class Packing:
+    """The `contracts.Codec` that pickles on the loop: cheaper than in the pool's feeder thread, and it can blame."""
+
+    def pack(self, records: Sequence[Any], step: str) -> tuple[Packed, list[AnyFailure]]:
+        """One pickle for all records; frames and failures where that cannot be made."""
+        try:
+            return Packed(len(records), codec.dumps(records)), []
+        except BaseException:  # even SystemExit: a record's __reduce__ may do anything
+            return self.pack_frames(records, step)
+
+    def pack_frames(self, records: Sequence[Any], step: str) -> tuple[Packed, list[AnyFailure]]:
+        """A pickle for each record, and a failure for each that has none."""
+        frames: list[bytes] = []
+        failures: list[AnyFailure] = []
+        for record in records:
+            try:
+                frames.append(codec.dumps(record))
+            except BaseException as error:
+                failures.append(_unpicklable(record, step, error))
+        return Packed(len(frames), tuple(frames)), failures
+
+    def unpack(self, reply: Reply, step: str) -> tuple[list[Any], dict[int, AnyFailure]]:
+        """The results of a reply, in order, and the failures of frames that cannot be read."""
+        if reply.results is None:
+            return [], {}
+        if not isinstance(reply.results, tuple):
+            return codec.loads(reply.results), {}
+        results: list[Any] = []
+        failures: dict[int, AnyFailure] = {}
+        for place, frame in enumerate(reply.results):
+            try:
+                results.append(codec.loads(frame))
+            except BaseException as error:
+                failures[place] = _unpicklable(frame, step, error)
+        return results, failures
+
+    def failures(self, reply: Reply, names: Sequence[str]) -> list[AnyFailure]:
+        """The failures of a reply with their records as they were fed."""
+        return [
+            Failure(
+                record=_original(failure.record),
+                step=names[failure.step],
+                kind=failure.kind,
+                error_type=failure.error_type,
+                message=failure.message,
+                traceback=failure.traceback,
+            )
+            for failure in reply.failures
+        ]
+
+
+def _unpicklable(record: object, step: str, error: BaseException) -> AnyFailure:
+    lost = failure_of(0, 0, error, "unpicklable")
+    return Failure(record, step, lost.kind, lost.error_type, lost.message, lost.traceback)
+
+
+def _original(data: bytes | None) -> Any:
+    """A failed record. One that failed because it cannot be read has no value here either: its bytes stand for it."""
+    if data is None:
+        return None
+    try:
+        return codec.loads(data)
+    except BaseException:
+        return data

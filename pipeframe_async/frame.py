@@ -1,0 +1,236 @@
+"""`PipeFrame`: takes a pipeline, puts the parts together, runs it. It computes nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor as AnyExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from pipeframe_async._engine.results import Results
+from pipeframe_async._engine.run import Limits, Run
+from pipeframe_async._engine.signals import handled_signals
+from pipeframe_async._engine.watch import Display, watched
+from pipeframe_async._rules import knobs
+from pipeframe_async._rules.feed_forms import feed_form
+from pipeframe_async.contracts import Executor
+from pipeframe_async.errors import ConfigError, StateError
+from pipeframe_async.executors import choose
+from pipeframe_async.executors.cores import default_workers
+from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.plan import plan_of
+from pipeframe_async.report import RunReport, Stats
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+PROGRESS = ("auto", "plain", "json", "none")
+
+
+class PipeFrame:
+    """Runs pipelines on all cores behind an event loop that stays responsive.
+
+    Each `run` or `stream` starts workers and ends them. Inside `async with PipeFrame(...) as frame:` they
+    stay warm between runs, and runs at the same time share them.
+
+    Args:
+        cpu_count: workers, ≥ 1. Default: usable cores (affinity and cgroup aware) − 1, at least 1; the one
+            left over is the event loop's.
+        buffer_size: most records between the feed and the consumer, ≥ 1.
+        executor: `"processes"` (default), `"threads"`, `"inline"`, or any `concurrent.futures.Executor`,
+            which is used and never shut down.
+        buffer_bytes: most bytes of pickled records between the feed and the consumer, ≥ 1.
+        drain_timeout: seconds that what is in flight has to finish after `stop()`.
+        handle_signals: let SIGINT and SIGTERM stop the run, a second one abort it. For programs of your own;
+            never inside somebody's app.
+        progress: True or `"auto"` for a progress bar on standard error (plain lines where it is no terminal),
+            `"plain"`, `"json"`, False or `"none"` for nothing.
+        name: for logs and thread names.
+        stream_buffer_size: other spelling of `buffer_size`.
+
+    Raises:
+        ConfigError: a value is wrong; it names the knob, the value and what is allowed.
+    """
+
+    def __init__(
+        self,
+        cpu_count: int | None = None,
+        buffer_size: int | None = None,
+        *,
+        executor: str | AnyExecutor | None = None,
+        buffer_bytes: int = 256 * 2**20,
+        drain_timeout: float = 30.0,
+        handle_signals: bool = False,
+        progress: bool | str = False,
+        name: str | None = None,
+        stream_buffer_size: int | None = None,
+    ) -> None:
+        hint = "None for all usable cores but one"
+        self._workers = default_workers() if cpu_count is None else knobs.positive_int("cpu_count", cpu_count, hint=hint)
+        self._limits = Limits(
+            buffer_size=_buffer_size(buffer_size, stream_buffer_size),
+            buffer_bytes=knobs.positive_int("buffer_bytes", buffer_bytes),
+            drain_timeout=knobs.seconds("drain_timeout", drain_timeout),
+        )
+        self._kind = choose.check(executor)
+        self._handle_signals = knobs.flag("handle_signals", handle_signals)
+        self._progress = progress if isinstance(progress, bool) else knobs.one_of("progress", progress, PROGRESS)
+        if name is not None and not isinstance(name, str):
+            raise ConfigError(f"name={name!r}: must be a string")
+        self.name = name or "pipeframe"
+        self._warm: Executor | None = None
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._runs: list[Run] = []
+        self._last = Stats()
+
+    async def run(
+        self, pipeline: type[PipelineEngine[In, Out]] | PipelineEngine[In, Out], feed: Any = None, *, load: Any = None
+    ) -> RunReport:
+        """Run a pipeline until everything fed has its outcome.
+
+        Args:
+            pipeline: a `PipelineEngine` subclass, or an instance of one.
+            feed: replaces the pipeline's own feed: any form of feed, or a function that returns one.
+            load: the original's name for `feed`.
+
+        Returns:
+            The report: books that balance, times of each step, what bounded the run.
+
+        Raises:
+            ConfigError: something is wrong that can be known before a run; nothing has started.
+            PipelineFailed: more records failed than `max_failures` allows.
+            FeedError, StepError, SinkError, WorkerLost: see there. Each has the books in `report`.
+
+        Cancellation: the feed is closed, what is in flight is aborted and counted so, workers are ended.
+        """
+        async with self._run(pipeline, feed, load, streaming=False) as run:
+            return await run.execute()
+
+    @asynccontextmanager
+    async def stream(
+        self, pipeline: type[PipelineEngine[In, Out]] | PipelineEngine[In, Out], feed: Any = None, *, load: Any = None
+    ) -> AsyncIterator[Results[Out]]:
+        """Run a pipeline and iterate its results: `async with frame.stream(P) as results: async for r in results`.
+
+        A consumer that is slow slows the feed. Leaving the block early stops the feed, abandons what is in
+        flight and leaves nothing behind.
+
+        Args:
+            pipeline: a `PipelineEngine` subclass, or an instance of one. Its `sink` is not called.
+            feed: replaces the pipeline's own feed.
+            load: the original's name for `feed`.
+
+        Yields:
+            The results in the pipeline's `order`; `results.report` has the report afterwards.
+
+        Raises:
+            ConfigError: at entry, as `run`.
+            PipeFrameError: from the iteration, after the last result; from leaving the block where nobody saw it.
+        """
+        async with self._run(pipeline, feed, load, streaming=True) as run:
+            task = asyncio.get_running_loop().create_task(run.execute(), name=f"{self.name}-stream")
+            try:
+                yield run.results
+                unseen = run.results.pending_error()
+            finally:
+                await _left(run, task)
+            if unseen is not None:
+                raise unseen
+
+    def stop(self) -> None:
+        """Stop feeding all runs of this frame; they finish what is in flight and return normally.
+
+        May be called from any thread and from signal handlers. A frame without runs ignores it.
+        """
+        if self._home is not None:
+            self._home.call_soon_threadsafe(self._stop)
+
+    def stats(self) -> Stats:
+        """The counters of all runs at the moment, or of the last one when none is running."""
+        return sum((run.stats() for run in self._runs[1:]), self._runs[0].stats()) if self._runs else self._last
+
+    async def __aenter__(self) -> Self:
+        """Keep workers warm until the block is left."""
+        if self._warm is not None:
+            raise StateError(f"{self.name} is open already: one `async with` at a time, runs inside it as many as you like")
+        self._warm, self._home = choose.make(self._kind, self._workers), asyncio.get_running_loop()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the workers: after their teardown, or at once where the block is left with an error."""
+        executor, self._warm = self._warm, None
+        if executor is not None:
+            await executor.close(kill=error is not None, timeout=self._limits.drain_timeout)
+
+    @asynccontextmanager
+    async def _run(self, pipeline: Any, feed: Any, load: Any, *, streaming: bool) -> AsyncIterator[Run]:
+        """A run that is ready to be executed, and everything around it: workers, signals, progress."""
+        plan = plan_of(pipeline)
+        if feed is not None and load is not None:
+            raise ConfigError("feed= and load= are two names for one thing: pass one of them")
+        given = feed if feed is not None else load
+        form = feed_form(plan.feed if given is None else given, plan.name)
+        loop = asyncio.get_running_loop()
+        if self._home is not None and self._home is not loop and (self._runs or self._warm is not None):
+            raise StateError(f"{self.name} is in use on another event loop: use it there, or make another PipeFrame")
+        self._home = loop
+        async with AsyncExitStack() as stack:
+            executor = self._warm
+            if executor is None:
+                executor = choose.make(self._kind, self._workers)
+            run = Run(plan, form, executor, self._limits, streaming=streaming)
+            if executor is not self._warm:
+                stack.push_async_callback(self._close, executor, run)
+            self._runs.append(run)
+            stack.callback(self._forget, run)
+            stack.enter_context(self._signals(asyncio.current_task()))
+            await stack.enter_async_context(watched(self._display(run)))
+            yield run
+
+    async def _close(self, executor: Executor, run: Run) -> None:
+        await executor.close(kill=run.left_work, timeout=self._limits.drain_timeout)
+
+    def _forget(self, run: Run) -> None:
+        self._runs.remove(run)
+        self._last = run.stats()
+
+    def _signals(self, task: asyncio.Task[Any] | None) -> Any:
+        if not self._handle_signals or task is None:
+            return nullcontext()
+        return handled_signals(self._stop, _canceller(task))
+
+    def _display(self, run: Run) -> Display | None:
+        if self._progress in (False, "none"):
+            return None
+        from pipeframe_async.observe.progress import progress_display  # only who asks for a display pays for one
+
+        return progress_display(self._progress, run.stats)
+
+    def _stop(self) -> None:
+        for run in self._runs:
+            run.stop()
+
+
+async def _left(run: Run, task: asyncio.Task[RunReport]) -> None:
+    """The block of a stream was left: end the run. Its error, if any, has been seen or is raised by the caller."""
+    if not task.done():
+        run.abandon()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()
+
+
+def _canceller(task: asyncio.Task[Any]) -> Callable[[], None]:
+    return lambda: (task.cancel(), None)[1]
+
+
+def _buffer_size(buffer_size: int | None, stream_buffer_size: int | None) -> int:
+    if buffer_size is not None and stream_buffer_size is not None:
+        raise ConfigError("buffer_size and stream_buffer_size are two names for one knob: pass one of them")
+    if stream_buffer_size is not None:
+        return knobs.positive_int("stream_buffer_size", stream_buffer_size)
+    return 10_000 if buffer_size is None else knobs.positive_int("buffer_size", buffer_size)

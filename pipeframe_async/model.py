@@ -1,0 +1,128 @@
+"""Values a user hands in or gets back: DROP, Chunk, Delivery, Retry, Failure.
+
+Plain and frozen. Nothing here waits, starts or decides; workers import this module, so it stays thin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from pipeframe_async.errors import ConfigError
+
+T = TypeVar("T")
+
+FailureKind = Literal["raised", "timeout", "crashed", "unpicklable"]
+
+
+class Drop(Enum):
+    """The type of `DROP`. An Enum member stays one object when it crosses to a worker and back."""
+
+    DROP = "DROP"
+
+    def __repr__(self) -> str:
+        return "DROP"
+
+
+DROP: Final = Drop.DROP
+"""What a step returns to filter a record: it ends here and is no result."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk(Generic[T]):
+    """Many records handed over by one `yield` of a feed.
+
+    Args:
+        records: the records, in feed order. A chunk larger than the room in the buffer is taken in
+            parts, so its size needs no care.
+    """
+
+    records: list[T]
+
+    def __init__(self, records: Iterable[T]) -> None:
+        object.__setattr__(self, "records", list(records))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery(Generic[T]):
+    """A record with a handle to its source. The handle stays in the parent; only the record travels.
+
+    Args:
+        record: what the steps get.
+        key: free for the source's use (an offset, a message id).
+        ack: called once the record's outcome is final and the sink has taken it.
+        nack: called with the `Failure`, or None when the run was aborted.
+    """
+
+    record: T
+    key: object = None
+    ack: Callable[[], Awaitable[None] | None] | None = None
+    nack: Callable[[Failure[T] | None], Awaitable[None] | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often and when a failed record is tried again.
+
+    Args:
+        attempts: most attempts in all, the first included (≥ 2).
+        on: exception classes worth another attempt, matched in the worker.
+        backoff: seconds before the second attempt.
+        factor: what each further delay is multiplied by (≥ 1).
+        max_backoff: longest delay, seconds.
+        jitter: draw each delay between half and the whole, so that retries do not come in step.
+    """
+
+    attempts: int
+    on: tuple[type[BaseException], ...] = (Exception,)
+    backoff: float = 0.1
+    factor: float = 2.0
+    max_backoff: float = 30.0
+    jitter: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 2:
+            raise ConfigError(f"Retry(attempts={self.attempts!r}): must be an int of at least 2 (the first try counts)")
+        if self.backoff < 0 or self.factor < 1 or self.max_backoff < self.backoff:
+            raise ConfigError(
+                f"Retry(backoff={self.backoff!r}, factor={self.factor!r}, max_backoff={self.max_backoff!r}): "
+                "needs 0 <= backoff <= max_backoff and factor >= 1"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Failure(Generic[T]):
+    """Why one record has no result. A value: no exception object of the user's crosses the process border.
+
+    Attributes:
+        record: the record as it was fed, before any step changed it.
+        step: name of the step that failed (for `unpicklable` records: the one it was bound for).
+        kind: `"raised"`, `"timeout"`, `"crashed"` or `"unpicklable"`.
+        error_type: class name of what was raised, e.g. `"ValueError"`.
+        message: its text, at most 8 KiB.
+        traceback: the worker's traceback as text, at most 64 KiB; empty where there is none.
+        attempts: how often the record was tried, the first included.
+    """
+
+    record: T
+    step: str
+    kind: FailureKind
+    error_type: str
+    message: str
+    traceback: str = field(default="", repr=False)
+    attempts: int = 1
+
+    def __str__(self) -> str:
+        return f"step {self.step!r} {_VERB[self.kind]} {self.error_type}: {self.message}"
+
+
+_VERB: dict[str, str] = {
+    "raised": "raised",
+    "timeout": "ran out of time,",
+    "crashed": "lost its worker,",
+    "unpicklable": "could not cross the process border,",
+}
+
+AnyFailure = Failure[Any]

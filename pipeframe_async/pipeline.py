@@ -1,0 +1,50 @@
+"""`PipelineEngine`: what a user subclasses. Its attributes are the pipeline; `plan.py` checks them.
+
+Workers import this module when steps are methods, so it stays thin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from pipeframe_async.model import Retry
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class PipelineEngine(Generic[In, Out]):
+    """A pipeline: steps, a feed, and the few knobs that belong to the work rather than the machine.
+
+    Subclass it, list `steps`, write `feed`, and hand the class (or an instance, when it takes constructor
+    arguments) to `PipeFrame().run`. Optional hooks are found by name: `feed`, `async def sink(self, records)`,
+    `async def dead_letter(self, failures)`, `setup(self)` and `teardown(self)`.
+
+    Attributes:
+        steps: functions, methods, partials or callable objects of one record, in order. Each returns
+            `(record, keep_going)`, `DROP`, or is a generator function of `(record, keep_going)`.
+        source: `"batch"`: the feed runs to its end before the first step starts (overflow beyond
+            `buffer_size` spills to a temporary file). `"stream"`: feed and steps run together.
+        timeout: seconds without a new record, while there is room for one, after which a stream ends.
+            None: never.
+        order: `"input"`: results in feed order. `"completion"`: as they finish.
+        time_limit: seconds one record may spend in one run of `def` steps. None: no limit.
+        retry: a `Retry`, or None for one attempt.
+        max_failures: records that may fail before the run stops: an int, a ratio in (0, 1] judged after
+            200 records, or None for any number. Default 0, or None where `dead_letter` is defined.
+        batch_size: None: self-tuning. An int fixes the records per batch.
+
+    Process: `steps`, `setup` and `teardown` run in worker processes; `feed`, `sink` and `dead_letter` in
+    the parent. An instance is shipped to the workers only where a step is one of its methods or it has a
+    `setup` or `teardown`; then its attributes must pickle.
+    """
+
+    steps: ClassVar[Sequence[Callable[..., Any]]] | Sequence[Callable[..., Any]] = ()
+    source: Literal["batch", "stream"] = "batch"
+    timeout: float | None = 2.0
+    order: Literal["input", "completion"] | Callable[[In], object] = "input"
+    time_limit: float | None = None
+    retry: Retry | None = None
+    max_failures: int | float | None
+    batch_size: int | None = None

@@ -1,0 +1,119 @@
+"""The books of a run as values: `Stats` while it runs, `RunReport` when it has ended.
+
+`RunReport` prints as a table. Numbers come in ready; nothing here measures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+EndedBy = Literal["exhausted", "idle", "stopped", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """A snapshot of the running counters. Counts of records; `in_flight_bytes` in bytes, `elapsed` in seconds.
+
+    At every instant `fed + emitted == delivered + filtered + failed + aborted + in_flight + spilled`;
+    `bypassed` are among the delivered. `spilled` is what a batch feed holds on disk until there is room.
+    """
+
+    fed: int = 0
+    emitted: int = 0
+    delivered: int = 0
+    bypassed: int = 0
+    filtered: int = 0
+    failed: int = 0
+    aborted: int = 0
+    retried: int = 0
+    re_executed: int = 0
+    worker_restarts: int = 0
+    in_flight: int = 0
+    in_flight_bytes: int = 0
+    spilled: int = 0
+    elapsed: float = 0.0
+
+    def __add__(self, other: Stats) -> Stats:
+        """The books of two runs together; `elapsed` is the longer one."""
+        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        return Stats(**{**sums, "elapsed": max(self.elapsed, other.elapsed)})
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One step: `calls` are counted, times are measured in the worker (seconds), on a sample where steps are fast."""
+
+    name: str
+    where: str
+    calls: int
+    seconds: float
+    mean: float
+    p50: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The final books of a run: `fed + emitted == delivered + filtered + failed + aborted`, always.
+
+    Attributes:
+        fed: records the feed handed over.
+        emitted: records that fan-out added.
+        delivered: results the consumer or sink took (without either: results made), `bypassed` included.
+        filtered: records that ended in `DROP`, a false `keep_if` or an empty fan-out.
+        failed: records with a `Failure`.
+        aborted: records whose outcome was given up, by a stop that ran out of time, a cancel or an error.
+        retried: attempts after the first.
+        re_executed: records run again because their worker was lost or their bytes could not be read.
+        worker_restarts: workers replaced during the run.
+        elapsed: seconds from start to end.
+        ended_by: `"exhausted"`, `"idle"`, `"stopped"`, `"failed"` or `"cancelled"`.
+        steps: one `StepReport` a step.
+        bottleneck: a sentence that says what bounded the run.
+    """
+
+    fed: int = 0
+    delivered: int = 0
+    bypassed: int = 0
+    filtered: int = 0
+    failed: int = 0
+    aborted: int = 0
+    retried: int = 0
+    re_executed: int = 0
+    worker_restarts: int = 0
+    elapsed: float = 0.0
+    ended_by: EndedBy = "exhausted"
+    steps: tuple[StepReport, ...] = ()
+    bottleneck: str = ""
+    emitted: int = 0
+
+    def __str__(self) -> str:
+        counts = ["fed", "emitted", "delivered", "bypassed", "filtered", "failed", "aborted"]
+        extras = ["retried", "re_executed", "worker_restarts"]
+        shown = [n for n in counts if n in ("fed", "delivered", "failed") or getattr(self, n)]
+        shown += [n for n in extras if getattr(self, n)]
+        rate = self.fed / self.elapsed if self.elapsed > 0 else 0.0
+        head = f"{self.ended_by} after {duration(self.elapsed)} · {rate:,.0f} records/s"
+        books = " · ".join(f"{name.replace('_', ' ')} {getattr(self, name):,}" for name in shown)
+        return "\n".join([head, books, *self._step_rows(), *([self.bottleneck] if self.bottleneck else [])])
+
+    def _step_rows(self) -> list[str]:
+        if not self.steps:
+            return []
+        width = max(4, *(len(step.name) for step in self.steps))
+        rows = [f"{'step':<{width}}  {'where':<7} {'calls':>12} {'total':>9} {'mean':>9} {'p50':>9} {'p99':>9}"]
+        for s in self.steps:
+            times = " ".join(f"{duration(t):>9}" for t in (s.seconds, s.mean, s.p50, s.p99))
+            rows.append(f"{s.name:<{width}}  {s.where:<7} {s.calls:>12,} {times}")
+        return rows
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: `850 ns`, `12.5 µs`, `3.20 ms`, `1.75 s`, `2 min 05 s`."""
+    if seconds >= 120:
+        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+    for scale, unit, digits in ((1.0, "s", 2), (1e-3, "ms", 2), (1e-6, "µs", 1)):
+        if seconds >= scale:
+            return f"{seconds / scale:.{digits}f} {unit}"
+    return f"{seconds * 1e9:.0f} ns"

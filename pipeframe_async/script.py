@@ -1,0 +1,56 @@
+"""The synchronous front for scripts: `pipeframe_async.run(MyPipeline)`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pipeframe_async.errors import StateError
+from pipeframe_async.frame import PipeFrame
+from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.report import RunReport
+
+
+def run(
+    pipeline: type[PipelineEngine[Any, Any]] | PipelineEngine[Any, Any], feed: Any = None, **options: Any
+) -> RunReport:
+    """Run a pipeline from a script, on an event loop of its own: uvloop where it is installed.
+
+    SIGINT and SIGTERM stop the run in good order, a second one aborts it.
+
+    Args:
+        pipeline: a `PipelineEngine` subclass, or an instance of one.
+        feed: replaces the pipeline's own feed.
+        options: as `PipeFrame`; `handle_signals` is True here unless said otherwise.
+
+    Returns:
+        The report.
+
+    Raises:
+        StateError: an event loop is running: there, `await PipeFrame(...).run(pipeline)`.
+        KeyboardInterrupt: a second SIGINT aborted the run.
+        PipeFrameError: as `PipeFrame.run`.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise StateError(
+            "pipeframe_async.run() cannot be used while an event loop is running: "
+            "write `await PipeFrame(...).run(pipeline)` instead"
+        )
+    frame = PipeFrame(**{"handle_signals": True, **options})
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
+            return runner.run(frame.run(pipeline, feed))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop
+    except ImportError:  # not on this platform
+        return None
+    return uvloop.new_event_loop

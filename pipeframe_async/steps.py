@@ -1,0 +1,116 @@
+"""`apply`, `keep_if`, `expand`: ordinary functions made into steps.
+
+Callable objects rather than closures, so that they pickle by reference to what they wrap.
+Workers import this module: it stays thin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Generic, TypeVar
+
+from pipeframe_async.errors import ConfigError
+from pipeframe_async.model import DROP, Drop
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class _Wrapped(Generic[A, B]):
+    """What the three have in common: the wrapped function, and its name for reports."""
+
+    __slots__ = ("__name__", "fn")
+
+    def __init__(self, fn: Callable[[A], B]) -> None:
+        if not callable(fn):
+            raise ConfigError(f"{type(self).__name__.lower()}({fn!r}): needs a function of one record")
+        self.fn = fn
+        self.__name__ = step_name(fn)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.fn,)
+
+    def __repr__(self) -> str:
+        return f"<step {self.__name__} by {type(self).__name__}>"
+
+
+class Apply(_Wrapped[A, B]):
+    """Go on with what the function returns."""
+
+    __slots__ = ()
+
+    def __call__(self, record: A) -> tuple[B, bool]:
+        return self.fn(record), True
+
+
+class KeepIf(_Wrapped[A, object]):
+    """Go on with the record if the predicate holds, else filter it."""
+
+    __slots__ = ()
+
+    def __call__(self, record: A) -> tuple[A, bool] | Drop:
+        return (record, True) if self.fn(record) else DROP
+
+
+class Expand(_Wrapped[A, Iterable[B]]):
+    """Fan out: go on with each item the function returns or yields."""
+
+    __slots__ = ()
+
+    def __call__(self, record: A) -> Generator[tuple[B, bool], None, None]:
+        for item in self.fn(record):
+            yield item, True
+
+
+def apply(fn: Callable[[A], B]) -> Apply[A, B]:
+    """Make a step of a function from record to record.
+
+    Args:
+        fn: gets the record, returns the next one. Runs in a worker process.
+
+    Returns:
+        A step for `PipelineEngine.steps`, named after `fn` in reports.
+
+    Raises:
+        ConfigError: `fn` is not callable.
+    """
+    return Apply(fn)
+
+
+def keep_if(predicate: Callable[[A], object]) -> KeepIf[A]:
+    """Make a step that filters: records for which `predicate` is false end here (counted `filtered`).
+
+    Args:
+        predicate: gets the record; its truth decides. Runs in a worker process.
+
+    Returns:
+        A step for `PipelineEngine.steps`, named after `predicate` in reports.
+
+    Raises:
+        ConfigError: `predicate` is not callable.
+    """
+    return KeepIf(predicate)
+
+
+def expand(fn: Callable[[A], Iterable[B]]) -> Expand[A, B]:
+    """Make a step that fans out: each item of the iterable `fn` returns goes on by itself.
+
+    Args:
+        fn: gets the record, returns an iterable or is a generator function. No items: filtered.
+
+    Returns:
+        A step for `PipelineEngine.steps`, named after `fn` in reports.
+
+    Raises:
+        ConfigError: `fn` is not callable.
+    """
+    return Expand(fn)
+
+
+def step_name(step: object) -> str:
+    """The name a step goes by in reports and failures: a function's own, or that of what it wraps."""
+    name = getattr(step, "__name__", None)
+    if isinstance(name, str):
+        return name
+    inner = getattr(step, "func", None)  # functools.partial
+    return step_name(inner) if inner is not None else type(step).__name__
