@@ -41,7 +41,7 @@ _HOMES = {
     "run": "script",
 }
 
-__all__ = [  # noqa: F822 - made on first use
+__all__ = [
     "DROP",
     "Chunk",
     "ConfigError",

@@ -14,17 +14,19 @@ from pipeframe_async.wire import ChainRef, ChainSpec, Packed, Reply
 
 
 class Lane(Protocol):
-    """One place where batches are run: a worker process, or somebody's whole executor.
+    """One place where batches are run: a worker process, or somebody's whole executor."""
 
-    Attributes:
-        name: for messages.
-        workers: how many batches it runs at the same time.
-        slots: how many it takes at once; what is above `workers` waits inside it.
-    """
+    @property
+    def name(self) -> str:
+        """For messages."""
 
-    name: str
-    workers: int
-    slots: int
+    @property
+    def workers(self) -> int:
+        """How many batches it runs at the same time."""
+
+    @property
+    def slots(self) -> int:
+        """How many batches it takes at once; what is above `workers` waits inside it."""
 
     async def start(self) -> None:
         """Be ready to run. May be called again; after a worker was lost it starts another.
@@ -46,10 +48,10 @@ class Lane(Protocol):
 class Codec(Protocol):
     """How records get to a worker and results back: bytes out, bytes in."""
 
-    def pack(self, records: Sequence[Any], step: str) -> tuple[Packed, list[AnyFailure]]:
-        """Records as bytes, and a failure (named after `step`) for each that has no bytes."""
+    def pack(self, records: Sequence[Any], step: str) -> tuple[Packed, dict[int, AnyFailure]]:
+        """Records as bytes, and by its index a failure (named after `step`) for each that has none."""
 
-    def pack_frames(self, records: Sequence[Any], step: str) -> tuple[Packed, list[AnyFailure]]:
+    def pack_frames(self, records: Sequence[Any], step: str) -> tuple[Packed, dict[int, AnyFailure]]:
         """The same with a pickle for each record, for batches that could not be read as a whole."""
 
     def unpack(self, reply: Reply, step: str) -> tuple[list[Any], dict[int, AnyFailure]]:
@@ -58,24 +60,28 @@ class Codec(Protocol):
         Raises whatever reading raises when the results came as one pickle.
         """
 
-    def failures(self, reply: Reply, names: Sequence[str]) -> list[AnyFailure]:
-        """The failures of a reply with their records as they were fed."""
+    def failures(self, reply: Reply, names: Sequence[str]) -> list[tuple[int, AnyFailure]]:
+        """The failures of a reply, each with its record's index, and with the record as it was fed."""
 
 
 class Executor(Protocol):
-    """Where `def` steps run.
+    """Where `def` steps run."""
 
-    Attributes:
-        where: what reports call it, e.g. `"worker"`.
-        lanes: its lanes; at least one.
-        codec: how records travel.
-        restarts: workers replaced so far.
-    """
+    @property
+    def where(self) -> str:
+        """What reports call it, e.g. `"worker"`."""
 
-    where: str
-    lanes: Sequence[Lane]
-    codec: Codec
-    restarts: int
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """Its lanes; at least one."""
+
+    @property
+    def codec(self) -> Codec:
+        """How records travel."""
+
+    @property
+    def restarts(self) -> int:
+        """Workers replaced so far."""
 
     def load(self, chain: ChainSpec) -> ChainRef:
         """Make a chain ready to run here.

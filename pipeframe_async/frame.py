@@ -68,7 +68,9 @@ class PipeFrame:
         stream_buffer_size: int | None = None,
     ) -> None:
         hint = "None for all usable cores but one"
-        self._workers = default_workers() if cpu_count is None else knobs.positive_int("cpu_count", cpu_count, hint=hint)
+        self._workers = (
+            default_workers() if cpu_count is None else knobs.positive_int("cpu_count", cpu_count, hint=hint)
+        )
         self._limits = Limits(
             buffer_size=_buffer_size(buffer_size, stream_buffer_size),
             buffer_bytes=knobs.positive_int("buffer_bytes", buffer_bytes),
@@ -86,7 +88,11 @@ class PipeFrame:
         self._last = Stats()
 
     async def run(
-        self, pipeline: type[PipelineEngine[In, Out]] | PipelineEngine[In, Out], feed: Any = None, *, load: Any = None
+        self,
+        pipeline: type[PipelineEngine[In, Out]] | PipelineEngine[In, Out],
+        feed: Any = None,
+        *,
+        load: Any = None,
     ) -> RunReport:
         """Run a pipeline until everything fed has its outcome.
 
@@ -110,7 +116,11 @@ class PipeFrame:
 
     @asynccontextmanager
     async def stream(
-        self, pipeline: type[PipelineEngine[In, Out]] | PipelineEngine[In, Out], feed: Any = None, *, load: Any = None
+        self,
+        pipeline: type[PipelineEngine[In, Out]] | PipelineEngine[In, Out],
+        feed: Any = None,
+        *,
+        load: Any = None,
     ) -> AsyncIterator[Results[Out]]:
         """Run a pipeline and iterate its results: `async with frame.stream(P) as results: async for r in results`.
 
@@ -154,7 +164,9 @@ class PipeFrame:
     async def __aenter__(self) -> Self:
         """Keep workers warm until the block is left."""
         if self._warm is not None:
-            raise StateError(f"{self.name} is open already: one `async with` at a time, runs inside it as many as you like")
+            raise StateError(
+                f"{self.name} is open already: one `async with` at a time, runs inside it as many as you like"
+            )
         self._warm, self._home = choose.make(self._kind, self._workers), asyncio.get_running_loop()
         return self
 
@@ -206,7 +218,9 @@ class PipeFrame:
     def _display(self, run: Run) -> Display | None:
         if self._progress in (False, "none"):
             return None
-        from pipeframe_async.observe.progress import progress_display  # only who asks for a display pays for one
+        from pipeframe_async.observe.progress import (
+            progress_display,
+        )  # only who asks for a display pays for one
 
         return progress_display(self._progress, run.stats)
 

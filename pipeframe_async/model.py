@@ -61,6 +61,11 @@ class Delivery(Generic[T]):
     ack: Callable[[], Awaitable[None] | None] | None = None
     nack: Callable[[Failure[T] | None], Awaitable[None] | None] | None = None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError(
+            "a Delivery does not travel: yield it from the feed by itself, or in a Chunk of nothing but deliveries"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:

@@ -6,7 +6,7 @@ Workers import this module when steps are methods, so it stays thin.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pipeframe_async.model import Retry
 
@@ -40,7 +40,7 @@ class PipelineEngine(Generic[In, Out]):
     `setup` or `teardown`; then its attributes must pickle.
     """
 
-    steps: ClassVar[Sequence[Callable[..., Any]]] | Sequence[Callable[..., Any]] = ()
+    steps: Sequence[Callable[..., Any]] = ()
     source: Literal["batch", "stream"] = "batch"
     timeout: float | None = 2.0
     order: Literal["input", "completion"] | Callable[[In], object] = "input"

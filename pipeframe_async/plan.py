@@ -168,7 +168,9 @@ def _hook(engine: PipelineEngine[Any, Any], name: str, hook: str) -> Callable[[l
 
 def _order(engine: PipelineEngine[Any, Any], name: str) -> str:
     if callable(engine.order):
-        raise ConfigError(f"{name}.order={engine.order!r}: order by key is not available yet; 'input' keeps every order")
+        raise ConfigError(
+            f"{name}.order={engine.order!r}: order by key is not available yet; 'input' keeps every order"
+        )
     return knobs.one_of(f"{name}.order", engine.order, ("input", "completion"))
 
 

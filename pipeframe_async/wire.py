@@ -34,7 +34,7 @@ class ChainRef(NamedTuple):
 class Packed(NamedTuple):
     """Records as bytes. `data` is one pickle of the list of them, or one pickle each (`Frames`)."""
 
-    count: int
+    records: int
     data: bytes | Frames
 
     @property
@@ -49,9 +49,9 @@ class Packed(NamedTuple):
 
 
 class WireFailure(NamedTuple):
-    """A failure as plain data; `index` is the record's place in its batch, `record` its pickle."""
+    """A failure as plain data; `place` is the record's place in its batch, `record` its pickle."""
 
-    index: int
+    place: int
     step: int
     kind: FailureKind
     error_type: str
@@ -86,11 +86,11 @@ class Reply(NamedTuple):
     """A worker's answer to one batch. It always answers: `fault` is set where nothing was run.
 
     `delivered` counts results, the `bypassed` among them; `emitted` what fan-out added to the records
-    sent, so `count + emitted == delivered + filtered + len(failures)`. `spans` maps a record's index to
+    sent, so `records + emitted == delivered + filtered + len(failures)`. `spans` maps a record's place to
     its number of results wherever that is not one. `results` is None where nobody consumes them.
     """
 
-    count: int
+    records: int
     delivered: int = 0
     bypassed: int = 0
     filtered: int = 0
@@ -104,8 +104,8 @@ class Reply(NamedTuple):
     fault: Fault | None = None
 
     def owners(self) -> list[int]:
-        """For each result, the index of the record it was made of."""
-        return owners(self.count, self.spans)
+        """For each result, the place of the record it was made of."""
+        return owners(self.records, self.spans)
 
     @property
     def nbytes(self) -> int:
@@ -115,6 +115,6 @@ class Reply(NamedTuple):
         return sum(map(len, self.results)) if isinstance(self.results, tuple) else len(self.results)
 
 
-def owners(count: int, spans: dict[int, int]) -> list[int]:
-    """For each result of `count` records, the index of its record; `spans` has those without exactly one."""
-    return [index for index in range(count) for _ in range(spans.get(index, 1))]
+def owners(records: int, spans: dict[int, int]) -> list[int]:
+    """For each result of so many records, the place of its record; `spans` has those without exactly one."""
+    return [place for place in range(records) for _ in range(spans.get(place, 1))]

@@ -37,6 +37,7 @@ class Backlog:
         self._ledger = ledger
         self.noted = 0
         self.mark = 0
+        self._entered = 0
 
     @property
     def waiting(self) -> int:
@@ -48,11 +49,17 @@ class Backlog:
         """Nothing waits and nothing will come."""
         return self.ended and not self.held and not self.waiting
 
+    @property
+    def entered(self) -> int:
+        """Records ever put in: the feed position of the next one."""
+        return self._entered + len(self.records) - self.noted
+
     def note(self) -> None:
         """Book what was appended since the last time."""
         if new := len(self.records) - self.noted:
             self._ledger.admit(new)
             self.noted += new
+            self._entered += new
 
     def overflow(self) -> None:
         """What was appended beyond the permits there are: to disk."""
@@ -62,6 +69,7 @@ class Backlog:
             self.spill.put(record)
         del self.records[-over:]
         self._ledger.spill(over)
+        self._entered += over
 
     def take(self, records: int) -> list[Any]:
         """Remove the first so many records in memory."""
@@ -77,7 +85,6 @@ class Backlog:
         self.records[:0] = records
         self.noted += len(records)
         self.mark += len(records)
-
 
     def end(self) -> None:
         """No more will come."""

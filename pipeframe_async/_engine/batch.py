@@ -15,26 +15,51 @@ from pipeframe_async.wire import Packed
 class Batch:
     """Records bound for a lane.
 
-    `number` counts batches in feed order. `records` are the live objects, kept until the reply in case their
-    bytes cannot be read; None for records that came from disk. `rejected` could not be pickled.
+    Attributes:
+        number: counts batches in feed order.
+        first: feed position of its first record.
+        packed: the records as bytes.
+        records: the live objects, kept until the reply in case their bytes cannot be read; None for
+            records that came from disk.
+        rejected: by index, the records that have no bytes.
     """
 
     number: int
+    first: int
     packed: Packed
     records: Sequence[Any] | None
-    rejected: list[AnyFailure]
+    rejected: dict[int, AnyFailure]
 
     @property
     def count(self) -> int:
         """Fed records this stands for."""
-        return self.packed.count + len(self.rejected)
+        return self.packed.records + len(self.rejected)
+
+    def places(self) -> Sequence[int]:
+        """For each packed record, its index in the batch."""
+        return (
+            [index for index in range(self.count) if index not in self.rejected] if self.rejected else range(self.count)
+        )
 
 
 @dataclass(slots=True)
 class Answer:
-    """What came of a batch; `outcome` becomes final when the consumer has taken the results."""
+    """What came of a batch; `outcome` becomes final when the consumer has taken the results.
+
+    Attributes:
+        number: the batch's.
+        first: feed position of its first record.
+        count: how many records it had.
+        outcome: what became of them, if all results are taken.
+        results: in feed order.
+        failures: each with its record's index in the batch.
+        spans: number of results of each record that has not exactly one, by index.
+    """
 
     number: int
+    first: int
+    count: int
     outcome: Outcome
     results: list[Any] = field(default_factory=list)
-    failures: list[AnyFailure] = field(default_factory=list)
+    failures: list[tuple[int, AnyFailure]] = field(default_factory=list)
+    spans: dict[int, int] = field(default_factory=dict)

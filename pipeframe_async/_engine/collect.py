@@ -35,7 +35,7 @@ class Collect:
 
     def add(self, answer: Answer) -> None:
         """An answer came in."""
-        self.failures += answer.failures[: KEPT_FAILURES - len(self.failures)]
+        self.failures += [failure for _, failure in answer.failures[: KEPT_FAILURES - len(self.failures)]]
         outcomes = answer.outcome.delivered + answer.outcome.filtered + answer.outcome.failed
         if self._budget.spend(answer.outcome.failed, outcomes) and not self.failed:
             self.failed = True

@@ -110,7 +110,7 @@ class Deliver:
     async def run(self) -> None:
         """Deliver until no more answers come."""
         while answers := await self._collect.take():
-            if self._dead_letter is not None:
-                if failures := [failure for answer in answers for failure in answer.failures]:
-                    await self._dead_letter(failures)
+            failures = [failure for answer in answers for _, failure in answer.failures]
+            if failures and self._dead_letter is not None:
+                await self._dead_letter(failures)
             await self._consumer.take(answers)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
+from operator import itemgetter
 from typing import Any
 
 from pipeframe_async._engine.backlog import Backlog
@@ -64,6 +65,7 @@ class Dispatch:
         self._clocks = clocks
         self._collect = collect
         self._numbers = count()
+        self._position = 0  # in the feed, of the next record to be cut
         self._busy = {id(lane): 0 for lane in lanes}
         self._hungry = 0  # slots that wait while their worker has nothing to do
         self.starved = False  # records wait for bytes or permits: the next settlement must ring the backlog's bell
@@ -136,12 +138,13 @@ class Dispatch:
         else:
             return None
         spent = time.perf_counter() - started
-        batch = Batch(-1, packed, records or None, rejected)
+        batch = Batch(-1, self._position, packed, records or None, rejected)
         self._sizer.packed(batch.count, packed.nbytes, spent)
         if packed.nbytes > self._ledger.room_bytes and not self._fits(batch):
             return None
         batch.number = next(self._numbers)
-        expected = self._sizer.expected_bytes(packed.count) if self._ship else 0
+        self._position += batch.count
+        expected = self._sizer.expected_bytes(packed.records) if self._ship else 0
         within = min(expected, self._ledger.room_bytes)
         self._ledger.open(batch.number, batch.count, max(packed.nbytes, within))
         return batch
@@ -155,14 +158,14 @@ class Dispatch:
             if not self._ledger.in_flight_bytes:
                 self._backlog.bell.ring()
             return False
-        batch.rejected.append(too_large(batch.records[0], self._names[0], batch.packed.nbytes, self._ledger))
+        batch.rejected[0] = too_large(batch.records[0], self._names[0], batch.packed.nbytes, self._ledger)
         batch.packed = Packed(0, ())
         return True
 
     async def _run(self, lane: Lane, batch: Batch) -> Answer:
         """Have a batch run; one whose bytes or results cannot be read as a whole is run again in frames."""
-        if not batch.packed.count:
-            return self._answer(batch, Reply(0), [], [])
+        if not batch.packed.records:
+            return self._answer(batch, Reply(0), [], {})
         reply = await self._call(lane, batch)
         if reply.fault is not None and reply.fault.kind == UNREADABLE and not batch.packed.framed:
             self._reframe(batch)
@@ -174,18 +177,11 @@ class Dispatch:
         except BaseException as error:
             if batch.packed.framed:
                 raise InternalError(f"framed results could not be read: {error!r}") from error
-            self._ledger.re_executed += batch.packed.count
+            self._ledger.re_executed += batch.packed.records
             self._reframe(batch)
             return await self._run(lane, batch)
-        self._sizer.replied(reply.count, reply.nbytes, wall=reply.wall, cpu=reply.cpu)
-        return self._answer(batch, reply, results, self._named(batch, reply, unread))
-
-    def _named(self, batch: Batch, reply: Reply, unread: dict[int, AnyFailure]) -> list[AnyFailure]:
-        """Failures of results that cannot be read here, with the record each was made of."""
-        if not unread or batch.records is None:
-            return list(unread.values())
-        owners = reply.owners()
-        return [replace(failure, record=batch.records[owners[place]]) for place, failure in unread.items()]
+        self._sizer.replied(reply.records, reply.nbytes, wall=reply.wall, cpu=reply.cpu)
+        return self._answer(batch, reply, results, unread)
 
     async def _call(self, lane: Lane, batch: Batch) -> Reply:
         reply = await lane.run(self._chain, batch.number, batch.packed, ship=self._ship)
@@ -196,11 +192,20 @@ class Dispatch:
 
     def _reframe(self, batch: Batch) -> None:
         assert batch.records is not None  # what comes from disk comes in frames
-        batch.packed, rejected = self._codec.pack_frames(batch.records, self._names[0])
-        batch.rejected += rejected
+        batch.packed, batch.rejected = self._codec.pack_frames(batch.records, self._names[0])
 
-    def _answer(self, batch: Batch, reply: Reply, results: list[Any], unread: list[AnyFailure]) -> Answer:
-        failures = [*batch.rejected, *self._codec.failures(reply, self._names), *unread]
+    def _answer(self, batch: Batch, reply: Reply, results: list[Any], unread: dict[int, AnyFailure]) -> Answer:
+        """What came of the batch: in `reply`, before it in `rejected`, and after it in `unread` results."""
+        places = batch.places()
+        spans = {places[index]: span for index, span in reply.spans.items()} | dict.fromkeys(batch.rejected, 0)
+        failures = [(places[index], failure) for index, failure in self._codec.failures(reply, self._names)]
+        owners = reply.owners() if unread else []
+        for at, failure in unread.items():
+            index = places[owners[at]]
+            record = batch.records[index] if batch.records is not None else failure.record
+            failures.append((index, replace(failure, record=record)))
+            spans[index] = spans.get(index, 1) - 1
+        failures = sorted([*batch.rejected.items(), *failures], key=itemgetter(0))
         outcome = Outcome(
             delivered=reply.delivered - len(unread),
             bypassed=reply.bypassed,
@@ -211,7 +216,7 @@ class Dispatch:
         if outcome.records != batch.count:
             raise InternalError(f"batch of {batch.count} records came back as {outcome}")
         self._ledger.charge(batch.number, reply.nbytes)
-        return Answer(batch.number, outcome, results, failures)
+        return Answer(batch.number, batch.first, batch.count, outcome, results, failures, spans)
 
 
 def too_large(record: object, step: str, nbytes: int, ledger: Ledger) -> AnyFailure:

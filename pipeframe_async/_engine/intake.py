@@ -15,13 +15,14 @@ from typing import Any
 
 from pipeframe_async._engine.backlog import Backlog
 from pipeframe_async._engine.bell import Bell
+from pipeframe_async._engine.handles import Handles
 from pipeframe_async._engine.idle import IdleTimer
 from pipeframe_async._engine.open_feed import Source, opened
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async.errors import FeedError
-from pipeframe_async.model import Chunk
+from pipeframe_async.model import Chunk, Delivery
 from pipeframe_async.report import EndedBy
 
 BREATH = 0.003
@@ -39,6 +40,7 @@ class Intake:
 
     Args:
         feed: the feed.
+        handles: where the handles of deliveries are kept.
         name: the pipeline's.
         ledger: the books.
         backlog: where records go.
@@ -52,6 +54,7 @@ class Intake:
         self,
         *,
         feed: Feed,
+        handles: Handles,
         name: str,
         ledger: Ledger,
         backlog: Backlog,
@@ -61,6 +64,7 @@ class Intake:
         whole: bool,
     ) -> None:
         self._feed = feed
+        self._handles = handles
         self._name = name
         self._ledger = ledger
         self._backlog = backlog
@@ -69,12 +73,13 @@ class Intake:
         self._whole = whole
         self._idle = IdleTimer(None if whole else timeout, self._fed, lambda: self.stop("idle"))
         self._armed = False
+        self._mixed = False  # a feed that hands over lists has had a delivery among them
         self._breathed = 0.0
         self._unwatched = 16
         self._task: asyncio.Task[None] | None = None
         self._source: Source | None = None
         self._stopping: EndedBy | None = None
-        self.on_stop: Callable[[EndedBy], None] = lambda why: None
+        self.on_stop: Callable[[EndedBy], object] = lambda why: None
         self.error: FeedError | None = None
 
     def stop(self, why: EndedBy) -> None:
@@ -114,9 +119,18 @@ class Intake:
 
     def _keep(self, records: list[Any]) -> None:
         """Records the feed had handed over when it was stopped: they had a permit each, and are not lost."""
-        self._backlog.records.extend(records)
+        self._append(records)
         if self._whole:
             self._backlog.overflow()
+
+    def _append(self, records: list[Any]) -> None:
+        """Many records into the backlog. In a Chunk the first one tells whether they are deliveries."""
+        if self._mixed or (records and type(records[0]) is Delivery):
+            for position, record in enumerate(records, self._backlog.entered):
+                if type(record) is Delivery:
+                    self._handles.hold(position, record)
+            records = [record.record if type(record) is Delivery else record for record in records]
+        self._backlog.records.extend(records)
 
     def _acquit(self, error: asyncio.CancelledError) -> bool:
         """Whether a cancel was our own `stop`, or the feed's own doing; anybody else's goes on."""
@@ -141,7 +155,7 @@ class Intake:
     async def _pull(self) -> None:
         async with opened(self._feed, self._name) as feed:
             self._idle.start()
-            if isinstance(feed, AsyncIterator) or hasattr(feed, "__anext__"):
+            if isinstance(feed, AsyncIterator):
                 await self._iterate(feed)
             else:
                 await self._take(feed)
@@ -156,6 +170,9 @@ class Intake:
             if type(record) is Chunk:
                 await self._extend(record.records)
                 continue
+            if type(record) is Delivery:
+                self._handles.hold(backlog.entered, record)
+                record = record.record
             append(record)
             if len(records) >= backlog.mark:
                 await self._checkpoint()
@@ -163,6 +180,8 @@ class Intake:
     async def _take(self, source: Source) -> None:
         self._source = source
         while (records := await source.take(self._ledger.room or MOST_UNWATCHED)) is not None:
+            if Delivery in map(type, records):
+                self._mixed = True
             await self._extend(records)
 
     async def _extend(self, records: list[Any]) -> None:
@@ -172,11 +191,12 @@ class Intake:
             while at < len(records):
                 self._backlog.note()
                 part = records[at : at + (self._ledger.room or MOST_UNWATCHED)]
-                self._backlog.records.extend(part)  # without room this is a batch feed, and they are spilled
+                self._append(part)  # without room this is a batch feed, and they are spilled
                 at += len(part)
                 await self._checkpoint()
         finally:
             self._ledger.refuse(len(records) - at)
+            self._handles.refuse(records[at:])
 
     async def _checkpoint(self) -> None:
         """Book what came in, wake who waits for it, and see to it that the next record has a permit."""

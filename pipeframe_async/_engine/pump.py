@@ -14,6 +14,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -156,10 +157,8 @@ class Pump:
         self._call(self._bell.ring)
 
     def _call(self, callback: Callable[[], None]) -> None:
-        try:
+        with suppress(RuntimeError):  # the loop has been closed: nobody is left to tell
             self._loop.call_soon_threadsafe(callback)
-        except RuntimeError:
-            pass  # the loop has been closed: nobody is left to tell
 
 
 class Bucket:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from pipeframe_async._engine.batch import Answer
 from pipeframe_async._engine.bell import Bell
@@ -28,7 +28,7 @@ class Results(Generic[Out], AsyncIterator[Out]):
     what was delivered before comes first, and then iteration raises the run's error.
     """
 
-    def __init__(self, settle: Callable[[int, Outcome], None]) -> None:
+    def __init__(self, settle: Callable[[Answer, Outcome, int | None], None]) -> None:
         self._settle = settle
         self._answers: deque[Answer] = deque()
         self._now: Answer | None = None
@@ -78,7 +78,7 @@ class Results(Generic[Out], AsyncIterator[Out]):
             if answer.results:
                 self._answers.append(answer)
             else:
-                self._settle(answer.number, answer.outcome)
+                self._settle(answer, answer.outcome, None)
         self._bell.ring()
 
     def abandon(self) -> None:
@@ -87,7 +87,7 @@ class Results(Generic[Out], AsyncIterator[Out]):
             left = len(now.results) - self._at
             outcome = replace(now.outcome, delivered=now.outcome.delivered - left, aborted=left)
             self._now = None
-            self._settle(now.number, replace(outcome, bypassed=min(outcome.bypassed, outcome.delivered)))
+            self._settle(now, replace(outcome, bypassed=min(outcome.bypassed, outcome.delivered)), self._at)
         self._answers.clear()
 
     def drained(self) -> bool:
@@ -111,4 +111,4 @@ class Results(Generic[Out], AsyncIterator[Out]):
 
     def _finish(self, answer: Answer) -> None:
         self._now = None
-        self._settle(answer.number, answer.outcome)
+        self._settle(answer, answer.outcome, None)

@@ -21,6 +21,7 @@ from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.collect import Collect
 from pipeframe_async._engine.deliver import Consumer, Counting, Deliver, HookCaller, Sink
 from pipeframe_async._engine.dispatch import Dispatch
+from pipeframe_async._engine.handles import Handles
 from pipeframe_async._engine.intake import Intake
 from pipeframe_async._engine.results import Results
 from pipeframe_async._engine.spill import Spill
@@ -76,8 +77,10 @@ class Run:
             capacity_bytes=limits.buffer_bytes,
             slots=sum(lane.slots for lane in executor.lanes),
         )
+        self._handles = Handles()
         self._intake = Intake(
             feed=feed,
+            handles=self._handles,
             name=plan.name,
             ledger=self._ledger,
             backlog=self._backlog,
@@ -120,7 +123,10 @@ class Run:
         """
         error: BaseException | None = None
         try:
-            await self._work()
+            try:
+                await self._work()
+            finally:
+                await self._release()
         except asyncio.CancelledError as cancelled:
             self._life.close("cancelled")
             error = cancelled
@@ -203,11 +209,12 @@ class Run:
         return asyncio.get_running_loop().create_task(work, name=f"pipeframe-{self._plan.name}-{part}")
 
     def _settle_answer(self, answer: Answer) -> None:
-        self._settle(answer.number, answer.outcome)
+        self._settle(answer, answer.outcome)
 
-    def _settle(self, number: int, outcome: Outcome) -> None:
-        """The one place where permits are released."""
-        self._ledger.settle(number, outcome)
+    def _settle(self, answer: Answer, outcome: Outcome, taken: int | None = None) -> None:
+        """The one place where permits are released and handles answered; `taken` as in `Handles.settled`."""
+        self._ledger.settle(answer.number, outcome)
+        self._handles.settled(answer, taken)
         self._freed.ring()
         if self._dispatch is not None and self._dispatch.starved:
             self._backlog.bell.ring()
@@ -232,12 +239,17 @@ class Run:
             error.add_note(f"In the worker:\n{failures[0].traceback}")
         return error
 
-    def _conclude(self, error: BaseException | None) -> RunReport:
-        """Close the books, whatever happened, and say so."""
+    async def _release(self) -> None:
+        """Close the books, whatever happened: each record has its outcome now, each handle its answer."""
         self._backlog.note()
         self.results.abandon()
         self._backlog.spill.close()
         self._ledger.abort_rest()
+        self._handles.abort_rest()
+        await self._handles.answered(self._limits.drain_timeout)
+
+    def _conclude(self, error: BaseException | None) -> RunReport:
+        """Say what happened, in the report and in the error."""
         self._ended = time.perf_counter()
         for hook in (self._sink, self._dead_letter):
             if hook is not None:

@@ -42,9 +42,9 @@ class Spill:
     def put(self, record: object) -> None:
         """Append one record."""
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="pipeframe-spill-")
+            self._file = tempfile.TemporaryFile(prefix="pipeframe-spill-")  # noqa: SIM115 - closed by close()
         packed, failures = self._codec.pack_frames([record], self._step)
-        self._rejected.extend(failures)
+        self._rejected.extend(failures.values())
         for frame in packed.data:
             assert isinstance(frame, bytes)
             self._file.write(_LENGTH.pack(len(frame)))
@@ -53,17 +53,18 @@ class Spill:
             self._file.write(_LENGTH.pack(_NO_BYTES))
         self._records += 1
 
-    def take(self, records: int) -> tuple[Packed, list[AnyFailure]]:
-        """Remove the next so many records: their frames, and the failures of those without."""
+    def take(self, records: int) -> tuple[Packed, dict[int, AnyFailure]]:
+        """Remove the next so many records: their frames, and by their index the failures of those without."""
         assert self._file is not None
         if not self._reading:
             self._file.seek(0)
             self._reading = True
-        frames, failures = [], []
-        for _ in range(records):
+        frames: list[bytes] = []
+        failures: dict[int, AnyFailure] = {}
+        for index in range(records):
             (length,) = _LENGTH.unpack(self._file.read(_LENGTH.size))
             if length == _NO_BYTES:
-                failures.append(self._rejected.popleft())
+                failures[index] = self._rejected.popleft()
             else:
                 frames.append(self._file.read(length))
         self._records -= records

@@ -47,7 +47,9 @@ def bottleneck(usage: Usage, steps: Sequence[StepReport]) -> str:
             f"{_percent(busy)} only. Chunk, a plain generator or heavier records would use them better."
         )
     if usage.taking > MOSTLY * usage.elapsed:
-        return f"Bottleneck: the consumer, at work with results for {_percent(usage.taking / usage.elapsed)} of the run."
+        return (
+            f"Bottleneck: the consumer, at work with results for {_percent(usage.taking / usage.elapsed)} of the run."
+        )
     return f"Bottleneck: the feed; the workers were busy for {_percent(busy)} of the run."
 
 

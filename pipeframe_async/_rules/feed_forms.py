@@ -95,7 +95,9 @@ def _wants_bucket(feed: Callable[..., Any], owner: str) -> bool:
     wanted += [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is p.empty]
     if len(wanted) > 1:
         names = ", ".join(p.name for p in wanted)
-        raise ConfigError(f"the feed of {owner} takes {len(wanted)} arguments ({names}): it may take a bucket, or nothing")
+        raise ConfigError(
+            f"the feed of {owner} takes {len(wanted)} arguments ({names}): it may take a bucket, or nothing"
+        )
     return bool(wanted)
 
 

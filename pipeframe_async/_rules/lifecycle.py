@@ -1,7 +1,7 @@
 """The life of a run as a table: an illegal turn raises and changes nothing.
 
-    FEEDING ──► DRAINING ──► CLOSED         the usual way
-       └───────────┴───────► CLOSED         aborted: cancelled, or an error
+FEEDING ──► DRAINING ──► CLOSED         the usual way
+   └───────────┴───────► CLOSED         aborted: cancelled, or an error
 """
 
 from __future__ import annotations

@@ -31,7 +31,17 @@ SLOW_NS = 20_000
 class Tally:
     """What came of one batch. `spans` has the number of results of each record that has not exactly one."""
 
-    __slots__ = ("bypass_at", "calls", "emitted", "failures", "filtered", "results", "samples", "spans", "timed_ns")
+    __slots__ = (
+        "bypass_at",
+        "calls",
+        "emitted",
+        "failures",
+        "filtered",
+        "results",
+        "samples",
+        "spans",
+        "timed_ns",
+    )
 
     def __init__(self, steps: int) -> None:
         self.results: list[Any] = []
@@ -267,7 +277,7 @@ def failure_of(index: int, step: int, error: BaseException, kind: FailureKind = 
     """An exception as plain data, without the frames of this library."""
     shape = isinstance(error, _Shape)
     return WireFailure(
-        index=index,
+        place=index,
         step=step,
         kind=kind,
         error_type="StepError" if shape else type(error).__name__,

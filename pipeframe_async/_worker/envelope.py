@@ -136,13 +136,13 @@ def _run(chain: Chain, data: bytes | Frames, ship: bool, cursor: Cursor) -> Repl
         _renumber(tally, places)
     failures = [*unreadable, *_with_originals(tally.failures, data)]
     return Reply(
-        count=count,
+        records=count,
         delivered=len(tally.results),
         bypassed=len(tally.bypass_at),
         filtered=tally.filtered,
         emitted=tally.emitted,
         results=results,
-        spans={**tally.spans, **{failure.index: 0 for failure in unreadable}},
+        spans={**tally.spans, **{failure.place: 0 for failure in unreadable}},
         failures=tuple(sorted(failures)),
         steps=tally.times(),
         wall=perf_counter() - wall,
@@ -192,7 +192,7 @@ def _write(tally: Tally, count: int, last_step: int, framed: bool) -> bytes | Fr
 
 def _renumber(tally: Tally, places: list[int]) -> None:
     """From places among the readable records to places in the batch."""
-    tally.failures = [failure._replace(index=places[failure.index]) for failure in tally.failures]
+    tally.failures = [failure._replace(place=places[failure.place]) for failure in tally.failures]
     tally.spans = {places[index]: span for index, span in tally.spans.items()}
 
 
@@ -201,6 +201,6 @@ def _with_originals(failures: list[WireFailure], data: bytes | Frames) -> list[W
     if not failures:
         return []
     if isinstance(data, tuple):
-        return [failure._replace(record=data[failure.index]) for failure in failures]
+        return [failure._replace(record=data[failure.place]) for failure in failures]
     originals = codec.loads(data)
-    return [failure._replace(record=codec.dumps(originals[failure.index])) for failure in failures]
+    return [failure._replace(record=codec.dumps(originals[failure.place])) for failure in failures]

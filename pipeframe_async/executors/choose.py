@@ -22,8 +22,8 @@ def check(executor: object) -> str | AnyExecutor:
     """
     if executor is None:
         return "processes"
-    if isinstance(executor, AnyExecutor) or executor in NAMES:
-        return executor  # type: ignore[return-value]
+    if isinstance(executor, AnyExecutor) or (isinstance(executor, str) and executor in NAMES):
+        return executor
     allowed = ", ".join(repr(name) for name in NAMES)
     raise ConfigError(f"executor={executor!r}: must be {allowed}, or a concurrent.futures.Executor")
 

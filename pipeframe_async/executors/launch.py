@@ -48,7 +48,7 @@ def popen(process: LaneProcess) -> Any:
 
         with _hidden_main():
             return popen_spawn_win32.Popen(process)
-    return _spawned(process) if process._start_method == "spawn" else _served(process)
+    return _Spawned(process) if process._start_method == "spawn" else _Served(process)
 
 
 if sys.platform != "win32":
@@ -60,12 +60,14 @@ if sys.platform != "win32":
     class _Served(popen_forkserver.Popen):
         """A child of our fork server."""
 
+        _fds: list[int]
+
         def _launch(self, process: LaneProcess) -> None:
             message = _first_message(self, process)
             self.sentinel, pipe = _server.connect_to_new_process(self._fds)
             # The child watches the other end of this pipe: it must stay open until we end.
             kept = os.dup(pipe)
-            self.finalizer = util.Finalize(self, util.close_fds, (kept, self.sentinel))
+            self.finalizer = util.Finalize(self, _close_fds, (kept, self.sentinel))
             with open(pipe, "wb") as stream:
                 stream.write(message)
             self.pid = forkserver.read_signed(self.sentinel)
@@ -73,28 +75,30 @@ if sys.platform != "win32":
     class _Spawned(popen_spawn_posix.Popen):
         """A child started as a fresh interpreter."""
 
+        _fds: list[int]
+
         def _launch(self, process: LaneProcess) -> None:
             tracker = resource_tracker.getfd()
+            assert tracker is not None
             self._fds.append(tracker)
             message = _first_message(self, process)
             self.sentinel, child_sentinel = os.pipe()
             child_pipe, pipe = os.pipe()
-            self.finalizer = util.Finalize(self, util.close_fds, (self.sentinel, pipe))
+            self.finalizer = util.Finalize(self, _close_fds, (self.sentinel, pipe))
             try:
                 command = spawn.get_command_line(tracker_fd=tracker, pipe_handle=child_pipe)
                 fds = [*self._fds, child_pipe, child_sentinel]
-                self.pid = util.spawnv_passfds(spawn.get_executable(), command, fds)
+                self.pid = util.spawnv_passfds(os.fsencode(spawn.get_executable()), command, fds)
                 with open(pipe, "wb", closefd=False) as stream:
                     stream.write(message)
             finally:
                 os.close(child_pipe)
                 os.close(child_sentinel)
 
-    def _served(process: LaneProcess) -> Any:
-        return _Served(process)
 
-    def _spawned(process: LaneProcess) -> Any:
-        return _Spawned(process)
+def _close_fds(*fds: int) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _first_message(popen: Any, process: LaneProcess) -> bytes:

@@ -11,28 +11,28 @@ from typing import Any
 from pipeframe_async._worker import codec
 from pipeframe_async._worker.chain import failure_of
 from pipeframe_async.model import AnyFailure, Failure
-from pipeframe_async.wire import Packed, Reply
+from pipeframe_async.wire import Packed, Reply, WireFailure
 
 
 class Packing:
     """The `contracts.Codec` that pickles on the loop: cheaper than in the pool's feeder thread, and it can blame."""
 
-    def pack(self, records: Sequence[Any], step: str) -> tuple[Packed, list[AnyFailure]]:
+    def pack(self, records: Sequence[Any], step: str) -> tuple[Packed, dict[int, AnyFailure]]:
         """One pickle for all records; frames and failures where that cannot be made."""
         try:
-            return Packed(len(records), codec.dumps(records)), []
+            return Packed(len(records), codec.dumps(records)), {}
         except BaseException:  # even SystemExit: a record's __reduce__ may do anything
             return self.pack_frames(records, step)
 
-    def pack_frames(self, records: Sequence[Any], step: str) -> tuple[Packed, list[AnyFailure]]:
+    def pack_frames(self, records: Sequence[Any], step: str) -> tuple[Packed, dict[int, AnyFailure]]:
         """A pickle for each record, and a failure for each that has none."""
         frames: list[bytes] = []
-        failures: list[AnyFailure] = []
-        for record in records:
+        failures: dict[int, AnyFailure] = {}
+        for index, record in enumerate(records):
             try:
                 frames.append(codec.dumps(record))
             except BaseException as error:
-                failures.append(_unpicklable(record, step, error))
+                failures[index] = _unpicklable(record, step, error)
         return Packed(len(frames), tuple(frames)), failures
 
     def unpack(self, reply: Reply, step: str) -> tuple[list[Any], dict[int, AnyFailure]]:
@@ -50,19 +50,20 @@ class Packing:
                 failures[place] = _unpicklable(frame, step, error)
         return results, failures
 
-    def failures(self, reply: Reply, names: Sequence[str]) -> list[AnyFailure]:
-        """The failures of a reply with their records as they were fed."""
-        return [
-            Failure(
-                record=_original(failure.record),
-                step=names[failure.step],
-                kind=failure.kind,
-                error_type=failure.error_type,
-                message=failure.message,
-                traceback=failure.traceback,
-            )
-            for failure in reply.failures
-        ]
+    def failures(self, reply: Reply, names: Sequence[str]) -> list[tuple[int, AnyFailure]]:
+        """The failures of a reply, each with its record's index, and with the record as it was fed."""
+        return [(failure.place, _failure(failure, names)) for failure in reply.failures]
+
+
+def _failure(failure: WireFailure, names: Sequence[str]) -> AnyFailure:
+    return Failure(
+        record=_original(failure.record),
+        step=names[failure.step],
+        kind=failure.kind,
+        error_type=failure.error_type,
+        message=failure.message,
+        traceback=failure.traceback,
+    )
 
 
 def _unpicklable(record: object, step: str, error: BaseException) -> AnyFailure:
