@@ -27,7 +27,7 @@ _HOMES = {
     "PipeFrameError": "errors",
     "PipelineEngine": "pipeline",
     "PipelineFailed": "errors",
-    "Retry": "model",
+    "Retry": "pipeline",
     "RunReport": "report",
     "SinkError": "errors",
     "StateError": "errors",
@@ -82,8 +82,8 @@ if TYPE_CHECKING:
         WorkerLost,
     )
     from pipeframe_async.frame import PipeFrame
-    from pipeframe_async.model import DROP, Chunk, Delivery, Failure, Retry
-    from pipeframe_async.pipeline import PipelineEngine
+    from pipeframe_async.model import DROP, Chunk, Delivery, Failure
+    from pipeframe_async.pipeline import PipelineEngine, Retry
     from pipeframe_async.report import RunReport, Stats, StepReport
     from pipeframe_async.script import run
     from pipeframe_async.steps import apply, expand, keep_if

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor as AnyExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.results import Results
 from pipeframe_async._engine.run import Limits, Run
 from pipeframe_async._engine.signals import handled_signals
@@ -85,6 +86,7 @@ class PipeFrame:
         self._warm: Executor | None = None
         self._home: asyncio.AbstractEventLoop | None = None
         self._runs: list[Run] = []
+        self._ended = Bell()  # rings when a run has ended
         self._last = Stats()
 
     async def run(
@@ -173,9 +175,16 @@ class PipeFrame:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End the workers: after their teardown, or at once where the block is left with an error."""
+        """Stop what still runs, then end the workers; at once where the block is left with an error."""
         executor, self._warm = self._warm, None
-        if executor is not None:
+        if executor is None:
+            return
+        for run in self._runs:
+            run.stop() if error is None else run.abandon()
+        try:
+            while self._runs:
+                await self._ended.wait()
+        finally:
             await executor.close(kill=error is not None, timeout=self._limits.drain_timeout)
 
     @asynccontextmanager
@@ -190,27 +199,24 @@ class PipeFrame:
         if self._home is not None and self._home is not loop and (self._runs or self._warm is not None):
             raise StateError(f"{self.name} is in use on another event loop: use it there, or make another PipeFrame")
         self._home = loop
-        async with AsyncExitStack() as stack:
-            executor = self._warm
-            if executor is None:
-                executor = choose.make(self._kind, self._workers)
+        warm, left_work = self._warm, False
+        executor = warm or choose.make(self._kind, self._workers)
+        try:
             run = Run(plan, form, executor, self._limits, streaming=streaming)
-            if executor is not self._warm:
-                stack.push_async_callback(self._close, executor, run)
             self._runs.append(run)
-            stack.callback(self._forget, run)
-            stack.enter_context(self._signals(asyncio.current_task()))
-            await stack.enter_async_context(watched(self._display(run)))
-            yield run
+            try:
+                with self._signals(asyncio.current_task()):
+                    async with watched(self._display(run)):
+                        yield run
+            finally:
+                self._runs.remove(run)
+                self._last, left_work = run.stats(), run.left_work
+                self._ended.ring()
+        finally:
+            if warm is None:
+                await executor.close(kill=left_work, timeout=self._limits.drain_timeout)
 
-    async def _close(self, executor: Executor, run: Run) -> None:
-        await executor.close(kill=run.left_work, timeout=self._limits.drain_timeout)
-
-    def _forget(self, run: Run) -> None:
-        self._runs.remove(run)
-        self._last = run.stats()
-
-    def _signals(self, task: asyncio.Task[Any] | None) -> Any:
+    def _signals(self, task: asyncio.Task[Any] | None) -> AbstractContextManager[None]:
         if not self._handle_signals or task is None:
             return nullcontext()
         return handled_signals(self._stop, _canceller(task))

@@ -1,4 +1,4 @@
-"""Values a user hands in or gets back: DROP, Chunk, Delivery, Retry, Failure.
+"""Values a user hands in or gets back: DROP, Chunk, Delivery, Failure.
 
 Plain and frozen. Nothing here waits, starts or decides; workers import this module, so it stays thin.
 """
@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Generic, Literal, TypeVar
-
-from pipeframe_async.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -65,36 +63,6 @@ class Delivery(Generic[T]):
         raise TypeError(
             "a Delivery does not travel: yield it from the feed by itself, or in a Chunk of nothing but deliveries"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How often and when a failed record is tried again.
-
-    Args:
-        attempts: most attempts in all, the first included (≥ 2).
-        on: exception classes worth another attempt, matched in the worker.
-        backoff: seconds before the second attempt.
-        factor: what each further delay is multiplied by (≥ 1).
-        max_backoff: longest delay, seconds.
-        jitter: draw each delay between half and the whole, so that retries do not come in step.
-    """
-
-    attempts: int
-    on: tuple[type[BaseException], ...] = (Exception,)
-    backoff: float = 0.1
-    factor: float = 2.0
-    max_backoff: float = 30.0
-    jitter: bool = True
-
-    def __post_init__(self) -> None:
-        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 2:
-            raise ConfigError(f"Retry(attempts={self.attempts!r}): must be an int of at least 2 (the first try counts)")
-        if self.backoff < 0 or self.factor < 1 or self.max_backoff < self.backoff:
-            raise ConfigError(
-                f"Retry(backoff={self.backoff!r}, factor={self.factor!r}, max_backoff={self.max_backoff!r}): "
-                "needs 0 <= backoff <= max_backoff and factor >= 1"
-            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`PipelineEngine`: what a user subclasses. Its attributes are the pipeline; `plan.py` checks them.
+"""`PipelineEngine`, what a user subclasses, and `Retry`. Its attributes are the pipeline; `plan.py` checks them.
 
 Workers import this module when steps are methods, so it stays thin.
 """
@@ -6,12 +6,43 @@ Workers import this module when steps are methods, so it stays thin.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from pipeframe_async.model import Retry
+from pipeframe_async.errors import ConfigError
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often and when a failed record is tried again.
+
+    Args:
+        attempts: most attempts in all, the first included (≥ 2).
+        on: exception classes worth another attempt, matched in the worker.
+        backoff: seconds before the second attempt.
+        factor: what each further delay is multiplied by (≥ 1).
+        max_backoff: longest delay, seconds.
+        jitter: draw each delay between half and the whole, so that retries do not come in step.
+    """
+
+    attempts: int
+    on: tuple[type[BaseException], ...] = (Exception,)
+    backoff: float = 0.1
+    factor: float = 2.0
+    max_backoff: float = 30.0
+    jitter: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 2:
+            raise ConfigError(f"Retry(attempts={self.attempts!r}): must be an int of at least 2 (the first try counts)")
+        if self.backoff < 0 or self.factor < 1 or self.max_backoff < self.backoff:
+            raise ConfigError(
+                f"Retry(backoff={self.backoff!r}, factor={self.factor!r}, max_backoff={self.max_backoff!r}): "
+                "needs 0 <= backoff <= max_backoff and factor >= 1"
+            )
 
 
 class PipelineEngine(Generic[In, Out]):

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from pipeframe_async._engine.batch import Answer
+from pipeframe_async._engine.books import Books
 from pipeframe_async._engine.collect import Collect
 from pipeframe_async.errors import SinkError
 
@@ -30,28 +31,28 @@ class Consumer(Protocol):
 class Counting:
     """Nobody takes results: they are counted, and are final at once."""
 
-    def __init__(self, settle: Callable[[Answer], None]) -> None:
-        self._settle = settle
+    def __init__(self, books: Books) -> None:
+        self._books = books
 
     async def take(self, answers: list[Answer]) -> None:
         """Settle."""
         for answer in answers:
-            self._settle(answer)
+            self._books.settle(answer)
 
 
 class Sink:
     """The pipeline's `sink`: what it has returned from is delivered."""
 
-    def __init__(self, hook: HookCaller, settle: Callable[[Answer], None]) -> None:
+    def __init__(self, hook: HookCaller, books: Books) -> None:
         self._hook = hook
-        self._settle = settle
+        self._books = books
 
     async def take(self, answers: list[Answer]) -> None:
         """Call the sink with all results, then settle."""
         if results := [result for answer in answers for result in answer.results]:
             await self._hook(results)
         for answer in answers:
-            self._settle(answer)
+            self._books.settle(answer)
 
 
 class HookCaller:

@@ -68,8 +68,13 @@ class Dispatch:
         self._position = 0  # in the feed, of the next record to be cut
         self._busy = {id(lane): 0 for lane in lanes}
         self._hungry = 0  # slots that wait while their worker has nothing to do
-        self.starved = False  # records wait for bytes or permits: the next settlement must ring the backlog's bell
+        self._starved = False  # records wait for bytes or permits: the next settlement wakes the slots
         self.work_seconds = 0.0
+
+    def settled(self) -> None:
+        """Bytes or permits came free."""
+        if self._starved:
+            self._backlog.bell.ring()
 
     @property
     def working(self) -> bool:
@@ -122,7 +127,7 @@ class Dispatch:
             room_bytes=self._ledger.room_bytes,
         )
         batch = self._pack(size) if size or not self._ledger.in_flight_bytes else None
-        self.starved = batch is None
+        self._starved = batch is None
         return batch
 
     def _pack(self, size: int) -> Batch | None:

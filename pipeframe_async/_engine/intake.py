@@ -14,13 +14,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from pipeframe_async._engine.backlog import Backlog
-from pipeframe_async._engine.bell import Bell
-from pipeframe_async._engine.handles import Handles
+from pipeframe_async._engine.books import Books
 from pipeframe_async._engine.idle import IdleTimer
 from pipeframe_async._engine.open_feed import Source, opened
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.feed_forms import Feed
-from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async.errors import FeedError
 from pipeframe_async.model import Chunk, Delivery
 from pipeframe_async.report import EndedBy
@@ -40,11 +38,9 @@ class Intake:
 
     Args:
         feed: the feed.
-        handles: where the handles of deliveries are kept.
         name: the pipeline's.
-        ledger: the books.
+        books: permits, and where the handles of deliveries are kept.
         backlog: where records go.
-        freed: rings when permits were released.
         sizer: knows how many records a lane waits for.
         timeout: idle seconds, or None.
         whole: a batch feed: collect all of it before anything is taken, and spill what has no permit.
@@ -54,21 +50,19 @@ class Intake:
         self,
         *,
         feed: Feed,
-        handles: Handles,
         name: str,
-        ledger: Ledger,
+        books: Books,
         backlog: Backlog,
-        freed: Bell,
         sizer: Sizer,
         timeout: float | None,
         whole: bool,
     ) -> None:
         self._feed = feed
-        self._handles = handles
+        self._handles = books.handles
         self._name = name
-        self._ledger = ledger
+        self._ledger = books.ledger
         self._backlog = backlog
-        self._freed = freed
+        self._freed = books.freed
         self._sizer = sizer
         self._whole = whole
         self._idle = IdleTimer(None if whole else timeout, self._fed, lambda: self.stop("idle"))

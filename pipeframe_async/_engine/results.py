@@ -28,15 +28,17 @@ class Results(Generic[Out], AsyncIterator[Out]):
     what was delivered before comes first, and then iteration raises the run's error.
     """
 
-    def __init__(self, settle: Callable[[Answer, Outcome, int | None], None]) -> None:
+    def __init__(self, settle: Callable[[Answer, Outcome | None, int | None], None]) -> None:
         self._settle = settle
         self._answers: deque[Answer] = deque()
         self._now: Answer | None = None
         self._at = 0
         self._bell = Bell()
+        self._emptied = Bell()
         self._ended = False
         self._error: BaseException | None = None
         self._report: RunReport | None = None
+        self.taken = 0  # results handed over
         self.waited = 0.0  # seconds the consumer waited for results
 
     @property
@@ -68,6 +70,7 @@ class Results(Generic[Out], AsyncIterator[Out]):
             self.waited += time.perf_counter() - started
         result = now.results[self._at]
         self._at += 1
+        self.taken += 1
         if self._at == len(now.results):
             self._finish(now)
         return result  # type: ignore[no-any-return]
@@ -78,7 +81,7 @@ class Results(Generic[Out], AsyncIterator[Out]):
             if answer.results:
                 self._answers.append(answer)
             else:
-                self._settle(answer, answer.outcome, None)
+                self._settle(answer, None, None)
         self._bell.ring()
 
     def abandon(self) -> None:
@@ -90,9 +93,10 @@ class Results(Generic[Out], AsyncIterator[Out]):
             self._settle(now, replace(outcome, bypassed=min(outcome.bypassed, outcome.delivered)), self._at)
         self._answers.clear()
 
-    def drained(self) -> bool:
-        """Whether everything has been handed over."""
-        return self._now is None and not self._answers
+    async def drained(self) -> None:
+        """Wait until everything that came has been handed over."""
+        while self._now is not None or self._answers:
+            await self._emptied.wait()
 
     def end(self, report: RunReport | None, error: BaseException | None) -> None:
         """The run is over."""
@@ -111,4 +115,6 @@ class Results(Generic[Out], AsyncIterator[Out]):
 
     def _finish(self, answer: Answer) -> None:
         self._now = None
-        self._settle(answer, answer.outcome, None)
+        self._settle(answer, None, None)
+        if not self._answers:
+            self._emptied.ring()

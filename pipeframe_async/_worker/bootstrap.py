@@ -1,9 +1,6 @@
 """A worker process from its first instruction: signals, parent watch, cursor; then the pool's own loop.
 
-`LaneProcess` is imported on both sides, since a process object is pickled into its child by reference; what
-starts one is `executors/launch.py`, imported only by the parent.
-
-Process: everything here runs in the worker, except where a docstring says otherwise.
+Process: everything here runs in the worker; `executors/launch.py` is what starts one.
 """
 
 from __future__ import annotations
@@ -14,30 +11,17 @@ import multiprocessing
 import os
 import signal
 import threading
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 from pipeframe_async._worker import envelope
 from pipeframe_async._worker.cursor import Cursor
 
 
-class LaneProcess(BaseProcess):
-    """A worker that does not import the user's `__main__` and survives the user's Ctrl-C."""
-
-    _start_method = "forkserver"
-
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802 - the name multiprocessing calls (in the parent)
-        from pipeframe_async.executors import launch
-
-        return launch.popen(process_obj)
-
-    def run(self) -> None:
-        """Prepare this process, then do what the pool wants."""
-        _own_session()
-        _reset_signals()
-        _watch_parent()
-        super().run()
+def prepare() -> None:
+    """What a new worker does first, before it hears from its pool."""
+    _own_session()
+    _reset_signals()
+    _watch_parent()
 
 
 class SharedMemory:

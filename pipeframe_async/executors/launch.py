@@ -14,13 +14,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import context, forkserver, reduction, spawn, util
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import Any
 
-from pipeframe_async._worker.bootstrap import LaneProcess
+from pipeframe_async._worker import bootstrap
 
-PRELOAD = ["pipeframe_async._worker.bootstrap", "pipeframe_async.pipeline", "concurrent.futures.process"]
+PRELOAD = ["pipeframe_async.executors.launch", "pipeframe_async.pipeline", "concurrent.futures.process"]
 
 DEFAULT_METHOD = "spawn" if sys.platform == "win32" else "forkserver"
+
+
+class LaneProcess(BaseProcess):
+    """A worker that does not import the user's `__main__` and survives the user's Ctrl-C.
+
+    Process: made and started in the parent; pickled by reference into the worker, where `run` is called.
+    """
+
+    _start_method = DEFAULT_METHOD
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 - the name multiprocessing calls
+        return popen(process_obj)
+
+    def run(self) -> None:
+        """Prepare this process, then do what the pool wants."""
+        bootstrap.prepare()
+        super().run()
 
 
 class LaneContext(BaseContext):

@@ -93,16 +93,12 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
             return self._call_late(turns, partial(callback, *args), context)
         return super().call_soon(callback, *args, context=context)
 
-    def _call_late(
-        self, turns: int, callback: Callable[[], object], context: Context | None
-    ) -> asyncio.Handle:
+    def _call_late(self, turns: int, callback: Callable[[], object], context: Context | None) -> asyncio.Handle:
         if turns == 0:
             return super().call_soon(callback, context=context)
         return super().call_soon(self._call_late, turns - 1, callback, context)
 
-    def run_in_executor(
-        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
-    ) -> asyncio.Future[T]:
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         """As asyncio's; the clock stands still while threads and processes work."""
         future = super().run_in_executor(executor, func, *args)
         if executor is None or isinstance(executor, ThreadPoolExecutor | ProcessPoolExecutor):

@@ -1,0 +1,45 @@
+"""Tasks watched and ended together: the first error counts, and none is left running."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+Task = asyncio.Task[Any]
+
+
+async def finished(tasks: Sequence[Task], give_up: Task, watched: Sequence[Task] = ()) -> None:
+    """Wait until the tasks are done, or `give_up` is.
+
+    Args:
+        tasks: waited for.
+        give_up: ends the waiting when it is done.
+        watched: not waited for; but an error of one of them counts like one of the tasks'.
+
+    Raises:
+        Exception: the first error of a task.
+    """
+    waiting = {*tasks}
+    while waiting and not give_up.done():
+        done, _ = await asyncio.wait([*waiting, *watched, give_up], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        waiting -= done
+
+
+async def ended(tasks: Sequence[Task]) -> None:
+    """Cancel tasks and wait until they have ended. An outer cancel that comes meanwhile is passed on at the end."""
+    for task in tasks:
+        task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    while pending := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # looked at, so that asyncio does not report it as never retrieved
+    if cancelled is not None:
+        raise cancelled

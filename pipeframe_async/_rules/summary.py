@@ -1,0 +1,28 @@
+"""From the counters of a run that has ended to its report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeframe_async._rules.bottleneck import Usage, bottleneck
+from pipeframe_async.report import EndedBy, RunReport, Stats, StepReport
+
+
+def summary(stats: Stats, steps: Sequence[StepReport], usage: Usage, ended_by: EndedBy) -> RunReport:
+    """The report of a run."""
+    return RunReport(
+        fed=stats.fed,
+        emitted=stats.emitted,
+        delivered=stats.delivered,
+        bypassed=stats.bypassed,
+        filtered=stats.filtered,
+        failed=stats.failed,
+        aborted=stats.aborted,
+        retried=stats.retried,
+        re_executed=stats.re_executed,
+        worker_restarts=stats.worker_restarts,
+        elapsed=stats.elapsed,
+        ended_by=ended_by,
+        steps=tuple(steps),
+        bottleneck=bottleneck(usage, steps),
+    )
