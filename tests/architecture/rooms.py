@@ -1,0 +1,37 @@
+"""The table of rooms of `docs/architecture.md`, as data. A change here is a change of the picture there."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.architecture.imports import Room
+
+WORDS: Final = frozenset({"errors", "model", "report", "steps", "wire", "contracts", "pipeline"})
+"""Values and contracts, which everything may name. They import each other, in one direction."""
+
+EDGES: Final = frozenset({"executors", "feeds", "sinks", "observe"})
+
+WORD: Final = Room(ours=WORDS, never=frozenset({"asyncio", "multiprocessing", "concurrent"}))
+
+ROOMS: Final[dict[str, Room]] = {
+    **dict.fromkeys(WORDS, WORD),
+    "plan": Room(ours=WORDS | {"_rules"}, never=WORD.never),
+    "_rules": Room(
+        ours=WORDS,
+        never=frozenset(
+            {"asyncio", "multiprocessing", "concurrent", "threading", "time", "socket", "random", "logging"}
+        ),
+    ),
+    "_worker": Room(ours=WORDS, never=frozenset({"asyncio", "concurrent"}), outside=frozenset({"cloudpickle"})),
+    "_engine": Room(ours=WORDS | {"plan", "_rules"}, never=frozenset({"multiprocessing"})),
+    "executors": Room(ours=WORDS | {"_worker"}, outside=frozenset({"cloudpickle"})),
+    "feeds": Room(ours=WORDS | {"_rules"}),
+    "sinks": Room(ours=WORDS | {"_rules"}),
+    "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"rich"})),
+    "frame": Room(ours=WORDS | {"plan", "_rules", "_engine", "_worker", "executors", "observe"}),
+    "script": Room(ours=WORDS | {"frame"}, outside=frozenset({"uvloop"})),
+    "testing": Room(ours=WORDS | {"_worker", "executors", "_engine"}),
+    "cli": Room(ours=WORDS | EDGES | {"plan", "frame", "script"}, outside=frozenset({"click", "rich", "uvloop"})),
+    "__init__": Room(ours=WORDS | {"frame", "script"}),
+    "__main__": Room(ours=frozenset({"cli"})),
+}

@@ -1,0 +1,197 @@
+"""What a test must not leave behind: tasks, processes, threads, descriptors, shared memory.
+
+A snapshot is taken before the test; whatever is new after it has a bounded time to go away by itself and is
+then a leak. Processes are found by their parents and by a tag in their environment, so that orphans and
+grandchildren count; on systems without /proc only threads and tasks are looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from unittest.mock import patch
+
+from pipeframe_async.testing import Deadlock, Overdue
+from tests import procfs
+
+TAG_NAME: Final = "PIPEFRAME_TEST_SESSION"
+SHARED_MEMORY: Final = Path("/dev/shm")
+
+PATIENCE: Final = 2.0
+"""Seconds. Smaller calls a slow machine's clean-up a leak; larger delays the report of a real one."""
+
+TASK_PATIENCE: Final = 0.5
+"""Seconds, on the loop's own clock, that tasks get to end by themselves once the test's coroutine has."""
+
+SERVICES: Final = (
+    "multiprocessing.forkserver import",
+    "multiprocessing.resource_tracker import",
+    "loky.backend.resource_tracker",
+)
+"""Part of the commands of processes that Python starts once and keeps: children of ours, not of a test's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What there is at one moment."""
+
+    processes: frozenset[tuple[int, int]]
+    threads: frozenset[threading.Thread]
+    descriptors: dict[int, str]
+    shared_memory: frozenset[str]
+
+
+def tag_session() -> str:
+    """Mark every process that will be started from here on; a session inside a session keeps both marks."""
+    tag = uuid.uuid4().hex
+    os.environ[TAG_NAME] = ":".join(filter(None, [os.environ.get(TAG_NAME), tag]))
+    return tag
+
+
+def snapshot() -> Snapshot:
+    """What there is now, to compare with later."""
+    return Snapshot(
+        frozenset(process.identity for process in our_processes()),
+        frozenset(threading.enumerate()),
+        procfs.descriptors(os.getpid()) if procfs.AVAILABLE else {},
+        frozenset(_shared_memory()),
+    )
+
+
+def left_behind(before: Snapshot, patience: float | None = None) -> list[str]:
+    """What is there now and was not then, in words; asks again until it is gone or the patience is."""
+    deadline = time.monotonic() + (PATIENCE if patience is None else patience)
+    pause = 0.001
+    while (leaks := _new_since(before)) and time.monotonic() < deadline:
+        gc.collect()  # what only waits for the collector is no leak: its own ResourceWarning tells of it
+        time.sleep(pause)
+        pause = min(2 * pause, 0.1)
+    return leaks
+
+
+def end_new_processes(before: Snapshot) -> None:
+    """Kill what the test left running, so that it harms no other test."""
+    for process in _new_processes(before):
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+
+
+def our_processes() -> list[procfs.Process]:
+    """Processes that this session started, also those whose parents are gone; without Python's services."""
+    if not procfs.AVAILABLE:
+        return []
+    everything = procfs.processes()
+    tag = os.environ.get(TAG_NAME)
+    return [
+        process
+        for process in everything.values()
+        if process.pid != os.getpid()
+        and (_descends(process, everything) or (tag is not None and process.has_in_environment(f"{TAG_NAME}={tag}")))
+        and not _is_service(process)
+    ]
+
+
+def _new_since(before: Snapshot) -> list[str]:
+    return [
+        *(str(process) for process in _new_processes(before)),
+        *(f"thread {thread.name!r}" for thread in threading.enumerate() if thread not in before.threads),
+        *(f"descriptor {number} -> {target}" for number, target in _new_descriptors(before).items()),
+        *(f"shared memory {path}" for path in _new_shared_memory(before)),
+    ]
+
+
+def _new_processes(before: Snapshot) -> list[procfs.Process]:
+    return [process for process in our_processes() if process.identity not in before.processes]
+
+
+def _new_descriptors(before: Snapshot) -> dict[int, str]:
+    """New descriptors, without the ends of pipes that a service holds the other ends of."""
+    if not procfs.AVAILABLE:
+        return {}
+    new = {
+        number: target
+        for number, target in procfs.descriptors(os.getpid()).items()
+        if before.descriptors.get(number) != target
+    }
+    if new:
+        shared = {target for process in _services() for target in process.descriptors().values()}
+        shared -= set(before.descriptors.values())
+        new = {number: target for number, target in new.items() if target not in shared}
+    return new
+
+
+def _new_shared_memory(before: Snapshot) -> list[str]:
+    """New entries of /dev/shm, without those that programs of others have open."""
+    new = [str(SHARED_MEMORY / name) for name in _shared_memory() if name not in before.shared_memory]
+    if not new:
+        return []
+    ours = {os.getpid(), *(process.pid for process in our_processes())}
+    others = [process for process in procfs.processes().values() if process.pid not in ours]
+    return [path for path in new if not any(process.uses(path) for process in others)]
+
+
+def _shared_memory() -> list[str]:
+    return os.listdir(SHARED_MEMORY) if procfs.AVAILABLE and SHARED_MEMORY.is_dir() else []
+
+
+def _services() -> list[procfs.Process]:
+    return [process for process in procfs.processes().values() if _is_service(process)]
+
+
+def _is_service(process: procfs.Process) -> bool:
+    # A worker is forked off the fork server and has its command line; only its parent tells them apart.
+    return process.parent == os.getpid() and any(part in process.command for part in SERVICES)
+
+
+def _descends(process: procfs.Process, everything: dict[int, procfs.Process]) -> bool:
+    seen: set[int] = set()
+    while process.parent not in seen:
+        if process.parent == os.getpid():
+            return True
+        seen.add(process.parent)
+        if process.parent not in everything:
+            return False
+        process = everything[process.parent]
+    return False
+
+
+@contextmanager
+def watched_runners() -> Iterator[list[str]]:
+    """Collect the tasks that are still running when an `asyncio.Runner` ends, just before it cancels them.
+
+    `asyncio.run`, `run_virtual` and pytest-asyncio all run on one. A run that ends in a `Deadlock` or an
+    interrupt has tasks left by its nature, and is not looked at.
+    """
+    leaks: list[str] = []
+    leave = asyncio.Runner.__exit__
+
+    def look_and_leave(runner: asyncio.Runner, exc_type: type[BaseException] | None, exc: Any, tb: Any) -> None:
+        if exc_type is None or not issubclass(exc_type, Deadlock | Overdue | KeyboardInterrupt | SystemExit):
+            leaks.extend(_tasks_left(runner.get_loop()))
+        leave(runner, exc_type, exc, tb)
+
+    with patch.object(asyncio.Runner, "__exit__", look_and_leave):
+        yield leaks
+
+
+def _tasks_left(loop: asyncio.AbstractEventLoop) -> list[str]:
+    if loop.is_closed():
+        return []
+    tasks = asyncio.all_tasks(loop)
+    if not tasks:
+        return []
+
+    async def settle() -> set[asyncio.Task[Any]]:
+        return (await asyncio.wait(tasks, timeout=TASK_PATIENCE))[1]
+
+    return [f"task {task.get_name()!r} of {task.get_coro()!r}" for task in loop.run_until_complete(settle())]

@@ -1,0 +1,79 @@
+"""What /proc says of processes, their environments and their descriptors. Reads only; knows nothing of tests.
+
+Processes come and go while one looks: what has vanished, or may not be read, is left out.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+AVAILABLE = (PROC / "self" / "fd").is_dir()
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process; the start time tells it from a later one with the same number."""
+
+    pid: int
+    parent: int
+    state: str
+    started: int
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        return self.pid, self.started
+
+    @property
+    def command(self) -> str:
+        words = _read(self.pid, "cmdline").rstrip(b"\0").split(b"\0")
+        return b" ".join(words).decode(errors="replace")
+
+    def has_in_environment(self, text: str) -> bool:
+        """Whether the environment it was started with has this text in it."""
+        return text.encode() in _read(self.pid, "environ")
+
+    def descriptors(self) -> dict[int, str]:
+        return descriptors(self.pid)
+
+    def uses(self, path: str) -> bool:
+        """Whether it has this file open or mapped."""
+        return path in self.descriptors().values() or path.encode() in _read(self.pid, "maps")
+
+    def __str__(self) -> str:
+        return f"process {self.pid} (parent {self.parent}, state {self.state}): {self.command or 'no command'}"
+
+
+def processes() -> dict[int, Process]:
+    """Every process of the machine, by number."""
+    pids = [int(name) for name in os.listdir(PROC) if name.isdigit()]
+    return {pid: process for pid in pids if (process := _process(pid)) is not None}
+
+
+def descriptors(pid: int) -> dict[int, str]:
+    """The open descriptors of a process, each with what it leads to."""
+    found: dict[int, str] = {}
+    with suppress(OSError):
+        for name in os.listdir(PROC / str(pid) / "fd"):
+            with suppress(OSError):  # the descriptor that lists them is closed by now
+                found[int(name)] = os.readlink(PROC / str(pid) / "fd" / name)
+    return found
+
+
+def _process(pid: int) -> Process | None:
+    # The second field is the name in brackets, and may itself hold spaces and brackets.
+    _, _, rest = _read(pid, "stat").rpartition(b")")
+    fields = rest.split()
+    if len(fields) < 20:
+        return None
+    return Process(pid, int(fields[1]), fields[0].decode(), int(fields[19]))
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return (PROC / str(pid) / name).read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,279 @@
+"""The leak check finds each kind of leak, waits for what is on its way out, and spares Python's services."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+
+import pytest
+
+from tests import leaks, procfs
+
+linux = pytest.mark.skipif(not procfs.AVAILABLE, reason="reads /proc")
+
+SOON = 0.05
+"""Seconds: these leaks do not go away by themselves, so there is nothing to wait for."""
+
+SLEEP = "import time; time.sleep(600)"
+
+
+@contextmanager
+def running(code: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    child = subprocess.Popen(
+        [sys.executable, "-S", "-c", code], env=env, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_nothing_is_left_by_doing_nothing() -> None:
+    assert leaks.left_behind(leaks.snapshot(), SOON) == []
+
+
+@linux
+def test_an_open_descriptor_is_found() -> None:
+    before = leaks.snapshot()
+    ends = os.pipe()
+    found = leaks.left_behind(before, SOON)
+    for end in ends:
+        os.close(end)
+    assert [re.sub(r"\d+", "N", line) for line in found] == ["descriptor N -> pipe:[N]"] * 2
+    assert leaks.left_behind(before, SOON) == []
+
+
+@linux
+def test_a_descriptor_that_leads_elsewhere_than_before_is_found(tmp_path: Path) -> None:
+    first = os.open(tmp_path, os.O_RDONLY)
+    before = leaks.snapshot()
+    os.close(first)
+    (tmp_path / "other").touch()
+    second = os.open(tmp_path / "other", os.O_RDONLY)
+    found = leaks.left_behind(before, SOON)
+    os.close(second)
+    assert found == [f"descriptor {second} -> {tmp_path / 'other'}"]
+
+
+def test_a_running_thread_is_found() -> None:
+    may_end = threading.Event()
+    before = leaks.snapshot()
+    thread = threading.Thread(target=may_end.wait, name="forgotten")
+    thread.start()
+    found = leaks.left_behind(before, SOON)
+    may_end.set()
+    thread.join()
+    assert found == ["thread 'forgotten'"]
+
+
+def test_a_thread_that_is_about_to_end_is_waited_for() -> None:
+    before = leaks.snapshot()
+    timer = threading.Timer(0.1, lambda: None)
+    timer.start()
+    assert leaks.left_behind(before, 10) == []
+
+
+@linux
+def test_a_child_is_found() -> None:
+    before = leaks.snapshot()
+    with running(SLEEP) as child:
+        found = [line for line in leaks.left_behind(before, SOON) if line.startswith("process")]
+    assert len(found) == 1
+    assert str(child.pid) in found[0]
+    assert SLEEP in found[0]
+
+
+@linux
+def test_a_child_without_our_environment_is_found_by_its_parent() -> None:
+    before = leaks.snapshot()
+    with running(SLEEP, env={}) as child:
+        assert any(f"process {child.pid} " in line for line in leaks.left_behind(before, SOON))
+
+
+@linux
+def test_a_child_that_nobody_reaped_is_found() -> None:
+    before = leaks.snapshot()
+    pid = os.posix_spawn(sys.executable, [sys.executable, "-S", "-c", ""], os.environ)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    found = leaks.left_behind(before, SOON)
+    os.waitpid(pid, 0)
+    assert found == [f"process {pid} (parent {os.getpid()}, state Z): no command"]
+
+
+ORPHAN = f"""
+import os, subprocess, sys
+command = [sys.executable, "-S", "-c", "{SLEEP}"]
+child = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+print(child.pid, flush=True)
+os._exit(0)
+"""
+
+
+@linux
+def test_an_orphan_is_found_by_its_environment_and_ended() -> None:
+    before = leaks.snapshot()
+    with running(ORPHAN) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.wait()
+    try:
+        assert [line for line in leaks.left_behind(before, SOON) if f"process {pid} " in line]
+        leaks.end_new_processes(before)
+        assert leaks.left_behind(before, 10) == []
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@linux
+def test_a_process_that_was_there_before_is_no_leak() -> None:
+    with running(SLEEP):
+        assert leaks.left_behind(leaks.snapshot(), SOON) == []
+
+
+@linux
+def test_shared_memory_is_found() -> None:
+    before = leaks.snapshot()
+    block = SharedMemory(create=True, size=1)
+    block.close()
+    found = leaks.left_behind(before, SOON)
+    block.unlink()
+    assert found == [f"shared memory /dev/shm/{block.name.lstrip('/')}"]
+
+
+STRANGER = """
+import os, sys, time
+if os.fork():
+    os._exit(0)
+held = open({path!r}, "w")
+print(os.getpid(), flush=True)
+time.sleep(600)
+"""
+
+
+@linux
+def test_shared_memory_of_another_program_is_no_leak() -> None:
+    """The other program neither descends from this session nor carries its tag."""
+    path = Path(f"/dev/shm/pipeframe-test-{os.getpid()}")
+    before = leaks.snapshot()
+    with running(STRANGER.format(path=str(path)), env={}) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.wait()
+        try:
+            found = leaks.left_behind(before, SOON)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            path.unlink()
+    assert [line for line in found if "shared memory" in line] == []
+
+
+@linux
+@pytest.mark.process
+def test_the_fork_server_and_its_pipes_are_no_leak() -> None:
+    before = leaks.snapshot()
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("forkserver")) as pool:
+        assert pool.submit(abs, -3).result() == 3
+        assert any("multiprocessing" in line for line in leaks.left_behind(before, SOON))
+    assert leaks.left_behind(before) == []
+
+
+BAD_TESTS = """
+import asyncio, os, subprocess, sys, threading, time
+import pytest
+from pipeframe_async.testing import Deadlock, run_virtual
+
+async def forever():
+    await asyncio.get_running_loop().create_future()
+
+kept = []
+
+async def test_leaves_a_task():
+    kept.append(asyncio.create_task(forever(), name="stray"))
+
+def test_leaves_a_task_in_a_run_of_its_own():
+    async def main():
+        kept.append(asyncio.create_task(forever(), name="stray"))
+    asyncio.run(main())
+
+@pytest.mark.virtual_clock
+async def test_leaves_a_task_in_virtual_time():
+    kept.append(asyncio.create_task(forever(), name="stray"))
+
+async def test_leaves_a_descriptor():
+    os.dup(0)
+
+def test_leaves_a_child():
+    kept.append(subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"]))
+
+def test_good_deadlock():
+    with pytest.raises(Deadlock):
+        run_virtual(forever)
+
+async def test_good_task_that_ends_by_itself():
+    kept.append(asyncio.create_task(asyncio.sleep(0.01)))
+
+@pytest.mark.virtual_clock
+async def test_good_long_sleep():
+    await asyncio.sleep(3000)
+
+def test_leaves_a_thread():
+    threading.Thread(target=time.sleep, args=(5,), daemon=True, name="stray").start()
+"""
+
+IMPATIENT = "from tests import leaks\nleaks.PATIENCE = 0.1\n"
+
+
+@linux
+def test_the_fixture_fails_each_test_that_leaks_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "test_bad.py").write_text(BAD_TESTS)
+    (tmp_path / "impatient.py").write_text(IMPATIENT)
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nasyncio_mode = auto\nmarkers =\n    virtual_clock: as in the real one\n"
+    )
+    root = Path(__file__).parents[1]
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "tests.conftest",
+            "-p",
+            "impatient",
+            "-p",
+            "no:cacheprovider",
+            "-rA",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(tmp_path)])},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    leaked = set(re.findall(r"^ERROR test_bad.py::test_leaves_(\S+)", run.stdout, re.MULTILINE))
+    assert leaked == {
+        "a_task[asyncio]",
+        "a_task[uvloop]",
+        "a_task_in_a_run_of_its_own",
+        "a_task_in_virtual_time",
+        "a_descriptor[asyncio]",
+        "a_descriptor[uvloop]",
+        "a_thread",
+        "a_child",
+    }, run.stdout + run.stderr
+    assert "12 passed, 8 errors" in run.stdout
+    assert run.stdout.count("task 'stray' of <coroutine object forever") >= 4
+    assert "ERROR test_bad.py::test_good" not in run.stdout

@@ -1,0 +1,1 @@
+"""Tests of `pipeframe_async.testing`."""
