@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor as AnyExecutor
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -13,13 +13,13 @@ from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.results import Results
 from pipeframe_async._engine.run import Limits, Run
 from pipeframe_async._engine.signals import handled_signals
+from pipeframe_async._engine.supervise import ended
 from pipeframe_async._engine.watch import Display, watched
 from pipeframe_async._rules import knobs
 from pipeframe_async._rules.feed_forms import feed_form
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import ConfigError, StateError
 from pipeframe_async.executors import choose
-from pipeframe_async.executors.cores import default_workers
 from pipeframe_async.pipeline import PipelineEngine
 from pipeframe_async.plan import plan_of
 from pipeframe_async.report import RunReport, Stats
@@ -68,16 +68,13 @@ class PipeFrame:
         name: str | None = None,
         stream_buffer_size: int | None = None,
     ) -> None:
-        hint = "None for all usable cores but one"
-        self._workers = (
-            default_workers() if cpu_count is None else knobs.positive_int("cpu_count", cpu_count, hint=hint)
-        )
+        self._kind = choose.check(executor)
+        self._workers = choose.workers(self._kind, cpu_count)
         self._limits = Limits(
             buffer_size=_buffer_size(buffer_size, stream_buffer_size),
             buffer_bytes=knobs.positive_int("buffer_bytes", buffer_bytes),
             drain_timeout=knobs.seconds("drain_timeout", drain_timeout),
         )
-        self._kind = choose.check(executor)
         self._handle_signals = knobs.flag("handle_signals", handle_signals)
         self._progress = progress if isinstance(progress, bool) else knobs.one_of("progress", progress, PROGRESS)
         if name is not None and not isinstance(name, str):
@@ -156,8 +153,9 @@ class PipeFrame:
 
         May be called from any thread and from signal handlers. A frame without runs ignores it.
         """
-        if self._home is not None:
-            self._home.call_soon_threadsafe(self._stop)
+        if self._home is not None and self._runs:
+            with suppress(RuntimeError):  # the loop was closed meanwhile, and its runs with it
+                self._home.call_soon_threadsafe(self._stop)
 
     def stats(self) -> Stats:
         """The counters of all runs at the moment, or of the last one when none is running."""
@@ -239,9 +237,10 @@ async def _left(run: Run, task: asyncio.Task[RunReport]) -> None:
     """The block of a stream was left: end the run. Its error, if any, has been seen or is raised by the caller."""
     if not task.done():
         run.abandon()
-    await asyncio.wait([task])
-    if not task.cancelled():
-        task.exception()
+    try:
+        await asyncio.wait([task])
+    finally:
+        await ended([task])
 
 
 def _canceller(task: asyncio.Task[Any]) -> Callable[[], None]:

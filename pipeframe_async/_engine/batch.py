@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeframe_async._rules.ledger import Outcome
-from pipeframe_async.model import AnyFailure
+from pipeframe_async.model import AnyFailure, Failure
 from pipeframe_async.wire import Packed
 
 
@@ -63,3 +63,14 @@ class Answer:
     results: list[Any] = field(default_factory=list)
     failures: list[tuple[int, AnyFailure]] = field(default_factory=list)
     spans: dict[int, int] = field(default_factory=dict)
+
+
+def too_large(record: object, step: str, nbytes: int, capacity_bytes: int) -> AnyFailure:
+    """The failure of a record that alone is more than the whole buffer may hold."""
+    return Failure(
+        record=record,
+        step=step,
+        kind="unpicklable",
+        error_type="ConfigError",
+        message=f"the record pickles to {nbytes:,} bytes, more than buffer_bytes={capacity_bytes:,} allows",
+    )

@@ -6,29 +6,27 @@ Tasks: one per slot. A batch belongs to its slot from the cut until its answer i
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import count
 from operator import itemgetter
 from typing import Any
 
 from pipeframe_async._engine.backlog import Backlog
 from pipeframe_async._engine.batch import Answer, Batch
+from pipeframe_async._engine.cut import Cutter
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.ledger import Ledger, Outcome
 from pipeframe_async._rules.timing import StepClock, gather
 from pipeframe_async.contracts import Codec, Lane
 from pipeframe_async.errors import InternalError, StepError
-from pipeframe_async.model import AnyFailure, Failure
-from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, ChainRef, Packed, Reply
+from pipeframe_async.model import AnyFailure
+from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, ChainRef, Reply
 
 
 class Dispatch:
     """Serves the lanes of one run.
 
     Args:
-        lanes: where batches are run.
         codec: how records travel.
         chain: the steps, ready to run.
         names: the steps' names.
@@ -43,7 +41,6 @@ class Dispatch:
     def __init__(
         self,
         *,
-        lanes: Sequence[Lane],
         codec: Codec,
         chain: ChainRef,
         names: Sequence[str],
@@ -54,7 +51,6 @@ class Dispatch:
         clocks: Sequence[StepClock],
         collect: Callable[[Answer], None],
     ) -> None:
-        self._lanes = lanes
         self._codec = codec
         self._chain = chain
         self._names = names
@@ -64,16 +60,13 @@ class Dispatch:
         self._sizer = sizer
         self._clocks = clocks
         self._collect = collect
-        self._numbers = count()
-        self._position = 0  # in the feed, of the next record to be cut
-        self._busy = {id(lane): 0 for lane in lanes}
-        self._hungry = 0  # slots that wait while their worker has nothing to do
-        self._starved = False  # records wait for bytes or permits: the next settlement wakes the slots
+        self._cutter = Cutter(backlog=backlog, codec=codec, step=names[0], ledger=ledger, sizer=sizer, ship=ship)
+        self._busy: dict[Lane, int] = {}  # batches in each lane that has started
         self.work_seconds = 0.0
 
     def settled(self) -> None:
         """Bytes or permits came free."""
-        if self._starved:
+        if self._cutter.starved:
             self._backlog.bell.ring()
 
     @property
@@ -84,12 +77,13 @@ class Dispatch:
     async def serve(self, lane: Lane) -> None:
         """One slot's life: take a batch, have it run, hand its answer on, until there is no more."""
         await lane.start()
+        self._busy.setdefault(lane, 0)
         while (batch := await self._next(lane)) is not None:
-            self._busy[id(lane)] += 1
+            self._busy[lane] += 1
             try:
                 answer = await self._run(lane, batch)
             finally:
-                self._busy[id(lane)] -= 1
+                self._busy[lane] -= 1
             self._collect(answer)
 
     async def _next(self, lane: Lane) -> Batch | None:
@@ -97,75 +91,17 @@ class Dispatch:
         while (batch := self._cut(lane)) is None:
             if self._backlog.exhausted:
                 return None
-            idle = self._idle(lane)
-            self._hungry += idle
-            try:
-                await self._backlog.bell.wait()
-            finally:
-                self._hungry -= idle
+            await self._backlog.bell.wait()
         if self._backlog.exhausted:
             self._backlog.bell.ring()  # this was the last one: slots that wait can go home
         return batch
 
-    def _idle(self, lane: Lane) -> bool:
-        return self._busy[id(lane)] < lane.workers
-
     def _cut(self, lane: Lane) -> Batch | None:
-        """A batch for this lane, if one should go now."""
-        backlog, sizer, idle = self._backlog, self._sizer, self._idle(lane)
-        if backlog.held or not (waiting := backlog.waiting):
-            return None
-        if not idle and (self._hungry or not sizer.worth_queueing):
-            return None
-        if waiting < sizer.size and not (backlog.ended or (backlog.paused and idle)):
-            return None
-        size = sizer.cut(
-            waiting,
-            ended=backlog.ended,
-            idle_lanes=self._hungry + idle,
-            lanes=sum(lane.workers for lane in self._lanes),
-            room_bytes=self._ledger.room_bytes,
+        return self._cutter.cut(
+            idle=self._busy[lane] < lane.workers,
+            idle_workers=sum(max(0, lane.workers - busy) for lane, busy in self._busy.items()),
+            workers=sum(lane.workers for lane in self._busy),
         )
-        batch = self._pack(size) if size or not self._ledger.in_flight_bytes else None
-        self._starved = batch is None
-        return batch
-
-    def _pack(self, size: int) -> Batch | None:
-        """Cut the batch off the backlog and pickle it, here on the loop: half the cost of the pool's thread."""
-        started = time.perf_counter()
-        size = max(1, size)
-        records = self._backlog.take(size)
-        if records:
-            packed, rejected = self._codec.pack(records, self._names[0])
-        elif size := min(size, self._ledger.room):
-            packed, rejected = self._backlog.spill.take(size)
-            self._ledger.unspill(size)
-        else:
-            return None
-        spent = time.perf_counter() - started
-        batch = Batch(-1, self._position, packed, records or None, rejected)
-        self._sizer.packed(batch.count, packed.nbytes, spent)
-        if packed.nbytes > self._ledger.room_bytes and not self._fits(batch):
-            return None
-        batch.number = next(self._numbers)
-        self._position += batch.count
-        expected = self._sizer.expected_bytes(packed.records) if self._ship else 0
-        within = min(expected, self._ledger.room_bytes)
-        self._ledger.open(batch.number, batch.count, max(packed.nbytes, within))
-        return batch
-
-    def _fits(self, batch: Batch) -> bool:
-        """Larger than the bytes there is room for: back with it, unless it can never fit or is all there is."""
-        if batch.records is None:
-            return True  # from disk: it takes one pass more to keep those within bounds, and they are read anyway
-        if batch.count > 1 or self._ledger.in_flight_bytes:
-            self._backlog.give_back(list(batch.records))
-            if not self._ledger.in_flight_bytes:
-                self._backlog.bell.ring()
-            return False
-        batch.rejected[0] = too_large(batch.records[0], self._names[0], batch.packed.nbytes, self._ledger)
-        batch.packed = Packed(0, ())
-        return True
 
     async def _run(self, lane: Lane, batch: Batch) -> Answer:
         """Have a batch run; one whose bytes or results cannot be read as a whole is run again in frames."""
@@ -222,17 +158,6 @@ class Dispatch:
             raise InternalError(f"batch of {batch.count} records came back as {outcome}")
         self._ledger.charge(batch.number, reply.nbytes)
         return Answer(batch.number, batch.first, batch.count, outcome, results, failures, spans)
-
-
-def too_large(record: object, step: str, nbytes: int, ledger: Ledger) -> AnyFailure:
-    """The failure of a record that alone is more than the whole buffer may hold."""
-    return Failure(
-        record=record,
-        step=step,
-        kind="unpicklable",
-        error_type="ConfigError",
-        message=f"the record pickles to {nbytes:,} bytes, more than buffer_bytes={ledger.capacity_bytes:,} allows",
-    )
 
 
 def _fault(reply: Reply) -> Exception:

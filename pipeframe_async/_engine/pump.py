@@ -3,9 +3,9 @@
 The loop grants room, the thread pulls that many records and no more, and the loop takes whatever is there:
 a slow feed is handed on record by record, a fast one by the thousand, with one wake-up a hand-over.
 
-Threads: `_Pump` is shared. `buffer` is appended to by the feed's thread and emptied by the loop; both are
-single operations on a list. `allowed` and `stopped` are written by the loop, `hungry` by the loop to True
-and by the thread to False.
+Threads: a `Pump` is shared. Its buffer is appended to by the feed's thread and emptied by the loop, both by
+single operations on a list. The loop alone writes `taken`, `allowed` and `stopped`; the thread alone `pulled`
+and `done`; `hungry` is set by the loop and cleared by the thread.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from pipeframe_async._engine.bell import Bell
 from pipeframe_async.model import Chunk
 
 logger = logging.getLogger("pipeframe_async")
+
+NOTICE = 1.0
+"""Seconds a feed's thread has to notice that it was stopped, which it does at its next record. Longer holds up the
+end of every run whose feed is blocked; shorter leaves threads behind that were about to end."""
 
 
 class FeedStopped(BaseException):
@@ -83,7 +87,7 @@ class Pump:
         self._stopped = True
         self._room.set()
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(min(timeout, NOTICE)):
                 while not self._done:
                     await self._bell.wait()
         except TimeoutError:
@@ -106,31 +110,26 @@ class Pump:
         """Hand over all of an iterable, never pulling a record there is no room for. Called in the feed's thread."""
         iterator = iter(records)
         try:
-            while True:
-                room = self._reserve()
-                pulled = self._pulled
-                self._pull(iterator, room)
-                if self._pulled < pulled + room:
-                    return
+            while self._pull(iterator, self._reserve()):
+                pass
         finally:
             if (close := getattr(iterator, "close", None)) is not None:
                 close()
 
-    def _pull(self, iterator: Iterable[Any], room: int) -> None:
-        buffer = self._buffer
+    def _pull(self, iterator: Iterable[Any], room: int) -> bool:
+        """Pull up to `room` records; False when there are no more."""
+        buffer, before = self._buffer, self._pulled
         for record in islice(iterator, room):
             if type(record) is Chunk:
-                self._pulled += 1  # stands for the place the chunk itself had in `room`
-                self._allowed += 1
-                self._taken += 1
                 self.put_all(record.records)
-                continue
+                return True  # that took from the room, which must be asked for anew
             buffer.append(record)
             self._pulled += 1
             if self._hungry:
                 self._announce()
             if self._stopped:
                 raise FeedStopped
+        return self._pulled == before + room
 
     def _reserve(self) -> int:
         """How many records may be pulled now, at least one; blocks until that is so."""

@@ -70,6 +70,7 @@ class Run:
         self._clocks = [StepClock(name, executor.where) for name in plan.chain.names]
         self._connect(feed, streaming)
         self._give_up = asyncio.Event()
+        self._deadline: asyncio.TimerHandle | None = None
         self._restarts_before = executor.restarts
         self._started, self._started_cpu = time.perf_counter(), time.thread_time()
         self._ended: float | None = None
@@ -78,7 +79,7 @@ class Run:
     def _connect(self, feed: Feed, streaming: bool) -> None:
         """Make the moving parts and join them, from the feed to the consumer."""
         plan, limits, executor = self._plan, self._limits, self._executor
-        self._backlog = Backlog(self.books.ledger, Spill(executor.codec, plan.chain.names[0]))
+        self._backlog = Backlog(self.books.ledger, Spill(executor.codec, plan.chain.names[0], limits.buffer_bytes))
         self._sizer = Sizer(
             fixed=plan.batch_size,
             capacity=limits.buffer_size,
@@ -97,7 +98,6 @@ class Run:
         self._intake.on_stop = self._life.drain
         self._collect = Collect(keep_order=plan.keep_order, budget=FailureBudget(plan.max_failures), tripped=self._trip)
         self._dispatch = Dispatch(
-            lanes=executor.lanes,
             codec=executor.codec,
             chain=executor.load(plan.chain),
             names=plan.chain.names,
@@ -146,7 +146,9 @@ class Run:
     def stop(self, why: EndedBy = "stopped") -> None:
         """Take no more records; finish what is in flight, for `drain_timeout` seconds at most."""
         self._intake.stop(why)
-        asyncio.get_running_loop().call_later(self._limits.drain_timeout, self._give_up.set)
+        if self._deadline is None:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(self._limits.drain_timeout, self._give_up.set)
 
     def abandon(self) -> None:
         """Take no more records and give up what is in flight: the one who iterated has left."""
@@ -210,6 +212,8 @@ class Run:
 
     async def _close(self) -> None:
         """Close the books, whatever happened: each record has its outcome now, each handle its answer."""
+        if self._deadline is not None:
+            self._deadline.cancel()
         self._backlog.note()
         self._backlog.spill.close()
         self.results.abandon()

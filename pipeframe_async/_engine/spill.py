@@ -11,6 +11,7 @@ import tempfile
 from collections import deque
 from typing import IO
 
+from pipeframe_async._engine.batch import too_large
 from pipeframe_async.contracts import Codec
 from pipeframe_async.model import AnyFailure
 from pipeframe_async.wire import Packed
@@ -26,11 +27,14 @@ class Spill:
     Args:
         codec: makes the bytes.
         step: the step the records are bound for, for the failures of those that have no bytes.
+        most_bytes: most a record may have.
     """
 
-    def __init__(self, codec: Codec, step: str) -> None:
+    def __init__(self, codec: Codec, step: str, most_bytes: int) -> None:
         self._codec = codec
         self._step = step
+        self._most_bytes = most_bytes
+        self._length: int | None = None  # of the next record, where it was read and the record was not taken
         self._file: IO[bytes] | None = None
         self._rejected: deque[AnyFailure] = deque()
         self._reading = False
@@ -44,6 +48,9 @@ class Spill:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="pipeframe-spill-")  # noqa: SIM115 - closed by close()
         packed, failures = self._codec.pack_frames([record], self._step)
+        if packed.nbytes > self._most_bytes:
+            failures[0] = too_large(record, self._step, packed.nbytes, self._most_bytes)
+            packed = Packed(0, ())
         self._rejected.extend(failures.values())
         for frame in packed.data:
             assert isinstance(frame, bytes)
@@ -53,22 +60,36 @@ class Spill:
             self._file.write(_LENGTH.pack(_NO_BYTES))
         self._records += 1
 
-    def take(self, records: int) -> tuple[Packed, dict[int, AnyFailure]]:
-        """Remove the next so many records: their frames, and by their index the failures of those without."""
+    def take(self, records: int, room_bytes: int) -> tuple[Packed, dict[int, AnyFailure]]:
+        """Remove the next records: their frames, and by their index the failures of those without.
+
+        Args:
+            records: at most so many.
+            room_bytes: and not more than so many bytes of frames.
+        """
         assert self._file is not None
         if not self._reading:
             self._file.seek(0)
             self._reading = True
         frames: list[bytes] = []
         failures: dict[int, AnyFailure] = {}
-        for index in range(records):
-            (length,) = _LENGTH.unpack(self._file.read(_LENGTH.size))
+        for index in range(min(records, self._records)):
+            length = self._next_length()
             if length == _NO_BYTES:
                 failures[index] = self._rejected.popleft()
-            else:
+            elif (room_bytes := room_bytes - length) >= 0:
                 frames.append(self._file.read(length))
-        self._records -= records
+            else:
+                break
+            self._length = None
+        self._records -= len(frames) + len(failures)
         return Packed(len(frames), tuple(frames)), failures
+
+    def _next_length(self) -> int:
+        if self._length is None:
+            assert self._file is not None
+            (self._length,) = _LENGTH.unpack(self._file.read(_LENGTH.size))
+        return self._length
 
     def close(self) -> None:
         """Give the disk space back."""

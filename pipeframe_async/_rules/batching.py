@@ -84,23 +84,23 @@ class Sizer:
         self._largest = max(self._largest, records)
         self._resize()
 
-    def cut(self, waiting: int, *, ended: bool, idle_lanes: int, lanes: int, room_bytes: int) -> int:
+    def cut(self, waiting: int, *, ended: bool, idle: int, workers: int, room_bytes: int) -> int:
         """How many of the waiting records the next batch takes; 0: wait for bytes to be free.
 
         Args:
             waiting: records that wait for a lane.
             ended: whether no more will come: then the rest is shared out so that lanes finish together.
-            idle_lanes: lanes with nothing to do.
-            lanes: all lanes.
+            idle: workers with nothing to do.
+            workers: all workers.
             room_bytes: payload bytes that may still be taken.
         """
         size = min(self.size, waiting)
         if self._fixed is None:
             if ended:
                 floor = ceil(FLOOR_SECONDS / self.record_seconds) if self.record_seconds else 1
-                size = min(size, max(floor, ceil(waiting / (2 * lanes))))
-            elif idle_lanes:
-                size = min(size, ceil(waiting / idle_lanes))
+                size = min(size, max(floor, ceil(waiting / (2 * workers))))
+            elif idle:
+                size = min(size, ceil(waiting / idle))
         each = max(self._record_bytes, self._result_bytes)
         return size if size * each <= room_bytes else max(0, int(room_bytes / each))
 

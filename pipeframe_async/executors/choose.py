@@ -6,6 +6,7 @@ from concurrent.futures import Executor as AnyExecutor
 
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import ConfigError
+from pipeframe_async.executors.cores import default_workers
 from pipeframe_async.executors.inline import InlineExecutor
 from pipeframe_async.executors.lanes import ProcessLanes
 from pipeframe_async.executors.shared import SharedExecutor
@@ -26,6 +27,22 @@ def check(executor: object) -> str | AnyExecutor:
         return executor
     allowed = ", ".join(repr(name) for name in NAMES)
     raise ConfigError(f"executor={executor!r}: must be {allowed}, or a concurrent.futures.Executor")
+
+
+def workers(executor: str | AnyExecutor, cpu_count: object) -> int:
+    """How many workers: as said, else as many as the given executor has, else the usable cores but one.
+
+    Raises:
+        ConfigError: `cpu_count` is no count.
+    """
+    if cpu_count is not None:
+        if isinstance(cpu_count, bool) or not isinstance(cpu_count, int) or cpu_count < 1:
+            raise ConfigError(
+                f"cpu_count={cpu_count!r}: must be an int of at least 1; None for all usable cores but one"
+            )
+        return cpu_count
+    has = getattr(executor, "_max_workers", None)  # no public name, but the same one in the standard pools and loky
+    return has if isinstance(has, int) and has > 0 else default_workers()
 
 
 def make(executor: str | AnyExecutor, workers: int) -> Executor:
