@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from pipeframe_async import DROP, Failure, PipelineEngine
+
+Step = Callable[..., Any]
 
 
 def add_one(record: int) -> tuple[int, bool]:
@@ -63,7 +65,7 @@ class Numbers(PipelineEngine[int, int]):
     """Counts to `n`; keeps what its sink is given."""
 
     source = "stream"
-    steps = (add_one, double)
+    steps: Sequence[Step] = (add_one, double)
 
     def __init__(self, n: int = 100) -> None:
         self.n = n
@@ -138,7 +140,7 @@ class Warmed(Collected):
     def shift(self, record: int) -> tuple[int, bool]:
         return record + self.offset, True
 
-    steps = (shift,)  # type: ignore[assignment]
+    steps = (shift,)
 
 
 class Original(PipelineEngine[int, int]):

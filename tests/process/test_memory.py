@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.process
 
-SCRIPT = '''
+SCRIPT = """
 import asyncio, resource, sys
 from pipeframe_async import PipeFrame, PipelineEngine
 
@@ -45,7 +45,7 @@ async def main():
     print(report.fed, report.delivered, most, peak() - pipeline.early)
 
 asyncio.run(main())
-'''
+"""
 
 
 @pytest.mark.parametrize("source", ["stream", "batch"])

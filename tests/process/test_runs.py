@@ -249,7 +249,9 @@ async def test_without_a_consumer_no_results_come_back(monkeypatch: pytest.Monke
 
     sizes: list[int] = []
     unpack = Packing.unpack
-    monkeypatch.setattr(Packing, "unpack", lambda self, reply, step: sizes.append(reply.nbytes) or unpack(self, reply, step))
+    monkeypatch.setattr(
+        Packing, "unpack", lambda self, reply, step: sizes.append(reply.nbytes) or unpack(self, reply, step)
+    )
     report = await PipeFrame(2).run(p.Numbers(500))
     assert report.delivered == 500
     assert set(sizes) == {0}

@@ -1,0 +1,1 @@
+"""Tests of the frame: knobs, refusals, the synchronous front. No worker processes."""
