@@ -181,7 +181,7 @@ async def test_a_pipeline_that_cannot_be_shipped_is_named_where_workers_need_it(
 
         def setup(self) -> None: ...
 
-    with pytest.raises(ConfigError, match="Holding cannot be sent to the workers.*setup"):
+    with pytest.raises(ConfigError, match=r"Holding cannot be sent to the workers.*setup"):
         await PipeFrame(1).run(Holding())
 
 

@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 
 from pipeframe_async import FeedError, PipeFrame, PipelineFailed, RunReport, StepError, WorkerLost
+from pipeframe_async._worker import codec
+from pipeframe_async.executors.lanes import ProcessLanes
+from pipeframe_async.executors.packing import Packing
+from pipeframe_async.wire import ChainSpec, Packed, Reply
 from tests.process import pipelines as p
 
 pytestmark = pytest.mark.process
@@ -162,9 +166,10 @@ async def test_a_warm_frame_replaces_a_dead_worker_for_the_next_run() -> None:
 
 
 async def test_a_broken_foreign_executor_is_a_clear_error() -> None:
-    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("forkserver")) as executor:
-        with pytest.raises(WorkerLost, match="ProcessPoolExecutor broke while it had batch"):
-            await PipeFrame(1, executor=executor).run(type("Deadly", (p.Numbers,), {"steps": (p.kill_at_three,)}))
+    deadly = type("Deadly", (p.Numbers,), {"steps": (p.kill_at_three,)})
+    pool = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("forkserver"))
+    with pool, pytest.raises(WorkerLost, match="ProcessPoolExecutor broke while it had batch"):
+        await PipeFrame(1, executor=pool).run(deadly)
 
 
 async def test_stop_drains_what_is_in_flight_and_returns_normally() -> None:
@@ -217,9 +222,12 @@ async def test_leaving_a_stream_early_leaves_nothing_behind() -> None:
 
 
 async def test_a_stream_gives_its_results_and_then_its_error() -> None:
+    class Strict(p.Numbers):
+        steps = (p.unlucky,)
+
     taken = []
     with pytest.raises(PipelineFailed) as caught:
-        async with PipeFrame(2).stream(type("Strict", (p.Numbers,), {"steps": (p.unlucky,)})) as results:
+        async with PipeFrame(2).stream(Strict) as results:
             async for result in results:
                 taken.append(result)
     assert taken == [i for i in range(100) if i != 13][: len(taken)]
@@ -245,13 +253,14 @@ async def test_what_was_fed_before_the_feed_raised_is_delivered_first() -> None:
 
 
 async def test_without_a_consumer_no_results_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeframe_async.executors.packing import Packing
-
     sizes: list[int] = []
     unpack = Packing.unpack
-    monkeypatch.setattr(
-        Packing, "unpack", lambda self, reply, step: sizes.append(reply.nbytes) or unpack(self, reply, step)
-    )
+
+    def measured(self: Packing, reply: Reply, step: str) -> Any:
+        sizes.append(reply.nbytes)
+        return unpack(self, reply, step)
+
+    monkeypatch.setattr(Packing, "unpack", measured)
     report = await PipeFrame(2).run(p.Numbers(500))
     assert report.delivered == 500
     assert set(sizes) == {0}
@@ -270,10 +279,6 @@ async def test_two_frames_run_at_once() -> None:
 
 
 async def test_spawn_works_like_the_fork_server() -> None:
-    from pipeframe_async._worker import codec
-    from pipeframe_async.executors.lanes import ProcessLanes
-    from pipeframe_async.wire import ChainSpec, Packed
-
     lanes = ProcessLanes(1, "spawn")
     try:
         chain = lanes.load(ChainSpec(("add_one",), (p.add_one,), None))
