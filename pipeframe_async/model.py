@@ -5,10 +5,10 @@ Plain and frozen. Nothing here waits, starts or decides; workers import this mod
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -99,3 +99,9 @@ _VERB: dict[str, str] = {
 }
 
 AnyFailure = Failure[Any]
+
+Fed: TypeAlias = T | Chunk[T] | Delivery[T]
+"""What a feed may yield."""
+
+FeedLike: TypeAlias = AsyncIterable[Fed[T]] | Iterable[Fed[T]] | Callable[..., object]
+"""What may stand for a feed: records, a generator function or `feed(bucket)`, or a function that returns a feed."""

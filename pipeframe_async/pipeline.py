@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pipeframe_async.errors import ConfigError
 
@@ -71,7 +71,7 @@ class PipelineEngine(Generic[In, Out]):
     `setup` or `teardown`; then its attributes must pickle.
     """
 
-    steps: Sequence[Callable[..., Any]] = ()
+    steps: Sequence[Callable[..., object]] = ()
     source: Literal["batch", "stream"] = "batch"
     timeout: float | None = 2.0
     order: Literal["input", "completion"] | Callable[[In], object] = "input"

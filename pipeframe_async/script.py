@@ -6,13 +6,16 @@ import asyncio
 from typing import Any
 
 from pipeframe_async.errors import StateError
-from pipeframe_async.frame import PipeFrame
+from pipeframe_async.frame import In, Out, PipeFrame
+from pipeframe_async.model import FeedLike
 from pipeframe_async.pipeline import PipelineEngine
 from pipeframe_async.report import RunReport
 
 
 def run(
-    pipeline: type[PipelineEngine[Any, Any]] | PipelineEngine[Any, Any], feed: Any = None, **options: Any
+    pipeline: type[PipelineEngine[In, Out]] | PipelineEngine[In, Out],
+    feed: FeedLike[In] | None = None,
+    **options: Any,
 ) -> RunReport:
     """Run a pipeline from a script, on an event loop of its own: uvloop where it is installed.
 
