@@ -15,7 +15,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in NEEDED:
             raise
-        sys.stderr.write(f'The command line needs {error.name}: pip install "pipeframe_async[cli]"\n')
+        missing = error.name.partition(".")[0]
+        sys.stderr.write(f"The command line needs {missing}: pip install \"pipeframe_async[cli]\"\n")
         sys.exit(2)
     sys.exit(program())
 

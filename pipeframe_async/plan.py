@@ -6,15 +6,16 @@ A `PipelineEngine` class or instance comes in, a frozen `Plan` goes out. Nothing
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
 from pipeframe_async._rules import knobs
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.pipeline import PipelineEngine
-from pipeframe_async.steps import step_name
+from pipeframe_async.steps import Wrapped, step_name
 from pipeframe_async.wire import ChainSpec
 
 
@@ -51,6 +52,8 @@ def plan_of(pipeline: object) -> Plan:
     name = type(engine).__name__
     steps = _steps(engine, name)
     _not_yet(engine, name)
+    for hook in ("setup", "teardown"):
+        _worker_hook(engine, name, hook)
     dead_letter = _hook(engine, name, "dead_letter")
     return Plan(
         name=name,
@@ -62,7 +65,7 @@ def plan_of(pipeline: object) -> Plan:
         if engine.timeout is None
         else knobs.seconds(f"{name}.timeout", engine.timeout, hint="None for no idle timeout"),
         keep_order=_order(engine, name) == "input",
-        max_failures=_max_failures(engine, dead_letter is not None),
+        max_failures=_max_failures(engine, name, dead_letter is not None),
         sink=_hook(engine, name, "sink"),
         dead_letter=dead_letter,
         batch_size=_batch_size(engine, name),
@@ -87,7 +90,7 @@ def _instance(pipeline: object) -> PipelineEngine[Any, Any]:
 
 def _steps(engine: PipelineEngine[Any, Any], name: str) -> tuple[Callable[..., Any], ...]:
     steps = engine.steps
-    if callable(steps) or isinstance(steps, (str, bytes)) or not hasattr(steps, "__iter__"):
+    if callable(steps) or isinstance(steps, (str, bytes)) or not isinstance(steps, Sequence):
         raise ConfigError(f"{name}.steps={steps!r}: must be a list of steps")
     if not (listed := list(steps)):
         raise ConfigError(f"{name}.steps is empty: list at least one step, e.g. steps = [parse]")
@@ -125,11 +128,8 @@ def _is_method(engine: PipelineEngine[Any, Any], step: FunctionType) -> bool:
 
 def _called(step: Any) -> Any:
     """The function that runs when the step is called: inside partials, our own wrappers and callable objects."""
-    while True:
-        inner = getattr(step, "func", None) or getattr(step, "fn", None)
-        if inner is None or isinstance(step, (FunctionType, MethodType)):
-            break
-        step = inner
+    while isinstance(step, (partial, Wrapped)):
+        step = step.func if isinstance(step, partial) else step.fn
     return step if inspect.isroutine(step) else getattr(type(step), "__call__", step)  # noqa: B004 - its code, not a test
 
 
@@ -147,7 +147,7 @@ def _takes_one_record(place: str, step: Callable[..., Any]) -> None:
 
 def _travels(engine: PipelineEngine[Any, Any], steps: tuple[Callable[..., Any], ...]) -> bool:
     """Whether workers need the pipeline itself."""
-    if any(hasattr(engine, hook) for hook in ("setup", "teardown")):
+    if any(getattr(engine, hook, None) is not None for hook in ("setup", "teardown")):
         return True
     return any(getattr(step, "__self__", None) is engine for step in steps)
 
@@ -159,6 +159,15 @@ def _not_yet(engine: PipelineEngine[Any, Any], name: str) -> None:
             raise ConfigError(f"{name}.{knob}={value!r}: not available in this version; leave it at None")
 
 
+def _worker_hook(engine: PipelineEngine[Any, Any], name: str, hook: str) -> None:
+    """`setup` and `teardown` are called in a worker, where nothing awaits."""
+    if (function := getattr(engine, hook, None)) is None:
+        return
+    if not callable(function) or inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigError(f"{name}.{hook}={function!r}: must be a def method; it runs in the workers")
+    _callable_with(f"{name}.{hook}", function)
+
+
 def _hook(engine: PipelineEngine[Any, Any], name: str, hook: str) -> Callable[[list[Any]], Any] | None:
     function = getattr(engine, hook, None)
     if function is None:
@@ -167,11 +176,18 @@ def _hook(engine: PipelineEngine[Any, Any], name: str, hook: str) -> Callable[[l
         raise ConfigError(f"{name}.{hook}={function!r}: must be a method that takes a list")
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         raise ConfigError(f"{name}.{hook} is a generator function: it takes a list and returns, it does not yield")
-    try:
-        inspect.signature(function).bind([])
-    except TypeError as error:
-        raise ConfigError(f"{name}.{hook} cannot be called with one list: {error}") from error
+    _callable_with(f"{name}.{hook}", function, [])
     return function  # type: ignore[no-any-return]
+
+
+def _callable_with(place: str, function: Callable[..., Any], *arguments: object) -> None:
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        wanted = "one list" if arguments else "no arguments"
+        raise ConfigError(f"{place} cannot be called with {wanted}: {error}") from error
+    except ValueError:
+        return  # a builtin without a signature: only calling it will tell
 
 
 def _order(engine: PipelineEngine[Any, Any], name: str) -> str:
@@ -182,8 +198,9 @@ def _order(engine: PipelineEngine[Any, Any], name: str) -> str:
     return knobs.one_of(f"{name}.order", engine.order, ("input", "completion"))
 
 
-def _max_failures(engine: PipelineEngine[Any, Any], has_dead_letter: bool) -> int | float | None:
-    return knobs.failure_limit(getattr(engine, "max_failures", None if has_dead_letter else 0))
+def _max_failures(engine: PipelineEngine[Any, Any], name: str, has_dead_letter: bool) -> int | float | None:
+    default = None if has_dead_letter else 0
+    return knobs.failure_limit(f"{name}.max_failures", getattr(engine, "max_failures", default))
 
 
 def _batch_size(engine: PipelineEngine[Any, Any], name: str) -> int | None:

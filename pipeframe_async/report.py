@@ -114,6 +114,6 @@ def duration(seconds: float) -> str:
     if seconds >= 120:
         return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
     for scale, unit, digits in ((1.0, "s", 2), (1e-3, "ms", 2), (1e-6, "µs", 1)):
-        if seconds >= scale:
+        if round(seconds / scale, digits) >= 1:
             return f"{seconds / scale:.{digits}f} {unit}"
     return f"{seconds * 1e9:.0f} ns"

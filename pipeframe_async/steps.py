@@ -7,6 +7,7 @@ Workers import this module: it stays thin.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from typing import Generic, TypeVar
 
 from pipeframe_async.errors import ConfigError
@@ -16,14 +17,15 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-class _Wrapped(Generic[A, B]):
+class Wrapped(Generic[A, B]):
     """What the three have in common: the wrapped function, and its name for reports."""
 
     __slots__ = ("__name__", "fn")
+    verb = ""
 
     def __init__(self, fn: Callable[[A], B]) -> None:
         if not callable(fn):
-            raise ConfigError(f"{type(self).__name__.lower()}({fn!r}): needs a function of one record")
+            raise ConfigError(f"{self.verb}({fn!r}): needs a function of one record")
         self.fn = fn
         self.__name__ = step_name(fn)
 
@@ -34,28 +36,31 @@ class _Wrapped(Generic[A, B]):
         return f"<step {self.__name__} by {type(self).__name__}>"
 
 
-class Apply(_Wrapped[A, B]):
+class Apply(Wrapped[A, B]):
     """Go on with what the function returns."""
 
     __slots__ = ()
+    verb = "apply"
 
     def __call__(self, record: A) -> tuple[B, bool]:
         return self.fn(record), True
 
 
-class KeepIf(_Wrapped[A, object]):
+class KeepIf(Wrapped[A, object]):
     """Go on with the record if the predicate holds, else filter it."""
 
     __slots__ = ()
+    verb = "keep_if"
 
     def __call__(self, record: A) -> tuple[A, bool] | Drop:
         return (record, True) if self.fn(record) else DROP
 
 
-class Expand(_Wrapped[A, Iterable[B]]):
+class Expand(Wrapped[A, Iterable[B]]):
     """Fan out: go on with each item the function returns or yields."""
 
     __slots__ = ()
+    verb = "expand"
 
     def __call__(self, record: A) -> Generator[tuple[B, bool], None, None]:
         for item in self.fn(record):
@@ -112,5 +117,4 @@ def step_name(step: object) -> str:
     name = getattr(step, "__name__", None)
     if isinstance(name, str):
         return name
-    inner = getattr(step, "func", None)  # functools.partial
-    return step_name(inner) if inner is not None else type(step).__name__
+    return step_name(step.func) if isinstance(step, partial) else type(step).__name__

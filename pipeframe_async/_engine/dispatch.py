@@ -139,12 +139,13 @@ class Dispatch:
         """What came of the batch: in `reply`, before it in `rejected`, and after it in `unread` results."""
         places = batch.places()
         spans = {places[index]: span for index, span in reply.spans.items()} | dict.fromkeys(batch.rejected, 0)
-        failures = [(places[index], failure) for index, failure in self._codec.failures(reply, self._names)]
+        failures = [
+            self._placed(batch, places[index], failure) for index, failure in self._codec.failures(reply, self._names)
+        ]
         owners = reply.owners() if unread else []
         for at, failure in unread.items():
             index = places[owners[at]]
-            record = batch.records[index] if batch.records is not None else failure.record
-            failures.append((index, replace(failure, record=record)))
+            failures.append(self._placed(batch, index, replace(failure, record=None)))
             spans[index] = spans.get(index, 1) - 1
         failures = sorted([*batch.rejected.items(), *failures], key=itemgetter(0))
         outcome = Outcome(
@@ -158,6 +159,12 @@ class Dispatch:
             raise InternalError(f"batch of {batch.count} records came back as {outcome}")
         self._ledger.charge(batch.number, reply.nbytes)
         return Answer(batch.number, batch.first, batch.count, outcome, results, failures, spans)
+
+    def _placed(self, batch: Batch, index: int, failure: AnyFailure) -> tuple[int, AnyFailure]:
+        """A failure with its record's index; and with the record, where it did not come back with the failure."""
+        if failure.record is None and batch.records is not None:
+            failure = replace(failure, record=batch.records[index])
+        return index, failure
 
 
 def _fault(reply: Reply) -> Exception:

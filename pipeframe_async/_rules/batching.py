@@ -97,24 +97,29 @@ class Sizer:
         size = min(self.size, waiting)
         if self._fixed is None:
             if ended:
-                floor = ceil(FLOOR_SECONDS / self.record_seconds) if self.record_seconds else 1
+                floor = max(1, _how_many(self.record_seconds, FLOOR_SECONDS)) if self._records else 1
                 size = min(size, max(floor, ceil(waiting / (2 * workers))))
             elif idle:
                 size = min(size, ceil(waiting / idle))
         each = max(self._record_bytes, self._result_bytes)
-        return size if size * each <= room_bytes else max(0, int(room_bytes / each))
+        return min(size, _how_many(each, room_bytes)) if room_bytes >= 0 else 0
 
     def _resize(self) -> None:
         if self._fixed is not None or not self._records:
             return
-        limits = [self._most, MAX_GROWTH * self._largest]
-        if self.record_seconds:
-            limits.append(int(TARGET_SECONDS / self.record_seconds))
-        if self._parent_seconds:
-            limits.append(int(PARENT_SECONDS / self._parent_seconds))
-        if each := max(self._record_bytes, self._result_bytes):
-            limits.append(int(self._most_bytes / each))
+        limits = (
+            self._most,
+            MAX_GROWTH * self._largest,
+            _how_many(self.record_seconds, TARGET_SECONDS),
+            _how_many(self._parent_seconds, PARENT_SECONDS),
+            _how_many(max(self._record_bytes, self._result_bytes), self._most_bytes),
+        )
         self.size = max(1, min(limits))
+
+
+def _how_many(each: float, within: float) -> int:
+    """How many of a size fit; any number of nothing, as far as sizes go."""
+    return int(within / each) if each * MAX_RECORDS > within else MAX_RECORDS
 
 
 def _blend(old: float, new: float) -> float:

@@ -34,7 +34,7 @@ def one_of(name: str, value: object, allowed: tuple[str, ...], *, also: str = ""
     return value
 
 
-def failure_limit(value: object) -> int | float | None:
+def failure_limit(name: str, value: object) -> int | float | None:
     """`max_failures`: None, an int of at least 0, or a float ratio in (0, 1]."""
     if value is None:
         return None
@@ -43,6 +43,5 @@ def failure_limit(value: object) -> int | float | None:
     if isinstance(value, float) and 0.0 < value <= 1.0:
         return value
     raise ConfigError(
-        f"max_failures={value!r}: must be an int of at least 0 (records), a float in (0, 1] (ratio), "
-        "or None (any number)"
+        f"{name}={value!r}: must be an int of at least 0 (records), a float in (0, 1] (ratio), or None (any number)"
     )

@@ -21,7 +21,7 @@ from pipeframe_async.wire import ChainSpec, StepTimes, WireFailure
 MESSAGE_LIMIT = 8 * 1024
 """Characters of an exception's message that travel. Smaller loses the cause, larger lets one record flood the pipe."""
 TRACEBACK_LIMIT = 64 * 1024
-"""Characters of traceback that travel, the end of it: the innermost frames tell most."""
+"""Characters of traceback that travel; of a longer one the innermost frames and the message, half of it each."""
 SAMPLES = 16
 """Timed records a batch while steps are fast. Fewer make p99 a guess; each costs about 100 ns a step."""
 SLOW_NS = 20_000
@@ -282,7 +282,7 @@ def failure_of(index: int, step: int, error: BaseException, kind: FailureKind = 
         kind=kind,
         error_type="StepError" if shape else type(error).__name__,
         message=_text(error)[:MESSAGE_LIMIT],
-        traceback="" if shape else _trace(error)[-TRACEBACK_LIMIT:],
+        traceback="" if shape else _trace(error),
         record=None,
     )
 
@@ -296,7 +296,12 @@ def _text(error: BaseException) -> str:
 
 def _trace(error: BaseException) -> str:
     try:
-        return "".join(traceback.format_exception(type(error), error, _users_frames(error.__traceback__)))
+        frames = _users_frames(error.__traceback__)
+        text = "".join(traceback.format_exception(type(error), error, frames))
+        if len(text) <= TRACEBACK_LIMIT:
+            return text
+        last = "".join(traceback.format_exception_only(type(error), error))
+        return "".join(traceback.format_tb(frames))[-TRACEBACK_LIMIT // 2 :] + last[: TRACEBACK_LIMIT // 2]
     except BaseException as problem:
         return f"<the traceback could not be made: {type(problem).__name__}>"
 

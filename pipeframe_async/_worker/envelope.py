@@ -32,7 +32,8 @@ from pipeframe_async.wire import (
 MAX_CHAINS = 32
 """Chains a process keeps. Fewer would reload between runs of a warm frame; more would hold models nobody uses."""
 
-_chains: OrderedDict[str, Chain] = OrderedDict()
+_chains: OrderedDict[str, Chain] = OrderedDict()  # those that travelled here, the least used first
+_installed: dict[str, Chain] = {}  # those that are here because the parent is
 _loading = Lock()  # threads of one process share its chains, and `setup` runs once
 _cursor: Cursor | None = None
 
@@ -76,19 +77,20 @@ def install(key: str, spec: ChainSpec) -> None:
     Its `setup` runs with its first batch, where that batch is run.
     """
     with _loading:
-        _chains[key] = Chain(spec)
+        _installed[key] = Chain(spec)
 
 
 def forget(key: str | None = None) -> list[str]:
     """Drop one chain, or all, and run their `teardown`; returns the traceback of each that raised."""
     with _loading:
-        keys = list(_chains) if key is None else [key] if key in _chains else []
-        return [text for k in keys if (text := _teardown(_chains.pop(k)))]
+        keys = [*_chains, *_installed] if key is None else [key]
+        dropped = [chain for k in keys if (chain := _chains.pop(k, None) or _installed.pop(k, None))]
+        return [text for chain in dropped if (text := _teardown(chain))]
 
 
 def _chain(key: str, data: bytes | None) -> Chain | Fault:
     with _loading:
-        if (chain := _chains.get(key)) is None:
+        if (chain := _chains.get(key) or _installed.get(key)) is None:
             if data is None:
                 return Fault(UNKNOWN_CHAIN, key)
             try:
@@ -99,8 +101,9 @@ def _chain(key: str, data: bytes | None) -> Chain | Fault:
             chain.setup()
         except BaseException as error:
             return _broken("setup raised in a worker", error)
-        _chains[key] = chain
-        _chains.move_to_end(key)
+        if key not in _installed:
+            _chains[key] = chain
+            _chains.move_to_end(key)
         while len(_chains) > MAX_CHAINS:
             _teardown(_chains.popitem(last=False)[1])
         return chain
@@ -129,7 +132,7 @@ def _run(chain: Chain, data: bytes | Frames, ship: bool, cursor: Cursor) -> Repl
             records = codec.loads(data)
         except BaseException as error:
             return Reply(0, fault=Fault(UNREADABLE, f"{type(error).__name__}: {error}"[:1000]))
-    tally = chain.run(records, cursor.cells)
+    tally = chain.run(records, _Placed(cursor.cells, places) if unreadable and places else cursor.cells)
     count = len(records) + len(unreadable)
     results = _write(tally, len(records), len(chain.names) - 1, isinstance(data, tuple)) if ship else None
     if places is not None:
@@ -202,5 +205,27 @@ def _with_originals(failures: list[WireFailure], data: bytes | Frames) -> list[W
         return []
     if isinstance(data, tuple):
         return [failure._replace(record=data[failure.place]) for failure in failures]
-    originals = codec.loads(data)
-    return [failure._replace(record=codec.dumps(originals[failure.place])) for failure in failures]
+    try:
+        originals = codec.loads(data)
+    except BaseException:  # it could be read a moment ago; the parent has the record itself
+        return failures
+    return [failure._replace(record=_again(originals[failure.place])) for failure in failures]
+
+
+def _again(record: object) -> bytes | None:
+    """A record's bytes once more, or None for one that can be pickled only once: the parent has it itself."""
+    try:
+        return codec.dumps(record)
+    except BaseException:
+        return None
+
+
+class _Placed:
+    """The cursor's cells for records of which some could not be read: writes their places in the batch."""
+
+    def __init__(self, cells: Any, places: list[int]) -> None:
+        self._cells = cells
+        self._places = places
+
+    def __setitem__(self, cell: int, index: int) -> None:
+        self._cells[cell] = self._places[index]
