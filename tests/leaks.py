@@ -64,7 +64,7 @@ def snapshot() -> Snapshot:
         frozenset(process.identity for process in our_processes()),
         frozenset(threading.enumerate()),
         procfs.descriptors(os.getpid()) if procfs.AVAILABLE else {},
-        frozenset(_shared_memory()),
+        _shared_memory(),
     )
 
 
@@ -132,16 +132,25 @@ def _new_descriptors(before: Snapshot) -> dict[int, str]:
 
 def _new_shared_memory(before: Snapshot) -> list[str]:
     """New entries of /dev/shm, without those that programs of others have open."""
-    new = [str(SHARED_MEMORY / name) for name in _shared_memory() if name not in before.shared_memory]
+    new = {name: file for name in _shared_memory() - before.shared_memory if (file := _shared_file(name))}
     if not new:
         return []
     ours = {os.getpid(), *(process.pid for process in our_processes())}
     others = [process for process in procfs.processes().values() if process.pid not in ours]
-    return [path for path in new if not any(process.uses(path) for process in others)]
+    unused = [name for name, file in new.items() if not any(process.uses(file) for process in others)]
+    # One that has gone since was on its way out, and so perhaps was the program that had it open.
+    return [str(SHARED_MEMORY / name) for name in unused if _shared_file(name)]
 
 
-def _shared_memory() -> list[str]:
-    return os.listdir(SHARED_MEMORY) if procfs.AVAILABLE and SHARED_MEMORY.is_dir() else []
+def _shared_memory() -> frozenset[str]:
+    return frozenset(os.listdir(SHARED_MEMORY) if procfs.AVAILABLE and SHARED_MEMORY.is_dir() else [])
+
+
+def _shared_file(name: str) -> os.stat_result | None:
+    try:
+        return (SHARED_MEMORY / name).stat()
+    except OSError:
+        return None
 
 
 def _services() -> list[procfs.Process]:

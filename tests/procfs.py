@@ -39,9 +39,25 @@ class Process:
     def descriptors(self) -> dict[int, str]:
         return descriptors(self.pid)
 
-    def uses(self, path: str) -> bool:
-        """Whether it has this file open or mapped."""
-        return path in self.descriptors().values() or path.encode() in _read(self.pid, "maps")
+    def uses(self, file: os.stat_result) -> bool:
+        """Whether it has this file open or mapped, by whatever name it once opened it."""
+        return (file.st_dev, file.st_ino) in self._open_files() | self._mapped_files()
+
+    def _open_files(self) -> set[tuple[int, int]]:
+        found: set[tuple[int, int]] = set()
+        for number in self.descriptors():
+            with suppress(OSError):
+                file = (PROC / str(self.pid) / "fd" / str(number)).stat()
+                found.add((file.st_dev, file.st_ino))
+        return found
+
+    def _mapped_files(self) -> set[tuple[int, int]]:
+        found: set[tuple[int, int]] = set()
+        for line in _read(self.pid, "maps").splitlines():
+            _, _, _, device, inode = line.split(maxsplit=5)[:5]
+            major, _, minor = device.partition(b":")
+            found.add((os.makedev(int(major, 16), int(minor, 16)), int(inode)))
+        return found
 
     def __str__(self) -> str:
         return f"process {self.pid} (parent {self.parent}, state {self.state}): {self.command or 'no command'}"
