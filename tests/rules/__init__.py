@@ -1,0 +1,1 @@
+"""Rules: what is decided without waiting. Plain calls; time and measurements are arguments."""

@@ -1,0 +1,263 @@
+"""How large a batch is: within its bounds whatever is measured, quick to shrink, slow to grow."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeframe_async._rules import batching
+from pipeframe_async._rules.batching import Sizer
+
+GIB = 2**30
+
+# What may be measured: from nothing on a coarse clock to a minute, from an empty batch to 100 MB.
+SECONDS = st.one_of(st.just(0.0), st.floats(1e-9, 60.0))
+RECORDS = st.integers(1, 4_000)
+NBYTES = st.one_of(st.just(0), st.integers(1, 10**8))
+PACKED = st.tuples(st.just("packed"), RECORDS, NBYTES, SECONDS, st.just(0.0))
+REPLIED = st.tuples(st.just("replied"), RECORDS, NBYTES, SECONDS, SECONDS)
+Event = tuple[str, int, int, float, float]
+HISTORY = st.lists(st.one_of(PACKED, REPLIED), max_size=30)
+
+CAPACITY = st.integers(1, 10**6)
+CAPACITY_BYTES = st.integers(1, GIB)
+SLOTS = st.integers(1, 64)
+FIXED = st.one_of(st.none(), st.integers(1, 10**6))
+
+
+def measure(sizer: Sizer, event: Event) -> None:
+    kind, records, nbytes, wall, cpu = event
+    if kind == "packed":
+        sizer.packed(records, nbytes, wall)
+    else:
+        sizer.replied(records, nbytes, wall=wall, cpu=cpu)
+
+
+def a_sizer(*, capacity: int = 10**6, slots: int = 1, fixed: int | None = None) -> Sizer:
+    return Sizer(fixed=fixed, capacity=capacity, capacity_bytes=GIB, slots=slots)
+
+
+def settled_on(record_seconds: float, *, nbytes: int = 0) -> Sizer:
+    """A sizer that has seen enough records of this cost for its growth to be over."""
+    sizer = a_sizer()
+    for _ in range(20):
+        records = sizer.size
+        sizer.packed(records, records * max(nbytes, 10), 0.0)
+        sizer.replied(records, records * nbytes, wall=records * record_seconds, cpu=records * record_seconds)
+    return sizer
+
+
+@given(FIXED, CAPACITY, CAPACITY_BYTES, SLOTS, HISTORY)
+def test_the_size_stays_within_its_bounds_whatever_is_measured(
+    fixed: int | None, capacity: int, capacity_bytes: int, slots: int, history: list[Event]
+) -> None:
+    sizer = Sizer(fixed=fixed, capacity=capacity, capacity_bytes=capacity_bytes, slots=slots)
+    most_bytes = min(batching.MAX_BYTES, capacity_bytes // slots)
+    for event in history:
+        measure(sizer, event)
+        if fixed is not None:
+            assert sizer.size == min(fixed, capacity)
+        else:
+            assert 1 <= sizer.size <= max(1, min(batching.MAX_RECORDS, capacity // slots))
+            assert sizer.size == 1 or sizer.size * sizer.record_seconds <= batching.TARGET_SECONDS * 1.0001
+            assert sizer.size == 1 or sizer.expected_bytes(sizer.size) <= most_bytes + 1
+
+
+@given(CAPACITY, SLOTS, HISTORY)
+def test_the_size_is_never_more_than_sixteen_times_the_largest_batch_measured(
+    capacity: int, slots: int, history: list[Event]
+) -> None:
+    sizer = a_sizer(capacity=capacity, slots=slots)
+    largest = 0
+    for event in history:
+        measure(sizer, event)
+        largest = max(largest, event[1] if event[0] == "replied" else 0)
+        assert sizer.size <= max(1, batching.MAX_GROWTH * largest)
+
+
+@given(
+    fixed=FIXED,
+    capacity=CAPACITY,
+    capacity_bytes=CAPACITY_BYTES,
+    slots=SLOTS,
+    history=HISTORY,
+    waiting=st.integers(1, 10**6),
+    ended=st.booleans(),
+    workers=st.integers(1, 64),
+    idle=st.integers(0, 64),
+    room_bytes=st.integers(-(10**6), GIB),
+)
+def test_a_cut_takes_no_more_than_there_is_and_than_there_is_room_for(
+    fixed: int | None,
+    capacity: int,
+    capacity_bytes: int,
+    slots: int,
+    history: list[Event],
+    waiting: int,
+    ended: bool,
+    workers: int,
+    idle: int,
+    room_bytes: int,
+) -> None:
+    sizer = Sizer(fixed=fixed, capacity=capacity, capacity_bytes=capacity_bytes, slots=slots)
+    for event in history:
+        measure(sizer, event)
+    cut = sizer.cut(waiting, ended=ended, idle=min(idle, workers), workers=workers, room_bytes=room_bytes)
+    assert 0 <= cut <= min(waiting, sizer.size)
+    assert cut == 0 or sizer.expected_bytes(cut) <= max(0, room_bytes) + 1
+    if sizer.expected_bytes(waiting) <= room_bytes:
+        assert cut > 0
+
+
+@given(st.integers(1, 10**6), st.integers(1, 64), st.floats(1e-7, 1.0))
+def test_a_tail_is_cut_to_its_end_in_batches_that_never_grow(waiting: int, workers: int, cost: float) -> None:
+    sizer = settled_on(cost)
+    cuts: list[int] = []
+    while waiting and len(cuts) < 1_000:
+        cuts.append(sizer.cut(waiting, ended=True, idle=0, workers=workers, room_bytes=GIB))
+        waiting -= cuts[-1]
+        assert cuts[-1] > 0
+    assert cuts == sorted(cuts, reverse=True)
+
+
+def test_the_first_batch_is_of_one_record() -> None:
+    assert a_sizer().size == 1
+
+
+def test_one_cheap_record_measured_does_not_yet_make_a_batch_of_thousands() -> None:
+    sizer = a_sizer()
+    sizer.replied(1, 10, wall=1e-6, cpu=1e-6)
+    assert sizer.size == batching.MAX_GROWTH
+
+
+def test_records_of_ten_microseconds_make_batches_of_the_target_time() -> None:
+    assert settled_on(1e-5).size == pytest.approx(batching.TARGET_SECONDS / 1e-5, abs=1)
+
+
+def test_records_that_cost_nothing_make_batches_of_the_most_records() -> None:
+    assert settled_on(1e-9).size == batching.MAX_RECORDS
+
+
+def test_large_records_make_batches_of_the_most_bytes() -> None:
+    assert settled_on(1e-9, nbytes=100_000).size == batching.MAX_BYTES // 100_000
+
+
+def test_one_slow_batch_shrinks_the_size_at_once() -> None:
+    sizer = settled_on(1e-6)
+    assert sizer.size == batching.MAX_RECORDS
+    sizer.replied(sizer.size, 0, wall=4.0, cpu=4.0)
+    assert sizer.size == int(batching.TARGET_SECONDS / 0.001)
+
+
+def test_one_fast_batch_does_not_make_the_past_void() -> None:
+    sizer = settled_on(1e-3)
+    sizer.replied(sizer.size, 0, wall=1e-6, cpu=1e-6)
+    assert sizer.size < 2 * batching.TARGET_SECONDS / 1e-3
+
+
+def test_large_results_shrink_the_size_at_once() -> None:
+    sizer = settled_on(1e-6)
+    sizer.replied(sizer.size, sizer.size * 100_000, wall=1e-6, cpu=1e-6)
+    assert sizer.size == batching.MAX_BYTES // 100_000
+
+
+def test_records_that_are_slow_to_pickle_shrink_the_size_at_once() -> None:
+    sizer = settled_on(1e-6)
+    sizer.packed(100, 1_000, 100 * 1e-4)
+    assert sizer.size == int(batching.PARENT_SECONDS / 1e-4)
+
+
+def test_a_busy_machine_does_not_shrink_batches() -> None:
+    busy, calm = a_sizer(), a_sizer()
+    busy.replied(1_000, 0, wall=0.030, cpu=0.010)
+    calm.replied(1_000, 0, wall=0.010, cpu=0.010)
+    assert busy.size == calm.size
+
+
+def test_a_step_that_waits_counts_by_the_wall() -> None:
+    sizer = a_sizer()
+    sizer.replied(10, 0, wall=0.5, cpu=0.000_1)
+    assert sizer.record_seconds == pytest.approx(0.05)
+
+
+def test_before_the_first_reply_nothing_is_worth_queueing() -> None:
+    assert not a_sizer().worth_queueing
+
+
+@pytest.mark.parametrize(("cost", "worth"), [(1e-5, True), (0.04, True), (0.06, False), (2.0, False)])
+def test_only_short_batches_are_worth_queueing_behind_another(cost: float, worth: bool) -> None:
+    assert settled_on(cost).worth_queueing is worth
+
+
+def test_the_tail_is_shared_out_so_that_lanes_finish_together() -> None:
+    sizer = settled_on(1e-5)
+    assert sizer.cut(1_800, ended=False, idle=0, workers=4, room_bytes=GIB) == sizer.size
+    assert sizer.cut(1_800, ended=True, idle=0, workers=4, room_bytes=GIB) == ceil(1_800 / 8)
+
+
+def test_the_tail_is_not_cut_below_what_a_hop_is_worth() -> None:
+    sizer = settled_on(1e-5)
+    floor = batching.FLOOR_SECONDS / 1e-5
+    assert sizer.cut(300, ended=True, idle=4, workers=4, room_bytes=GIB) == pytest.approx(floor, abs=1)
+
+
+def test_idle_lanes_share_what_waits() -> None:
+    sizer = settled_on(1e-5)
+    assert sizer.cut(100, ended=False, idle=4, workers=4, room_bytes=GIB) == 25
+
+
+def test_a_fixed_size_is_neither_shared_nor_tuned() -> None:
+    sizer = a_sizer(fixed=50)
+    sizer.replied(50, 0, wall=100.0, cpu=100.0)
+    assert sizer.cut(60, ended=True, idle=4, workers=4, room_bytes=GIB) == 50
+
+
+def test_a_fixed_size_larger_than_the_buffer_is_cut_to_it() -> None:
+    assert a_sizer(fixed=500, capacity=100).size == 100
+
+
+def test_a_fixed_size_gives_way_to_the_room_for_bytes() -> None:
+    sizer = a_sizer(fixed=50)
+    sizer.packed(10, 10_000, 0.0)
+    assert sizer.cut(60, ended=False, idle=0, workers=1, room_bytes=4_500) == 4
+
+
+def test_without_room_for_bytes_nothing_is_cut() -> None:
+    sizer = a_sizer()
+    sizer.packed(1, 100, 0.0)
+    for room in (99, 0, -5_000):
+        assert sizer.cut(10, ended=False, idle=1, workers=1, room_bytes=room) == 0
+
+
+def test_without_room_for_bytes_nothing_is_cut_even_before_anything_was_measured() -> None:
+    assert a_sizer().cut(10, ended=False, idle=1, workers=1, room_bytes=-1) == 0
+
+
+def test_a_clock_that_stands_still_for_thousands_of_batches_does_no_harm() -> None:
+    sizer = a_sizer()
+    sizer.replied(1, 10, wall=1e-3, cpu=1e-3)
+    for _ in range(5_000):
+        sizer.replied(1, 10, wall=1e-5, cpu=0.0)
+    assert 1 <= sizer.size <= batching.MAX_GROWTH
+    assert sizer.cut(10, ended=True, idle=0, workers=1, room_bytes=GIB) > 0
+
+
+def test_thousands_of_batches_of_records_that_have_no_bytes_do_no_harm() -> None:
+    sizer = a_sizer()
+    sizer.packed(1, 100, 1e-5)
+    sizer.replied(1, 0, wall=1e-3, cpu=1e-3)
+    for _ in range(5_000):
+        sizer.packed(1, 0, 1e-5)
+    assert 1 <= sizer.size <= batching.MAX_GROWTH
+
+
+def test_the_bytes_expected_are_those_of_the_larger_way() -> None:
+    sizer = a_sizer()
+    sizer.packed(10, 1_000, 0.0)
+    sizer.replied(10, 50, wall=0.0, cpu=0.0)
+    assert sizer.expected_bytes(3) == 300
+    sizer.replied(10, 5_000, wall=0.0, cpu=0.0)
+    assert sizer.expected_bytes(3) == 1_500

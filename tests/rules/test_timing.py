@@ -1,0 +1,84 @@
+"""Step times: sums are exact, quantiles within an eighth."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeframe_async._rules.timing import StepClock, bucket, gather, middle
+from pipeframe_async.report import StepReport
+from pipeframe_async.wire import StepTimes
+
+DURATIONS = st.one_of(st.integers(0, 40), st.integers(0, 10**6), st.integers(0, 10**13))
+
+
+def all_timed(samples: list[int]) -> StepTimes:
+    return StepTimes(len(samples), len(samples), sum(samples), tuple(samples))
+
+
+@given(DURATIONS)
+def test_the_middle_of_a_bucket_is_within_an_eighth_of_all_that_is_in_it(ns: int) -> None:
+    assert abs(middle(bucket(ns)) - ns) <= ns / 8
+
+
+@given(DURATIONS, DURATIONS)
+def test_buckets_keep_the_order_of_durations(one: int, other: int) -> None:
+    shorter, longer = sorted([one, other])
+    assert middle(bucket(shorter)) <= middle(bucket(longer))
+
+
+@given(st.lists(DURATIONS, min_size=1, max_size=300))
+def test_quantiles_are_within_an_eighth_of_the_true_ones(samples: list[int]) -> None:
+    clock = StepClock("parse", "worker")
+    clock.add(all_timed(samples))
+    report = clock.report()
+    for q, measured in ((0.50, report.p50), (0.99, report.p99)):
+        true = sorted(samples)[ceil(q * len(samples)) - 1] / 1e9
+        assert measured == pytest.approx(true, rel=1 / 8, abs=1e-12)
+
+
+@given(st.lists(st.lists(DURATIONS, max_size=50), max_size=8))
+def test_batches_merged_give_what_one_batch_would(batches: list[list[int]]) -> None:
+    merged, whole = StepClock("s", "worker"), StepClock("s", "worker")
+    for batch in batches:
+        merged.add(all_timed(batch))
+    everything = [ns for batch in batches for ns in batch]
+    whole.add(all_timed(everything))
+    assert merged.report() == whole.report()
+    assert merged.report().calls == len(everything)
+    assert merged.report().seconds == pytest.approx(sum(everything) / 1e9, rel=1e-12)
+
+
+def test_where_some_calls_were_timed_the_sum_is_what_they_suggest() -> None:
+    clock = StepClock("parse", "worker")
+    clock.add(StepTimes(calls=1_000, timed=10, timed_ns=5_000, samples=(500,) * 10))
+    report = clock.report()
+    assert report.calls == 1_000
+    assert report.mean == pytest.approx(500e-9)
+    assert report.seconds == pytest.approx(500e-6)
+
+
+def test_a_step_never_called_has_zeros_and_its_name() -> None:
+    clock = StepClock("parse", "worker")
+    clock.add(StepTimes(0, 0, 0, ()))
+    assert clock.report() == StepReport("parse", "worker", 0, 0.0, 0.0, 0.0, 0.0)
+
+
+def test_calls_that_were_not_timed_are_counted_all_the_same() -> None:
+    clock = StepClock("parse", "worker")
+    clock.add(StepTimes(7, 0, 0, ()))
+    assert (clock.report().calls, clock.report().seconds) == (7, 0.0)
+
+
+def test_a_reply_is_gathered_step_by_step() -> None:
+    clocks = [StepClock("a", "worker"), StepClock("b", "worker")]
+    gather(clocks, [StepTimes(3, 0, 0, ()), StepTimes(2, 0, 0, ())])
+    assert [clock.report().calls for clock in clocks] == [3, 2]
+
+
+def test_a_reply_of_another_chain_is_not_gathered_in_silence() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        gather([StepClock("a", "worker"), StepClock("b", "worker")], [StepTimes(1, 0, 0, ())])

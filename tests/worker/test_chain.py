@@ -1,0 +1,433 @@
+"""The fused steps: every record comes to what it ought to, on the hot path as on the timed one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from pipeframe_async._worker import chain as chain_module
+from pipeframe_async._worker.chain import MESSAGE_LIMIT, SAMPLES, SLOW_NS, TRACEBACK_LIMIT, Chain, Tally, wrong_shape
+from pipeframe_async._worker.cursor import Cursor
+from pipeframe_async.model import DROP
+from pipeframe_async.wire import ChainSpec, WireFailure
+from tests.worker.programs import PROGRAM, Expected, FanOut, Program, chain_of
+
+FAST, SLOW = 0.0, float(SLOW_NS)
+"""What the last batch is remembered to have cost a record: decides between the hot path and the timed one."""
+
+COSTS = pytest.mark.parametrize("cost", [FAST, SLOW], ids=["hot", "timed"])
+
+
+def run(chain: Chain | ChainSpec, records: list[Any], cost: float = SLOW) -> Tally:
+    chain = Chain(chain) if isinstance(chain, ChainSpec) else chain
+    chain._record_ns = cost
+    return chain.run(records, Cursor().cells)
+
+
+def chained(*steps: Callable[[Any], Any]) -> ChainSpec:
+    return ChainSpec(tuple(step.__name__ for step in steps), steps, None)
+
+
+def failures(tally: Tally) -> list[tuple[int, int, str]]:
+    return [(failure.place, failure.step, failure.error_type) for failure in tally.failures]
+
+
+def books(tally: Tally) -> tuple[Any, ...]:
+    """Everything but the times."""
+    return (
+        tally.results,
+        tally.bypass_at,
+        tally.filtered,
+        tally.emitted,
+        failures(tally),
+        tally.spans,
+        tally.calls,
+    )
+
+
+@settings(max_examples=400)
+@given(PROGRAM, st.integers(0, 100), st.sampled_from([FAST, SLOW]), st.integers(0, 9))
+@example([["pass", FanOut(("pass", "pass")), "raise"], [FanOut(()), FanOut(("pass", "raise"))]], 70, FAST, 0)
+def test_any_chain_does_what_its_steps_say(program: Program, count: int, cost: float, first: int) -> None:
+    records = [(first + number,) for number in range(count)]
+    expected = Expected(program).run(records)
+    tally = run(chain_of(program), records, cost)
+    assert tally.results == expected.results
+    assert tally.bypass_at == expected.bypass_at
+    assert failures(tally) == expected.failures
+    assert tally.filtered == expected.filtered
+    assert tally.emitted == expected.emitted
+    assert tally.spans == expected.spans
+    assert tally.calls == expected.calls
+    assert count + tally.emitted == len(tally.results) + tally.filtered + len(tally.failures)
+
+
+@given(PROGRAM, st.integers(33, 120))
+def test_the_hot_path_and_the_timed_one_come_to_the_same(program: Program, count: int) -> None:
+    chain, records = Chain(chain_of(program)), [(number,) for number in range(count)]
+    assert books(run(chain, records, FAST)) == books(run(chain, records, SLOW))
+
+
+@given(PROGRAM, st.integers(0, 60))
+def test_where_records_are_slow_every_call_is_timed(program: Program, count: int) -> None:
+    for times in run(chain_of(program), [(number,) for number in range(count)], SLOW).times():
+        assert times.timed == times.calls
+        assert len(times.samples) <= times.calls
+
+
+def passes(record: Any) -> tuple[Any, bool]:
+    return record, True
+
+
+def test_where_records_are_fast_a_sample_of_them_is_timed() -> None:
+    (times,) = run(chained(passes), list(range(1_000)), FAST).times()
+    assert times.calls == 1_000
+    assert SAMPLES <= times.timed <= SAMPLES + 2
+    assert sum(times.samples) == times.timed_ns
+
+
+def test_of_very_many_timed_calls_a_sample_travels_and_the_whole_sum() -> None:
+    def fans(record: int) -> Iterator[tuple[int, bool]]:
+        yield from ((record, True) for _ in range(500))
+
+    fan, after = run(chained(fans, passes), [1, 2], SLOW).times()
+    assert (fan.calls, after.calls, after.timed) == (2, 1_000, 1_000)
+    assert SAMPLES <= len(after.samples) <= 4 * SAMPLES
+    assert sum(after.samples) < after.timed_ns
+
+
+def test_how_much_is_timed_follows_what_the_last_batch_cost() -> None:
+    chain = Chain(chained(passes))
+    first, second = (chain.run(list(range(500)), Cursor().cells).times()[0].timed for _ in range(2))
+    assert (first, second < 50) == (500, True)
+
+
+def test_the_time_of_a_fan_out_is_its_own_and_not_that_of_its_children() -> None:
+    spins = 20_000
+
+    def fans(record: int) -> Iterator[tuple[int, bool]]:
+        yield record, True
+        yield record, True
+
+    def works(record: int) -> tuple[int, bool]:
+        return sum(range(spins)), True
+
+    tally = run(chained(fans, works), list(range(20)))
+    assert tally.timed_ns[0] < tally.timed_ns[1] / 4
+
+
+@COSTS
+def test_the_cursor_is_at_each_record_before_its_first_step(cost: float) -> None:
+    cursor, seen = Cursor(), []
+
+    def sees(record: int) -> tuple[int, bool]:
+        seen.append(cursor.cells[1])
+        return record, True
+
+    chain = Chain(chained(sees))
+    chain._record_ns = cost
+    chain.run(list(range(70)), cursor.cells)
+    assert seen == list(range(70))
+
+
+@COSTS
+def test_an_empty_batch_comes_to_nothing(cost: float) -> None:
+    assert books(run(chained(passes), [], cost)) == ([], [], 0, 0, [], {}, [0])
+
+
+class Odd(BaseException):
+    """Not even an Exception."""
+
+
+RAISED: list[BaseException] = [
+    ValueError("bad"),
+    SystemExit(3),
+    KeyboardInterrupt(),
+    StopIteration(1),
+    StopAsyncIteration(),
+    GeneratorExit(),
+    asyncio.CancelledError(),
+    TimeoutError(),
+    MemoryError(),
+    BrokenPipeError(),
+    ExceptionGroup("several", [ValueError(1), KeyError(2)]),
+    BaseExceptionGroup("several", [SystemExit(1)]),
+    Odd("odd"),
+]
+
+
+def raises(record: Any, error: BaseException) -> tuple[Any, bool]:
+    if record == 50:
+        raise error
+    return record, True
+
+
+def raises_midway(record: Any, error: BaseException) -> Iterator[tuple[Any, bool]]:
+    yield record, True
+    if record == 50:
+        raise error
+
+
+def raises_after_a_fan_out(record: tuple[Any, int], error: BaseException) -> tuple[Any, bool]:
+    if record == (50, 1):
+        raise error
+    return record, True
+
+
+def twice(record: Any) -> Iterator[tuple[Any, bool]]:
+    yield (record, 0), True
+    yield (record, 1), True
+
+
+@COSTS
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+def test_whatever_a_step_raises_costs_its_record_and_no_other(error: BaseException, cost: float) -> None:
+    spec = ChainSpec(("a", "b", "c"), (passes, partial(raises, error=error), passes), None)
+    tally = run(spec, list(range(100)), cost)
+    assert tally.results == [record for record in range(100) if record != 50]
+    assert failures(tally) == [(50, 1, type(error).__name__)]
+    assert tally.calls == [100, 100, 99]
+
+
+@COSTS
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+def test_whatever_a_generator_raises_midway_takes_back_what_it_had_yielded(error: BaseException, cost: float) -> None:
+    spec = ChainSpec(("a", "b"), (partial(raises_midway, error=error), passes), None)
+    tally = run(spec, list(range(100)), cost)
+    kind = "RuntimeError" if isinstance(error, StopIteration) else type(error).__name__  # as Python has it
+    assert tally.results == [record for record in range(100) if record != 50]
+    assert failures(tally) == [(50, 0, kind)]
+    assert (tally.spans, tally.emitted) == ({50: 0}, 0)
+
+
+@COSTS
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+def test_whatever_a_child_of_a_fan_out_raises_costs_that_child(error: BaseException, cost: float) -> None:
+    spec = ChainSpec(("a", "b"), (twice, partial(raises_after_a_fan_out, error=error)), None)
+    tally = run(spec, list(range(100)), cost)
+    assert tally.results == [(record, child) for record in range(100) for child in (0, 1) if (record, child) != (50, 1)]
+    assert failures(tally) == [(50, 1, type(error).__name__)]
+    assert tally.spans == {place: 2 for place in range(100) if place != 50}  # one result needs no mention
+    assert tally.emitted == 100
+
+
+@COSTS
+def test_a_step_without_end_costs_its_record_and_no_other(cost: float) -> None:
+    def recurses(record: int) -> tuple[int, bool]:
+        return recurses(record) if record == 50 else (record, True)
+
+    tally = run(chained(recurses), list(range(100)), cost)
+    assert failures(tally) == [(50, 0, "RecursionError")]
+    assert len(tally.results) == 99
+
+
+def test_a_generator_is_closed_where_its_item_has_the_wrong_shape() -> None:
+    closed = []
+
+    def fans(record: int) -> Iterator[Any]:
+        try:
+            yield record
+        finally:
+            closed.append(record)
+
+    assert failures(run(chained(fans), [7])) == [(0, 0, "StepError")]
+    assert closed == [7]
+
+
+def test_a_generator_that_raises_while_it_is_closed_costs_its_record_and_no_other() -> None:
+    def fans(record: int) -> Iterator[Any]:
+        try:
+            yield (record, True) if record != 1 else record
+        finally:
+            if record == 1:
+                raise OSError("while closing")
+
+    tally = run(chained(fans), [0, 1, 2])
+    assert failures(tally) == [(1, 0, "OSError")]
+    assert tally.results == [0, 2]
+
+
+def test_a_step_may_return_a_generator_that_it_did_not_write() -> None:
+    def fans(record: int) -> Any:
+        return ((record, True) for _ in range(3))
+
+    assert run(chained(fans), [5]).results == [5, 5, 5]
+
+
+@COSTS
+@pytest.mark.parametrize(
+    ("outcome", "shown"),
+    [
+        (None, "None (NoneType)"),
+        ("text", "'text' (str)"),
+        ((1,), "(1,) (tuple)"),
+        ((1, True, 2), "(1, True, 2) (tuple)"),
+        ((1, 1), "(1, 1) (tuple)"),
+        ((1, None), "(1, None) (tuple)"),
+        ([1, True], "[1, True] (list)"),
+        (True, "True (bool)"),
+        (iter([1]), "<list_iterator"),
+        (DROP.__class__, "<enum 'Drop'> (EnumType)"),
+        ("x" * 1_000, "... (str)"),
+    ],
+)
+def test_what_a_step_may_not_return_is_named_with_the_step(outcome: Any, shown: str, cost: float) -> None:
+    def parse(record: int) -> Any:
+        return outcome
+
+    tally = run(chained(parse), [1] * 40, cost)
+    assert len(tally.failures) == 40
+    failure = tally.failures[-1]
+    assert (failure.error_type, failure.kind, failure.traceback) == ("StepError", "raised", "")
+    assert failure.message.startswith("step 'parse' returned ")
+    assert shown in failure.message
+    assert "expected (record, True) to go on" in failure.message
+    assert len(failure.message) < 500
+
+
+@pytest.mark.parametrize("outcome", [DROP, None, 5, (1, 2)])
+def test_what_a_generator_may_not_yield_is_named_with_the_step(outcome: Any) -> None:
+    def lines(record: int) -> Iterator[Any]:
+        yield outcome
+
+    (failure,) = run(chained(lines), [1]).failures
+    assert failure.message.startswith(f"step 'lines' yielded {outcome!r} ")
+
+
+def test_a_wrong_return_that_cannot_be_printed_is_still_reported() -> None:
+    class Shy:
+        def __repr__(self) -> str:
+            raise ValueError("no")
+
+    assert "step 'parse' returned <unprintable> (Shy)" in wrong_shape("parse", Shy(), "returned")
+
+
+def one_failure(step: Callable[[Any], Any]) -> WireFailure:
+    (failure,) = run(chained(step), [1]).failures
+    return failure
+
+
+def test_a_traceback_shows_the_users_frames_and_none_of_ours() -> None:
+    def inner(record: int) -> int:
+        return record // 0
+
+    def parse(record: int) -> Any:
+        return inner(record), True
+
+    failure = one_failure(parse)
+    assert "in parse" in failure.traceback
+    assert "in inner" in failure.traceback
+    assert failure.traceback.rstrip().endswith("ZeroDivisionError: integer division or modulo by zero")
+    assert chain_module.__file__ not in failure.traceback
+
+
+def test_a_traceback_has_what_the_error_came_from() -> None:
+    def parse(record: int) -> Any:
+        try:
+            int("x")
+        except ValueError as error:
+            raise KeyError("bad order") from error
+
+    failure = one_failure(parse)
+    assert "invalid literal" in failure.traceback
+    assert "direct cause" in failure.traceback
+
+
+def test_a_long_message_is_cut() -> None:
+    def parse(record: int) -> Any:
+        raise ValueError("x" * 50_000_000)
+
+    failure = one_failure(parse)
+    assert failure.message == "x" * MESSAGE_LIMIT
+    assert len(failure.traceback) <= TRACEBACK_LIMIT
+
+
+def test_a_long_message_does_not_push_the_frames_out_of_the_traceback() -> None:
+    def parse(record: int) -> Any:
+        raise ValueError("x" * 1_000_000)
+
+    assert "in parse" in one_failure(parse).traceback
+
+
+def test_of_a_long_traceback_the_end_is_kept() -> None:
+    def parse(record: int, depth: int = 0) -> Any:
+        if depth >= 700:
+            raise ValueError("at the bottom")
+        return other(record, depth + 1)  # not itself: frames that repeat are shown once
+
+    def other(record: int, depth: int) -> Any:
+        return parse(record, depth + 1)
+
+    failure = one_failure(parse)
+    assert len(failure.traceback) <= TRACEBACK_LIMIT
+    assert failure.traceback.rstrip().endswith("ValueError: at the bottom")
+
+
+@pytest.mark.parametrize("problem", [ValueError, SystemExit, KeyboardInterrupt])
+def test_an_error_that_cannot_be_printed_is_still_reported(problem: type[BaseException]) -> None:
+    class Shy(Exception):
+        def __str__(self) -> str:
+            raise problem
+
+    def parse(record: int) -> Any:
+        raise Shy
+
+    failure = one_failure(parse)
+    assert failure.error_type == "Shy"
+    assert failure.message == f"<its message could not be made: {problem.__name__}>"
+    assert failure.traceback
+
+
+class Hooked:
+    """A pipeline that writes down its hooks."""
+
+    def __init__(self, fail: str = "") -> None:
+        self.log: list[str] = []
+        self.fail = fail
+
+    def setup(self) -> None:
+        self.log.append("setup")
+        if self.fail == "setup":
+            raise OSError("no connection")
+
+    def teardown(self) -> None:
+        self.log.append("teardown")
+
+
+def test_setup_runs_once_and_teardown_once_after_it() -> None:
+    pipeline = Hooked()
+    chain = Chain(ChainSpec(("p",), (passes,), pipeline))
+    chain.setup()
+    chain.setup()
+    chain.teardown()
+    chain.teardown()
+    assert pipeline.log == ["setup", "teardown"]
+
+
+def test_a_chain_that_was_never_set_up_is_not_torn_down() -> None:
+    pipeline = Hooked()
+    Chain(ChainSpec(("p",), (passes,), pipeline)).teardown()
+    assert pipeline.log == []
+
+
+def test_a_setup_that_raised_is_tried_again_and_not_torn_down() -> None:
+    pipeline = Hooked(fail="setup")
+    chain = Chain(ChainSpec(("p",), (passes,), pipeline))
+    for _ in range(2):
+        with pytest.raises(OSError, match="no connection"):
+            chain.setup()
+    chain.teardown()
+    assert pipeline.log == ["setup", "setup"]
+
+
+def test_hooks_are_optional() -> None:
+    for pipeline in (None, object()):
+        chain = Chain(ChainSpec(("p",), (passes,), pipeline))
+        chain.setup()
+        chain.teardown()
