@@ -16,7 +16,7 @@ def main() -> None:
         if error.name is None or error.name.partition(".")[0] not in NEEDED:
             raise
         missing = error.name.partition(".")[0]
-        sys.stderr.write(f"The command line needs {missing}: pip install \"pipeframe_async[cli]\"\n")
+        sys.stderr.write(f'The command line needs {missing}: pip install "pipeframe_async[cli]"\n')
         sys.exit(2)
     sys.exit(program())
 

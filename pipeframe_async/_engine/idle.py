@@ -1,7 +1,7 @@
 """The idle timer: ends a stream whose feed gives nothing while there is room for a record.
 
-One timer, re-armed a few times per timeout and never touched per record. A look finds out whether the count
-of records has moved since the last one; an idle stream therefore ends between one timeout and 1/8 more.
+One timer, armed for when the timeout would be over and lazily re-armed: intake notes the time when the feed
+pauses after records, which is once a burst and not once a record.
 """
 
 from __future__ import annotations
@@ -9,12 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-LOOKS = 8
-"""Looks per timeout while records come. Fewer end a stream later, more cost timers."""
-
 
 class IdleTimer:
-    """Watches a count.
+    """Counts from the last pause of the feed.
 
     Args:
         timeout: seconds; None never ends.
@@ -26,18 +23,19 @@ class IdleTimer:
         self._timeout = timeout
         self._count = count
         self._dried = dried
-        self._handle: asyncio.TimerHandle | None = None
-        self._seen = -1
+        self._handle: asyncio.Handle | None = None
         self._since = 0.0
 
     def start(self) -> None:
         """Count from now: the feed is being waited for."""
-        if self._timeout is None:
-            return
-        self.stop()
+        if self._timeout is not None:
+            self.stop()
+            self.touch()
+            self._arm(self._timeout)
+
+    def touch(self) -> None:
+        """The feed has just given something and waits for more: count from now."""
         self._since = asyncio.get_running_loop().time()
-        self._seen = self._count()
-        self._arm(self._timeout / LOOKS)
 
     def stop(self) -> None:
         """Do not count: there is no room for a record, or the run is ending."""
@@ -51,20 +49,15 @@ class IdleTimer:
     def _look(self) -> None:
         assert self._timeout is not None
         loop = asyncio.get_running_loop()
-        now, count = loop.time(), self._count()
-        if count != self._seen:
-            self._seen, self._since = count, now
-            self._arm(self._timeout / LOOKS)
-        elif (left := self._since + self._timeout - now) > 0:
+        if (left := self._since + self._timeout - loop.time()) > 0:
             self._arm(left)
         else:
             # A record that has arrived but not been handed over yet gets its turn of the loop first.
-            self._handle = None
-            loop.call_soon(self._conclude, count)
+            self._handle = loop.call_soon(self._conclude, self._count())
 
     def _conclude(self, count: int) -> None:
-        if self._handle is None:
-            if self._count() == count:
-                self._dried()
-            else:
-                self.start()
+        self._handle = None
+        if self._count() == count:
+            self._dried()
+        else:
+            self.start()

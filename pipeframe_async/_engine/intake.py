@@ -221,6 +221,7 @@ class Intake:
         """The loop has come round: the feed is waiting for something."""
         self._armed = False
         self._breathed = time.perf_counter()
+        self._idle.touch()
         self._backlog.mark = 0  # the next record arms again
         if self._backlog.records:
             self._backlog.paused = True

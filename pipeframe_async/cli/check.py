@@ -1,0 +1,107 @@
+"""`pipeframe check module:Pipeline`: says what is wrong with a pipeline, or how it would run. Runs nothing of it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeframe_async.cli.exits import DONE, explained
+from pipeframe_async.cli.options import FrameOptions, frame_options, target_options
+from pipeframe_async.cli.settings import apply_settings
+from pipeframe_async.cli.target import add_app_dir, load_pipeline
+from pipeframe_async.executors import choose
+from pipeframe_async.frame import PipeFrame
+from pipeframe_async.observe.feed_words import feed_in_words
+from pipeframe_async.plan import Plan, plan_of
+
+PLACES: Final = {"worker": "worker process", "thread": "thread", "inline": "on the event loop"}
+"""What an executor calls the place of its steps, and what a person would."""
+
+
+@click.command()
+@target_options
+@frame_options
+@explained
+def check(target: str, app_dir: Path | None, settings: tuple[str, ...], **frame: Any) -> int:
+    """Check a pipeline without running it, and say how it would run.
+
+    Its module is imported and its class instantiated; no feed is opened and no worker started.
+    """
+    add_app_dir(app_dir)
+    pipeline = load_pipeline(target)
+    apply_settings(pipeline, settings)
+    options = FrameOptions(**frame)
+    PipeFrame(**options.keywords())
+    plan = plan_of(pipeline)
+    feed = feed_in_words(plan.feed, plan.name)
+    where = asyncio.run(_shipped(plan, options))
+    _show(plan.name, _about(plan, feed, options, where))
+    return DONE
+
+
+async def _shipped(plan: Plan, options: FrameOptions) -> str:
+    """Make the steps ready as a run would, which finds what cannot be sent to workers; says where they would run."""
+    executor = choose.make(options.executor, options.workers)
+    try:
+        executor.load(plan.chain)
+    finally:
+        await executor.close(kill=False, timeout=1.0)
+    return PLACES.get(executor.where, executor.where)
+
+
+def _about(plan: Plan, feed: str, options: FrameOptions, where: str) -> Iterator[tuple[str, str]]:
+    yield "feed", feed
+    yield "source", _source(plan)
+    for number, name in enumerate(plan.chain.names, 1):
+        yield "steps" if number == 1 else "", f"{number}. {name} ({where})"
+    yield "order", "input: results in feed order" if plan.keep_order else "completion: results as they finish"
+    yield "sink", _hook(plan.sink) or "none: results are counted and not sent back"
+    yield "dead letter", _hook(plan.dead_letter) or "none"
+    yield "failures", _failures(plan.max_failures)
+    yield "batches", "self-tuning" if plan.batch_size is None else f"{plan.batch_size:,} records each"
+    yield "workers", f"{options.workers if options.executor != 'inline' else 'none: steps run inline'}"
+    yield "buffer", f"{options.buffer_size:,} records"
+
+
+def _source(plan: Plan) -> str:
+    if plan.source == "batch":
+        return "batch: the feed runs to its end before the first step starts"
+    if plan.timeout is None:
+        return "stream: feed and steps run together, until the feed ends"
+    return f"stream: feed and steps run together, until the feed ends or is idle for {plan.timeout:g} s"
+
+
+def _hook(hook: Callable[..., object] | None) -> str:
+    if hook is None:
+        return ""
+    return "async, on the loop" if inspect.iscoroutinefunction(hook) else "in a thread"
+
+
+def _failures(most: int | float | None) -> str:
+    match most:
+        case None:
+            return "any number may fail"
+        case float():
+            return f"stops when more than {most:.0%} have failed"
+        case 0:
+            return "stops at the first"
+    return f"stops when more than {most:,} have failed"
+
+
+def _show(name: str, rows: Iterable[tuple[str, str]]) -> None:
+    console = Console(highlight=False)
+    console.print(Text.assemble((name, "bold"), " is ready to run.\n"))
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    for label, value in rows:
+        table.add_row(f"  {label}", Text(value))
+    console.print(table)

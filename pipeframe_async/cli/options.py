@@ -1,0 +1,103 @@
+"""The options that `run`, `check` and `demo` share, and what they mean for a `PipeFrame`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from pipeframe_async.errors import ConfigError
+from pipeframe_async.executors import choose
+from pipeframe_async.executors.cores import default_workers
+from pipeframe_async.observe.progress import MODES
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+CPU_COUNT: Final = click.option(
+    "--cpu-count", type=click.IntRange(min=1), metavar="N", help="Workers. Default: the usable cores but one."
+)
+BUFFER_SIZE: Final = click.option(
+    "--buffer-size",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    metavar="N",
+    help="Most records between the feed and the consumer.",
+)
+PROGRESS: Final = click.option(
+    "--progress",
+    type=click.Choice(MODES),
+    default="auto",
+    show_default=True,
+    help="auto: a bar on a terminal, else plain lines. All on standard error; json also makes the report JSON.",
+)
+
+
+def _checked_executor(context: click.Context, option: click.Parameter, value: str) -> str:
+    try:
+        choose.check(value)
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from error
+    return value
+
+
+EXECUTOR: Final = click.option(
+    "--executor",
+    default="processes",
+    show_default=True,
+    metavar="KIND",
+    callback=_checked_executor,
+    help=f"Where steps run: {', '.join(choose.NAMES)}.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameOptions:
+    """What the command line says about the frame."""
+
+    cpu_count: int | None
+    buffer_size: int
+    executor: str
+    progress: str = "none"
+
+    @property
+    def workers(self) -> int:
+        """How many workers that makes."""
+        return self.cpu_count or default_workers()
+
+    def keywords(self) -> dict[str, Any]:
+        """As keywords of `PipeFrame`."""
+        return {
+            "cpu_count": self.cpu_count,
+            "buffer_size": self.buffer_size,
+            "executor": self.executor,
+            "progress": self.progress,
+            "handle_signals": True,
+        }
+
+
+def frame_options(command: Command) -> Command:
+    """Give a command the options about the frame; it gets them as the fields of `FrameOptions`."""
+    return CPU_COUNT(BUFFER_SIZE(EXECUTOR(command)))
+
+
+def target_options(command: Command) -> Command:
+    """Give a command the pipeline to work on: `target`, `app_dir`, `settings`."""
+    target = click.argument("target", metavar="MODULE:PIPELINE")
+    app_dir = click.option(
+        "--app-dir",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Look for modules here too; the working directory is not searched by itself.",
+    )
+    settings = click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Set an attribute of the pipeline, e.g. --set timeout=10. May be given more than once.",
+    )
+    return target(app_dir(settings(command)))

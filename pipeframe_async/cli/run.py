@@ -1,0 +1,33 @@
+"""`pipeframe run module:Pipeline`: runs a pipeline, shows its progress, prints its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeframe_async.cli.exits import DONE, FAILED, INTERRUPTED, explained
+from pipeframe_async.cli.options import PROGRESS, FrameOptions, frame_options, target_options
+from pipeframe_async.cli.reporting import reported
+from pipeframe_async.cli.settings import apply_settings
+from pipeframe_async.cli.target import add_app_dir, load_pipeline
+
+
+@click.command()
+@target_options
+@frame_options
+@PROGRESS
+@explained
+def run(target: str, app_dir: Path | None, settings: tuple[str, ...], **frame: Any) -> int:
+    """Run a pipeline to its end and print its report.
+
+    Ctrl-C stops the feed and finishes what is in flight; a second Ctrl-C aborts.
+    """
+    add_app_dir(app_dir)
+    pipeline = load_pipeline(target)
+    apply_settings(pipeline, settings)
+    report = reported(pipeline, FrameOptions(**frame))
+    if report.ended_by == "stopped":
+        return INTERRUPTED
+    return FAILED if report.failed else DONE

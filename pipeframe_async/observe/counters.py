@@ -1,0 +1,53 @@
+"""What the counters of a run say: how much is done, how fast, and that in words. Time comes with the counters."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from pipeframe_async.report import Stats
+
+RATE_WINDOW: Final = 3.0
+"""Seconds a rate looks back. Shorter jumps about, longer hides that a run has slowed down."""
+
+
+class Rate:
+    """Records a second over the last few seconds, from snapshots."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque([(0.0, 0)])
+
+    def at(self, stats: Stats) -> float:
+        """The rate now; the snapshot is remembered."""
+        seen = self._seen
+        seen.append((stats.elapsed, done(stats)))
+        while len(seen) > 2 and stats.elapsed - seen[1][0] >= RATE_WINDOW:
+            seen.popleft()
+        (before, count), (now, total) = seen[0], seen[-1]
+        return (total - count) / (now - before) if now > before else 0.0
+
+
+def overall_rate(stats: Stats) -> float:
+    """Records a second over the whole run."""
+    return done(stats) / stats.elapsed if stats.elapsed > 0 else 0.0
+
+
+def done(stats: Stats) -> int:
+    """Records that have their outcome."""
+    return stats.delivered + stats.filtered + stats.failed + stats.aborted
+
+
+def known(stats: Stats) -> int:
+    """Records there are so far."""
+    return stats.fed + stats.emitted
+
+
+def phrases(stats: Stats, rate: float) -> list[str]:
+    """The counters in words, the most wanted first."""
+    said = [f"{done(stats):,} of {known(stats):,} records", f"{rate:,.0f}/s", f"{stats.failed:,} failed"]
+    if stats.aborted:
+        said.append(f"{stats.aborted:,} aborted")
+    said.append(f"{stats.in_flight:,} in flight")
+    if stats.spilled:
+        said.append(f"{stats.spilled:,} on disk")
+    return said
