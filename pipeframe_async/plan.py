@@ -80,12 +80,13 @@ def _instance(pipeline: object) -> PipelineEngine[Any, Any]:
     if pipeline is PipelineEngine:
         raise ConfigError("PipelineEngine itself has no steps: subclass it and pass the subclass")
     try:
-        return pipeline()
+        inspect.signature(pipeline).bind()
     except TypeError as error:
         raise ConfigError(
-            f"{pipeline.__name__}() could not be made without arguments ({error}): pass an instance, "
+            f"{pipeline.__name__}() cannot be made without arguments ({error}): pass an instance, "
             f"e.g. run({pipeline.__name__}(...))"
         ) from error
+    return pipeline()
 
 
 def _steps(engine: PipelineEngine[Any, Any], name: str) -> tuple[Callable[..., Any], ...]:

@@ -102,7 +102,9 @@ class Sizer:
             elif idle:
                 size = min(size, ceil(waiting / idle))
         each = max(self._record_bytes, self._result_bytes)
-        return min(size, _how_many(each, room_bytes)) if room_bytes >= 0 else 0
+        if room_bytes < 0:
+            return 0
+        return size if size * each <= room_bytes else int(room_bytes / each)
 
     def _resize(self) -> None:
         if self._fixed is not None or not self._records:

@@ -204,7 +204,7 @@ class Chain:
 
         A generator that raises takes back what it had yielded: a record either has its children or fails.
         """
-        saved = len(tally.results), len(tally.bypass_at), len(tally.failures), tally.filtered, tally.emitted
+        saved = len(tally.results), len(tally.bypass_at), len(tally.failures), tally.filtered
         outcomes = spent = 0
         try:
             while True:
@@ -218,7 +218,7 @@ class Chain:
                     spent += perf_counter_ns() - started
                 outcomes += self._child(tally, index, position, child)
         except BaseException:
-            results, bypassed, failures, tally.filtered, tally.emitted = saved
+            results, bypassed, failures, tally.filtered = saved
             del tally.results[results:], tally.bypass_at[bypassed:], tally.failures[failures:]
             raise
         finally:

@@ -8,8 +8,10 @@ Chains are loaded once per process and kept by key, for a worker of a warm frame
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections import OrderedDict
+from operator import attrgetter
 from threading import Lock
 from time import perf_counter, thread_time
 from typing import Any
@@ -28,6 +30,8 @@ from pipeframe_async.wire import (
     WireFailure,
     owners,
 )
+
+logger = logging.getLogger("pipeframe_async")
 
 MAX_CHAINS = 32
 """Chains a process keeps. Fewer would reload between runs of a warm frame; more would hold models nobody uses."""
@@ -105,7 +109,8 @@ def _chain(key: str, data: bytes | None) -> Chain | Fault:
             _chains[key] = chain
             _chains.move_to_end(key)
         while len(_chains) > MAX_CHAINS:
-            _teardown(_chains.popitem(last=False)[1])
+            if problem := _teardown(_chains.popitem(last=False)[1]):
+                logger.error("teardown raised in a worker:\n%s", problem)
         return chain
 
 
@@ -146,7 +151,7 @@ def _run(chain: Chain, data: bytes | Frames, ship: bool, cursor: Cursor) -> Repl
         emitted=tally.emitted,
         results=results,
         spans={**tally.spans, **{failure.place: 0 for failure in unreadable}},
-        failures=tuple(sorted(failures)),
+        failures=tuple(sorted(failures, key=attrgetter("place"))),
         steps=tally.times(),
         wall=perf_counter() - wall,
         cpu=thread_time() - cpu,

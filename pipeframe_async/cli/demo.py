@@ -10,7 +10,7 @@ import click
 from pipeframe_async.cli.demo_pipeline import StdlibMetrics
 from pipeframe_async.cli.demo_tables import show
 from pipeframe_async.cli.exits import DONE, INTERRUPTED, explained
-from pipeframe_async.cli.options import PROGRESS, FrameOptions, frame_options
+from pipeframe_async.cli.options import BUFFER_SIZE, EXECUTOR, PROGRESS, FrameOptions
 from pipeframe_async.cli.reporting import reported
 from pipeframe_async.executors.cores import usable_cores
 
@@ -30,7 +30,9 @@ from pipeframe_async.executors.cores import usable_cores
     metavar="FILE",
     help="Where results go, as JSON lines. Default: a new temporary file.",
 )
-@frame_options
+@click.option("--cpu-count", type=click.IntRange(min=1), metavar="N", help="Workers. Default: all usable cores.")
+@BUFFER_SIZE
+@EXECUTOR
 @PROGRESS
 @explained
 def demo(root: Path | None, limit: int | None, output: Path | None, **frame: Any) -> int:

@@ -1,4 +1,4 @@
-"""The options that `run`, `check` and `demo` share, and what they mean for a `PipeFrame`."""
+"""The options that commands share, and what they mean for a `PipeFrame`."""
 
 from __future__ import annotations
 

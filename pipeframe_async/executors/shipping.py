@@ -21,12 +21,14 @@ def ship(chain: ChainSpec) -> ChainRef:
     """
     try:
         data = cloudpickle.dumps(tuple(chain))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a __reduce__ may do anything, sys.exit included
         raise ConfigError(_blame(chain, error)) from error
     return ChainRef(hashlib.blake2b(data, digest_size=16).hexdigest(), data)
 
 
-def _blame(chain: ChainSpec, error: Exception) -> str:
+def _blame(chain: ChainSpec, error: BaseException) -> str:
     if chain.pipeline is not None and (cause := _problem(chain.pipeline)):
         return (
             f"{type(chain.pipeline).__name__} cannot be sent to the workers, which need it for its methods, "
@@ -44,6 +46,8 @@ def _blame(chain: ChainSpec, error: Exception) -> str:
 def _problem(value: object) -> str:
     try:
         cloudpickle.dumps(value)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return f"{type(error).__name__}: {error}"
     return ""

@@ -110,6 +110,7 @@ def test_a_cut_takes_no_more_than_there_is_and_than_there_is_room_for(
     assert cut == 0 or sizer.expected_bytes(cut) <= max(0, room_bytes) + 1
     if sizer.expected_bytes(waiting) <= room_bytes:
         assert cut > 0
+        assert fixed is None or cut == min(waiting, fixed, capacity)
 
 
 @given(st.integers(1, 10**6), st.integers(1, 64), st.floats(1e-7, 1.0))
@@ -213,6 +214,14 @@ def test_a_fixed_size_is_neither_shared_nor_tuned() -> None:
     sizer = a_sizer(fixed=50)
     sizer.replied(50, 0, wall=100.0, cpu=100.0)
     assert sizer.cut(60, ended=True, idle=4, workers=4, room_bytes=GIB) == 50
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_a_fixed_size_may_be_larger_than_any_that_tunes_itself(measured: bool) -> None:
+    sizer = a_sizer(fixed=10_000)
+    if measured:
+        sizer.packed(10_000, 100_000, 0.001)
+    assert sizer.cut(20_000, ended=False, idle=1, workers=1, room_bytes=GIB) == 10_000
 
 
 def test_a_fixed_size_larger_than_the_buffer_is_cut_to_it() -> None:

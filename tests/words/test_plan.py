@@ -92,7 +92,7 @@ class Parametrised(Orders):
 
 def test_a_class_that_wants_arguments_is_to_be_passed_as_an_instance() -> None:
     message = refusal(Parametrised)
-    assert message.startswith("Parametrised() could not be made without arguments (")
+    assert message.startswith("Parametrised() cannot be made without arguments (")
     assert "'path'" in message
     assert message.endswith("pass an instance, e.g. run(Parametrised(...))")
     assert plan_of(Parametrised("orders.jsonl")).name == "Parametrised"

@@ -1,0 +1,1 @@
+"""The parts of executors that start nothing: packing, shipping, counting cores."""
