@@ -1,0 +1,369 @@
+"""Which display fits where, and what each shows."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from pipeframe_async.errors import ConfigError
+from pipeframe_async.frame import PipeFrame
+from pipeframe_async.observe.bar import ERASE, Bar, Line
+from pipeframe_async.observe.counters import Rate
+from pipeframe_async.observe.progress import Lines, progress_display
+from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.report import Stats
+from pipeframe_async.steps import apply
+
+if os.name == "posix":
+    from tests.observe.terminal import terminal
+
+needs_terminal = pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are a POSIX thing")
+
+SOME = Stats(fed=1500, delivered=1200, filtered=30, failed=4, in_flight=266, elapsed=2.0)
+
+
+class Counters:
+    """Counters that a test moves on."""
+
+    def __init__(self, stats: Stats = SOME) -> None:
+        self.now = stats
+
+    def __call__(self) -> Stats:
+        return self.now
+
+    def at(self, elapsed: float, delivered: int) -> None:
+        self.now = replace(self.now, elapsed=elapsed, delivered=delivered)
+
+
+class Numbers(PipelineEngine[int, int]):
+    feed = range(20)
+    steps = [apply(abs)]
+
+
+class FakeTerminal(io.TextIOWrapper):
+    """Says that it is a terminal, and keeps what it is given."""
+
+    def __init__(self, encoding: str = "utf-8") -> None:
+        super().__init__(io.BytesIO(), encoding=encoding, write_through=True)
+
+    def isatty(self) -> bool:
+        return True
+
+
+# Which one
+
+
+@pytest.mark.parametrize("mode", [False, "none"])
+def test_nothing_is_shown_when_nothing_was_asked_for(mode: bool | str) -> None:
+    assert progress_display(mode, Counters(), stream=FakeTerminal()) is None
+
+
+def test_a_program_without_a_console_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    assert progress_display(True, Counters()) is None
+
+
+def test_an_unknown_mode_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"progress='loud': must be True, False, 'auto', 'plain', 'json', 'none'"):
+        progress_display("loud", Counters())
+
+
+@pytest.mark.parametrize("mode", [True, "auto"])
+def test_a_terminal_gets_a_bar_and_anything_else_gets_lines(mode: bool | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(progress_display(mode, Counters(), stream=FakeTerminal()), Bar)
+    assert isinstance(progress_display(mode, Counters(), stream=io.StringIO()), Lines)
+
+
+def test_plain_lines_can_be_had_on_a_terminal_too() -> None:
+    assert isinstance(progress_display("plain", Counters(), stream=FakeTerminal()), Lines)
+
+
+def test_a_terminal_that_cannot_draw_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(progress_display(True, Counters(), stream=FakeTerminal()), Lines)
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(progress_display(True, Counters(), stream=FakeTerminal("latin-1")), Lines)
+
+
+def test_without_rich_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delitem(sys.modules, "pipeframe_async.observe.bar")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert isinstance(progress_display(True, Counters(), stream=FakeTerminal()), Lines)
+
+
+def test_a_second_display_at_the_same_time_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    first = progress_display(True, Counters(), stream=FakeTerminal())
+    assert first is not None
+    first.start()
+    try:
+        assert isinstance(progress_display(True, Counters(), stream=FakeTerminal()), Lines)
+    finally:
+        first.finish()
+    assert isinstance(progress_display(True, Counters(), stream=FakeTerminal()), Bar)
+
+
+# Lines
+
+
+def shown(mode: str, moments: list[tuple[float, int]]) -> list[str]:
+    """The lines of a display that is updated at these moments."""
+    counters, stream = Counters(), io.StringIO()
+    display = progress_display(mode, counters, stream=stream)
+    assert display is not None
+    display.start()
+    for moment in moments:
+        counters.at(*moment)
+        display.update()
+    display.finish()
+    return stream.getvalue().splitlines()
+
+
+def test_a_plain_line_has_the_records_the_rate_the_failures_and_what_is_in_flight() -> None:
+    assert shown("plain", [(2.0, 1200)])[0] == ("   2.0 s  1,234 of 1,500 records  617/s  4 failed  266 in flight")
+
+
+def test_what_was_aborted_or_waits_on_disk_is_said_only_where_there_is_any() -> None:
+    stream = io.StringIO()
+    display = progress_display("plain", Counters(replace(SOME, aborted=7, spilled=1000)), stream=stream)
+    assert display is not None
+    display.finish()
+    assert "4 failed  7 aborted  266 in flight  1,000 on disk" in stream.getvalue()
+
+
+def test_plain_lines_come_every_two_seconds_and_at_the_end() -> None:
+    lines = shown("plain", [(tenth / 10, tenth) for tenth in range(1, 51)])
+    assert [line.split()[0] for line in lines] == ["2.0", "4.0", "5.0"]
+
+
+def test_json_lines_come_every_second_with_all_counters() -> None:
+    lines = [json.loads(line) for line in shown("json", [(tenth / 10, tenth) for tenth in range(1, 26)])]
+    assert [line["elapsed"] for line in lines] == [1.0, 2.0, 2.5]
+    assert all(line["event"] == "progress" for line in lines)
+    assert {field.name for field in fields(Stats)} < set(lines[0])
+    assert lines[0]["rate"] == pytest.approx(44.0)  # 10 delivered, 30 filtered and 4 failed in one second
+
+
+class Broken(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("mode", ["plain", "json"])
+def test_a_stream_that_breaks_is_no_error(mode: str) -> None:
+    closed = io.StringIO()
+    closed.close()
+    for stream in (closed, Broken()):
+        display = progress_display(mode, Counters(), stream=stream)
+        assert display is not None
+        display.start()
+        display.update()
+        display.finish()
+
+
+# The rate
+
+
+def test_the_rate_is_that_of_the_last_seconds() -> None:
+    rate = Rate()
+    counters = Counters(Stats())
+    for second in range(1, 11):
+        counters.at(float(second), 1000 * min(second, 5))
+        now = rate.at(counters())
+        assert now == pytest.approx(1000.0 if second <= 5 else max(0.0, 1000 * (8 - second) / 3))
+
+
+def test_the_rate_of_nothing_is_nothing() -> None:
+    assert Rate().at(Stats()) == 0.0
+
+
+# The bar
+
+
+def drawn(stats: Stats, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    with console.capture() as capture:
+        console.print(Line(stats, 617.0, Text("-")))
+    return capture.get()
+
+
+def test_the_bar_is_what_is_done_of_what_there_is() -> None:
+    assert drawn(replace(SOME, delivered=716), 120).count("━") == 15  # 750 of 1,500, of 30 cells
+    assert "1,234 of 1,500 records  617/s  4 failed  266 in flight  2.0 s" in drawn(SOME, 120)
+
+
+@pytest.mark.parametrize("width", [10, 40, 60, 75, 80, 200])
+def test_the_line_fits_any_terminal(width: int) -> None:
+    lines = drawn(SOME, width).splitlines()
+    assert len(lines) == 1
+    assert len(lines[0]) <= width
+    assert ("━" in lines[0]) == (width > 72)
+
+
+@needs_terminal
+def test_a_bar_on_a_terminal_is_redrawn_in_place_and_ends_as_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    with terminal() as screen, os.fdopen(os.dup(screen.slave), "w") as stream:
+        counters = Counters()
+        display = progress_display(True, counters, stream=stream)
+        assert isinstance(display, Bar)
+        display.start()
+        display.update()
+        counters.now = Stats(fed=1500, delivered=1500, elapsed=3.0)
+        display.finish()
+        stream.close()
+        written = screen.written()
+    first, second = written.removeprefix(ERASE).split(ERASE)
+    assert "1,234 of 1,500 records" in first
+    assert "\n" not in first
+    assert "✓" in second
+    assert "1,500 of 1,500 records  500/s" in second  # the rate of the whole run
+    assert second.endswith("\r\n")
+
+
+@needs_terminal
+def test_the_bar_is_as_wide_as_its_terminal_lets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for columns in (60, 90):
+        with terminal(columns) as screen, os.fdopen(os.dup(screen.slave), "w") as stream:
+            display = progress_display(True, Counters(), stream=stream)
+            assert display is not None
+            display.start()
+            display.finish()
+            stream.close()
+            assert ("━" in screen.written()) == (columns == 90)
+
+
+@needs_terminal
+@pytest.mark.parametrize(
+    ("last", "mark"),
+    [
+        (Stats(fed=10, delivered=10), "✓"),
+        (Stats(fed=10, delivered=9, failed=1), "!"),
+        (Stats(fed=10, delivered=5, aborted=5), "✗"),
+    ],
+)
+def test_the_last_line_says_how_it_went(last: Stats, mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    with terminal() as screen, os.fdopen(os.dup(screen.slave), "w") as stream:
+        display = progress_display(True, lambda: last, stream=stream)
+        assert display is not None
+        display.start()
+        display.finish()
+        stream.close()
+        written = screen.written()
+    assert [sign for sign in "✓!✗" if sign in written] == [mark]
+
+
+def test_a_terminal_that_goes_away_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = FakeTerminal()
+    display = progress_display(True, Counters(), stream=stream)
+    assert isinstance(display, Bar)
+    display.start()
+    stream.close()
+    display.update()
+    display.finish()
+
+
+PRINTING = """
+import logging, sys, threading
+from pipeframe_async.observe.progress import progress_display
+from pipeframe_async.report import Stats
+
+display = progress_display(True, lambda: Stats(fed=10, delivered=5, elapsed=1.0))
+before = sys.stdout, sys.stderr
+display.start()
+display.update()
+print("said by the program", [1], sep=": ")
+print("complained by the program", file=sys.stderr)
+display.update()
+print("half a ", end="", flush=True)
+display.update()
+sys.stdout.writelines(["line\\n", "and "])
+thread = threading.Thread(target=print, args=["another"])
+thread.start(); thread.join()
+display.update()
+display.finish()
+assert (sys.stdout, sys.stderr) == before
+print("after all")
+"""
+
+
+def printed(out: int, err: int) -> None:
+    command, env = [sys.executable, "-c", PRINTING], {**os.environ, "TERM": "xterm"}
+    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, timeout=30, check=True)
+
+
+def as_seen(written: str) -> list[str]:
+    """The lines that a terminal shows in the end, without colours."""
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in written.replace("\r\n", "\n").split("\n")]
+    return [line.rpartition(ERASE)[2] for line in lines]
+
+
+@needs_terminal
+def test_what_a_program_prints_stands_above_the_bar_whole(tmp_path: Path) -> None:
+    with terminal() as screen:
+        printed(screen.slave, screen.slave)
+        seen = as_seen(screen.written())
+    *lines, bar, after, end = seen
+    assert lines == ["said by the program: [1]", "complained by the program", "half a line", "and another"]
+    assert "5 of 10 records" in bar
+    assert (after, end) == ("after all", "")
+
+
+@needs_terminal
+def test_what_goes_to_a_file_stays_there(tmp_path: Path) -> None:
+    with terminal() as screen, (tmp_path / "out").open("wb") as out:
+        printed(out.fileno(), screen.slave)
+        seen = as_seen(screen.written())
+    assert (tmp_path / "out").read_text() == "said by the program: [1]\nhalf a line\nand another\nafter all\n"
+    assert seen[0] == "complained by the program"
+    assert "5 of 10 records" in seen[1]
+    assert seen[2:] == [""]
+
+
+@needs_terminal
+def test_a_line_that_the_program_has_not_ended_is_left_alone() -> None:
+    with terminal() as screen:
+        script = "from pipeframe_async.observe.progress import *; from pipeframe_async.report import Stats\n"
+        script += "d = progress_display(True, Stats); d.start(); print('no end', end=''); d.update(); d.finish()"
+        env = {**os.environ, "TERM": "xterm"}
+        subprocess.run([sys.executable, "-c", script], stdout=screen.slave, stderr=screen.slave, env=env, check=True)
+        seen = as_seen(screen.written())
+    assert "no end" in seen[0]
+    assert "0 of 0 records" in seen[-2]
+
+
+# In a frame
+
+
+async def test_a_frame_shows_nothing_unless_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    await PipeFrame(executor="inline").run(Numbers)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("mode", "check"), [("plain", str.strip), ("json", json.loads), (True, str.strip)])
+async def test_a_frame_shows_its_runs_on_standard_error(
+    mode: bool | str, check: Callable[[str], object], capfd: pytest.CaptureFixture[str]
+) -> None:
+    await PipeFrame(executor="inline", progress=mode).run(Numbers)
+    out, err = capfd.readouterr()
+    assert out == ""
+    last = err.splitlines()[-1]
+    assert check(last)
+    assert "20" in last
