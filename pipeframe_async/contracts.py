@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from pipeframe_async.model import AnyFailure
-from pipeframe_async.report import RunReport, Stats
 from pipeframe_async.wire import ChainRef, ChainSpec, Packed, Reply
 
 
@@ -102,11 +101,17 @@ class Executor(Protocol):
         """
 
 
-class Observer(Protocol):
-    """Somebody who wants to see the run: a progress bar, metrics, a log. Must not raise or wait."""
+class Display(Protocol):
+    """Shows a run's progress; it knows where to get the numbers. Its owner calls its methods in order, from one thread.
 
-    def update(self, stats: Stats) -> None:
-        """The books as they are now; called a few times a second."""
+    Must neither raise nor wait.
+    """
 
-    def finish(self, report: RunReport | None) -> None:
-        """The run has ended, with its report where there is one."""
+    def start(self) -> None:
+        """Appear."""
+
+    def update(self) -> None:
+        """Show the numbers as they are now; called a few times a second."""
+
+    def finish(self) -> None:
+        """Show the last numbers and go."""

@@ -14,20 +14,19 @@ from pipeframe_async._engine.results import Results
 from pipeframe_async._engine.run import Limits, Run
 from pipeframe_async._engine.signals import handled_signals
 from pipeframe_async._engine.supervise import ended
-from pipeframe_async._engine.watch import Display, watched
+from pipeframe_async._engine.watch import watched
 from pipeframe_async._rules import knobs
-from pipeframe_async._rules.feed_forms import feed_form
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import ConfigError, StateError
 from pipeframe_async.executors import choose
+from pipeframe_async.model import FeedLike
+from pipeframe_async.observe.progress import MODES, progress_display
 from pipeframe_async.pipeline import PipelineEngine
-from pipeframe_async.plan import plan_of
+from pipeframe_async.plan import feed_of, plan_of
 from pipeframe_async.report import RunReport, Stats
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-PROGRESS = ("auto", "plain", "json", "none")
 
 
 class PipeFrame:
@@ -76,7 +75,7 @@ class PipeFrame:
             drain_timeout=knobs.seconds("drain_timeout", drain_timeout),
         )
         self._handle_signals = knobs.flag("handle_signals", handle_signals)
-        self._progress = progress if isinstance(progress, bool) else knobs.one_of("progress", progress, PROGRESS)
+        self._progress = progress if isinstance(progress, bool) else knobs.one_of("progress", progress, MODES)
         if name is not None and not isinstance(name, str):
             raise ConfigError(f"name={name!r}: must be a string")
         self.name = name or "pipeframe"
@@ -89,9 +88,9 @@ class PipeFrame:
     async def run(
         self,
         pipeline: type[PipelineEngine[In, Out]] | PipelineEngine[In, Out],
-        feed: Any = None,
+        feed: FeedLike[In] | None = None,
         *,
-        load: Any = None,
+        load: FeedLike[In] | None = None,
     ) -> RunReport:
         """Run a pipeline until everything fed has its outcome.
 
@@ -117,9 +116,9 @@ class PipeFrame:
     async def stream(
         self,
         pipeline: type[PipelineEngine[In, Out]] | PipelineEngine[In, Out],
-        feed: Any = None,
+        feed: FeedLike[In] | None = None,
         *,
-        load: Any = None,
+        load: FeedLike[In] | None = None,
     ) -> AsyncIterator[Results[Out]]:
         """Run a pipeline and iterate its results: `async with frame.stream(P) as results: async for r in results`.
 
@@ -191,8 +190,7 @@ class PipeFrame:
         plan = plan_of(pipeline)
         if feed is not None and load is not None:
             raise ConfigError("feed= and load= are two names for one thing: pass one of them")
-        given = feed if feed is not None else load
-        form = feed_form(plan.feed if given is None else given, plan.name)
+        form = feed_of(plan, feed if feed is not None else load)
         loop = asyncio.get_running_loop()
         if self._home is not None and self._home is not loop and (self._runs or self._warm is not None):
             raise StateError(f"{self.name} is in use on another event loop: use it there, or make another PipeFrame")
@@ -204,7 +202,7 @@ class PipeFrame:
             self._runs.append(run)
             try:
                 with self._signals(asyncio.current_task()):
-                    async with watched(self._display(run)):
+                    async with watched(progress_display(self._progress, run.stats)):
                         yield run
             finally:
                 self._runs.remove(run)
@@ -218,15 +216,6 @@ class PipeFrame:
         if not self._handle_signals or task is None:
             return nullcontext()
         return handled_signals(self._stop, _canceller(task))
-
-    def _display(self, run: Run) -> Display | None:
-        if self._progress in (False, "none"):
-            return None
-        from pipeframe_async.observe.progress import (
-            progress_display,
-        )  # only who asks for a display pays for one
-
-        return progress_display(self._progress, run.stats)
 
     def _stop(self) -> None:
         for run in self._runs:

@@ -13,6 +13,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from pipeframe_async._rules import knobs
+from pipeframe_async._rules.feed_forms import Feed, feed_form
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.pipeline import PipelineEngine
 from pipeframe_async.steps import Wrapped, step_name
@@ -70,6 +71,15 @@ def plan_of(pipeline: object) -> Plan:
         dead_letter=dead_letter,
         batch_size=_batch_size(engine, name),
     )
+
+
+def feed_of(plan: Plan, given: Any = None) -> Feed:
+    """The feed of a run and how it is pulled: what was given in its place, or the pipeline's own.
+
+    Raises:
+        ConfigError: it is no feed; the message says what it is and what to write.
+    """
+    return feed_form(plan.feed if given is None else given, plan.name)
 
 
 def _instance(pipeline: object) -> PipelineEngine[Any, Any]:

@@ -94,12 +94,12 @@ class RunReport:
         shown = [n for n in counts if n in ("fed", "delivered", "failed") or getattr(self, n)]
         shown += [n for n in extras if getattr(self, n)]
         rate = self.fed / self.elapsed if self.elapsed > 0 else 0.0
-        head = f"{self.ended_by} after {duration(self.elapsed)} · {rate:,.0f} records/s"
+        head = f"{self.ended_by} after {duration(self.elapsed)} · {rate:,.{2 if 0 < rate < 10 else 0}f} records/s"
         books = " · ".join(f"{name.replace('_', ' ')} {getattr(self, name):,}" for name in shown)
         return "\n".join([head, books, *self._step_rows(), *([self.bottleneck] if self.bottleneck else [])])
 
     def _step_rows(self) -> list[str]:
-        if not self.steps:
+        if not any(step.calls for step in self.steps):
             return []
         width = max(4, *(len(step.name) for step in self.steps))
         rows = [f"{'step':<{width}}  {'where':<7} {'calls':>12} {'total':>9} {'mean':>9} {'p50':>9} {'p99':>9}"]

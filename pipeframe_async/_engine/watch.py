@@ -5,23 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Protocol
+
+from pipeframe_async.contracts import Display
 
 INTERVAL = 0.2
 """Seconds between two looks. Shorter costs the loop, longer looks stuck."""
-
-
-class Display(Protocol):
-    """Something that shows progress; it knows where to get the numbers."""
-
-    def start(self) -> None:
-        """Appear."""
-
-    def update(self) -> None:
-        """Show the numbers as they are now."""
-
-    def finish(self) -> None:
-        """Show the last numbers and go."""
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ for everything else (`_advance`: timed records and the children of a fan-out).
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Generator, Sequence
 from time import perf_counter_ns
@@ -22,6 +23,7 @@ MESSAGE_LIMIT = 8 * 1024
 """Characters of an exception's message that travel. Smaller loses the cause, larger lets one record flood the pipe."""
 TRACEBACK_LIMIT = 64 * 1024
 """Characters of traceback that travel; of a longer one the innermost frames and the message, half of it each."""
+OUR_ROOM = os.path.dirname(__file__) + os.sep
 SAMPLES = 16
 """Timed records a batch while steps are fast. Fewer make p99 a guess; each costs about 100 ns a step."""
 SLOW_NS = 20_000
@@ -307,8 +309,8 @@ def _trace(error: BaseException) -> str:
 
 
 def _users_frames(tb: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first frame that is not this file's; all of it where there is none."""
+    """The traceback from the first frame that is not of this room; all of it where there is none."""
     ours = tb
-    while tb is not None and tb.tb_frame.f_code.co_filename == __file__:
+    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(OUR_ROOM):
         tb = tb.tb_next
     return tb or ours

@@ -19,8 +19,7 @@ from pipeframe_async.cli.settings import apply_settings
 from pipeframe_async.cli.target import add_app_dir, load_pipeline
 from pipeframe_async.executors import choose
 from pipeframe_async.frame import PipeFrame
-from pipeframe_async.observe.feed_words import feed_in_words
-from pipeframe_async.plan import Plan, plan_of
+from pipeframe_async.plan import Plan, feed_of, plan_of
 
 PLACES: Final = {"worker": "worker process", "thread": "thread", "inline": "on the event loop"}
 """What an executor calls the place of its steps, and what a person would."""
@@ -41,7 +40,7 @@ def check(target: str, app_dir: Path | None, settings: tuple[str, ...], **frame:
     options = FrameOptions(**frame)
     PipeFrame(**options.keywords())
     plan = plan_of(pipeline)
-    feed = feed_in_words(plan.feed, plan.name)
+    feed = feed_of(plan).form.value
     where = asyncio.run(_shipped(plan, options))
     _show(plan.name, _about(plan, feed, options, where))
     return DONE

@@ -99,7 +99,7 @@ def _made(pipeline: type[Pipeline]) -> Pipeline:
         return pipeline()
     except TypeError as error:
         raise ConfigError(
-            f"{pipeline.__name__}() could not be made without arguments ({error}): name an instance of it instead"
+            f"{pipeline.__name__}() cannot be made without arguments ({error}): name an instance of it instead"
         ) from error
     except Exception as error:
         raise CommandFailed(f"{pipeline.__name__}() raised {type(error).__name__}: {error}") from error

@@ -12,8 +12,9 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Final, Protocol, TextIO
+from typing import Final, TextIO
 
+from pipeframe_async.contracts import Display
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.observe.counters import Rate, overall_rate, phrases
 from pipeframe_async.report import Stats
@@ -25,19 +26,6 @@ PLAIN_INTERVAL: Final = 2.0
 
 JSON_INTERVAL: Final = 1.0
 """Seconds between two JSON lines, for the same reasons; programs take more."""
-
-
-class Display(Protocol):
-    """Shows progress; it knows where to get the numbers. Its owner calls its methods in order, from one thread."""
-
-    def start(self) -> None:
-        """Appear."""
-
-    def update(self) -> None:
-        """Show the numbers as they are now."""
-
-    def finish(self) -> None:
-        """Show the last numbers and go."""
 
 
 def progress_display(mode: bool | str, stats: Callable[[], Stats], *, stream: TextIO | None = None) -> Display | None:

@@ -147,7 +147,7 @@ async def test_a_wrong_pipeline_is_refused_with_its_name_and_the_remedy(pipeline
 
 async def test_a_feed_that_is_a_coroutine_is_refused_and_closed() -> None:
     with pytest.raises(ConfigError, match="coroutine"):
-        await PipeFrame(1).run(Fine, coroutine_feed(None))
+        await PipeFrame(1).run(Fine, coroutine_feed(None))  # type: ignore[arg-type]
 
 
 async def test_a_used_up_generator_is_refused() -> None:
