@@ -9,6 +9,7 @@ Task: runs in the run's intake task, the feed inside it, from its first record t
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -16,12 +17,13 @@ from typing import Any
 from pipeframe_async._engine.backlog import Backlog
 from pipeframe_async._engine.books import Books
 from pipeframe_async._engine.idle import IdleTimer
-from pipeframe_async._engine.open_feed import Source, opened
+from pipeframe_async._engine.open_feed import CLOSE_TIMEOUT, Source, opened
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async.errors import FeedError
 from pipeframe_async.model import Chunk, Delivery
-from pipeframe_async.report import EndedBy
+
+logger = logging.getLogger("pipeframe_async")
 
 BREATH = 0.003
 """Seconds a feed that never awaits may keep the loop. Longer shows as lag; a breath costs about 20 µs."""
@@ -44,6 +46,7 @@ class Intake:
         sizer: knows how many records a lane waits for.
         timeout: idle seconds, or None.
         whole: a batch feed: collect all of it before anything is taken, and spill what has no permit.
+        dried: called when nothing came for `timeout` seconds while there was room.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Intake:
         sizer: Sizer,
         timeout: float | None,
         whole: bool,
+        dried: Callable[[], None],
     ) -> None:
         self._feed = feed
         self._handles = books.handles
@@ -65,25 +69,34 @@ class Intake:
         self._freed = books.freed
         self._sizer = sizer
         self._whole = whole
-        self._idle = IdleTimer(None if whole else timeout, self._fed, lambda: self.stop("idle"))
+        self._idle = IdleTimer(None if whole else timeout, self._fed, dried)
         self._armed = False
         self._mixed = False  # a feed that hands over lists has had a delivery among them
         self._breathed = 0.0
         self._unwatched = 16
         self._task: asyncio.Task[None] | None = None
         self._source: Source | None = None
-        self._stopping: EndedBy | None = None
-        self.on_stop: Callable[[EndedBy], object] = lambda why: None
+        self._stopped = False
+        self._cancels = 0  # of our own
+        self._insisting: asyncio.TimerHandle | None = None
         self.error: FeedError | None = None
 
-    def stop(self, why: EndedBy) -> None:
+    def stop(self) -> None:
         """Take no more records. The feed is cancelled where it waits, and closed."""
-        if self._stopping is None:
-            self._stopping = why
+        if not self._stopped:
+            self._stopped = True
             self._backlog.mark = 0
-            self.on_stop(why)
-            if self._task is not None:
-                self._task.cancel()
+            self._cancel()
+
+    def _cancel(self) -> None:
+        """Cancel the feed; once more after a while, for one that cleans up for ever or does not listen."""
+        if self._task is None:
+            return
+        if self._cancels:
+            logger.warning("the feed of %s has not ended %g s after it was stopped", self._name, CLOSE_TIMEOUT)
+        self._cancels += 1
+        self._task.cancel()
+        self._insisting = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._cancel)
 
     async def run(self) -> None:
         """Pull until the end. An error of the feed is kept in `error`; what was fed before it stays fed."""
@@ -91,7 +104,7 @@ class Intake:
         self._backlog.held = self._whole
         self._breathed = time.perf_counter()
         try:
-            if self._stopping is None:
+            if not self._stopped:
                 await self._pull()
         except Stopped:
             pass
@@ -105,6 +118,8 @@ class Intake:
         finally:
             self._idle.stop()
             self._task = None
+            if self._insisting is not None:
+                self._insisting.cancel()
         if self._source is not None:
             self._keep(self._source.rest())
         if self.error is not None and self._whole:
@@ -131,13 +146,13 @@ class Intake:
         task = asyncio.current_task()
         assert task is not None
         requests = task.cancelling()
-        if self._stopping is not None and requests == 1:
-            task.uncancel()
-            return True
-        if requests == 0:
+        if requests > self._cancels:
+            return False
+        if not self._stopped:
             self._blame(error)
-            return True
-        return False
+        for _ in range(requests):
+            task.uncancel()
+        return True
 
     def _blame(self, error: BaseException) -> None:
         if isinstance(error, FeedError):
@@ -154,7 +169,7 @@ class Intake:
             else:
                 await self._take(feed)
         # A stop that came while the feed was ending has cancelled this task for nothing.
-        if self._stopping is not None and (task := self._task) is not None and task.cancelling():
+        if self._stopped:
             await asyncio.sleep(0)
 
     async def _iterate(self, feed: AsyncIterator[Any]) -> None:
@@ -208,7 +223,7 @@ class Intake:
         if ledger.room == 0 and not self._whole:
             await self._wait_for_room()
         await self._breathe()
-        if self._stopping is not None:
+        if self._stopped:
             raise Stopped
         self._backlog.mark = len(backlog.records) + max(1, min(ledger.room, self._unwatched, self._shortfall()))
 
@@ -230,7 +245,7 @@ class Intake:
     async def _wait_for_room(self) -> None:
         """Backpressure. Not idleness: the timer stands still."""
         self._idle.stop()
-        while self._ledger.room == 0 and self._stopping is None:
+        while self._ledger.room == 0 and not self._stopped:
             await self._freed.wait()
         self._idle.start()
         self._breathed = time.perf_counter()

@@ -33,7 +33,7 @@ from pipeframe_async._rules.lifecycle import Lifecycle
 from pipeframe_async._rules.summary import summary
 from pipeframe_async._rules.timing import StepClock
 from pipeframe_async.contracts import Executor
-from pipeframe_async.errors import InternalError, PipeFrameError, PipelineFailed
+from pipeframe_async.errors import InternalError, PipeFrameError, PipelineFailed, StateError
 from pipeframe_async.plan import Plan
 from pipeframe_async.report import EndedBy, RunReport, Stats
 
@@ -94,8 +94,8 @@ class Run:
             sizer=self._sizer,
             timeout=plan.timeout,
             whole=plan.source == "batch",
+            dried=lambda: self._stop_feeding("idle"),
         )
-        self._intake.on_stop = self._life.drain
         self._collect = Collect(keep_order=plan.keep_order, budget=FailureBudget(plan.max_failures), tripped=self._trip)
         self._dispatch = Dispatch(
             codec=executor.codec,
@@ -145,15 +145,19 @@ class Run:
 
     def stop(self, why: EndedBy = "stopped") -> None:
         """Take no more records; finish what is in flight, for `drain_timeout` seconds at most."""
-        self._intake.stop(why)
+        self._stop_feeding(why)
         if self._deadline is None:
             loop = asyncio.get_running_loop()
             self._deadline = loop.call_later(self._limits.drain_timeout, self._give_up.set)
 
     def abandon(self) -> None:
         """Take no more records and give up what is in flight: the one who iterated has left."""
-        self._intake.stop("stopped")
+        self._stop_feeding("stopped")
         self._give_up.set()
+
+    def _stop_feeding(self, why: EndedBy) -> None:
+        self._life.drain(why)
+        self._intake.stop()
 
     def stats(self) -> Stats:
         """The books as they are now."""
@@ -193,7 +197,6 @@ class Run:
 
     def _trip(self) -> None:
         """Too many failures: what has not been sent is aborted, what is in the lanes is finished."""
-        self._life.drain("failed")
         self.stop("failed")
         self._backlog.drop()
 
@@ -235,7 +238,8 @@ class Run:
         except InternalError as broken:
             broken.report, broken.__cause__ = report, error
             error = broken
-        self.results.end(report, error)
+        cancelled = isinstance(error, asyncio.CancelledError)  # that was not meant for the one who iterates
+        self.results.end(report, StateError("the run was cancelled") if cancelled else error)
         if error is not None:
             raise error
         return report

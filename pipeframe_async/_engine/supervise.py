@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 Task = asyncio.Task[Any]
+
+logger = logging.getLogger("pipeframe_async")
+
+END_TIMEOUT = 1.5
+"""Seconds a cancelled task has to end. Less cuts off what cleans up; more holds up the end of every stuck run."""
 
 
 async def finished(tasks: Sequence[Task], give_up: Task, watched: Sequence[Task] = ()) -> None:
@@ -29,17 +35,24 @@ async def finished(tasks: Sequence[Task], give_up: Task, watched: Sequence[Task]
 
 
 async def ended(tasks: Sequence[Task]) -> None:
-    """Cancel tasks and wait until they have ended. An outer cancel that comes meanwhile is passed on at the end."""
+    """Cancel tasks and wait until they have ended. An outer cancel that comes meanwhile is passed on at the end.
+
+    A task that does not end, because a user's code in it swallows every cancel, is left behind and named.
+    """
     for task in tasks:
         task.cancel()
     cancelled: asyncio.CancelledError | None = None
-    while pending := [task for task in tasks if not task.done()]:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + END_TIMEOUT
+    while (pending := [task for task in tasks if not task.done()]) and loop.time() < until:
         try:
-            await asyncio.wait(pending)
+            await asyncio.wait(pending, timeout=until - loop.time())
         except asyncio.CancelledError as error:
             cancelled = error
+    for task in pending:
+        logger.error("%s did not end within %g s of being cancelled and was left behind", task.get_name(), END_TIMEOUT)
     for task in tasks:
-        if not task.cancelled():
+        if task.done() and not task.cancelled():
             task.exception()  # looked at, so that asyncio does not report it as never retrieved
     if cancelled is not None:
         raise cancelled

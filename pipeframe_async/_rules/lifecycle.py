@@ -27,8 +27,12 @@ TURNS: dict[State, frozenset[State]] = {
 }
 
 
+RANK: dict[EndedBy, int] = {"exhausted": 0, "idle": 0, "stopped": 1, "failed": 2, "cancelled": 3}
+"""What a person asked for outranks how the feed came to its end, and a failure outranks both."""
+
+
 class Lifecycle:
-    """Where the run is, and what ended it. The first cause to end the feed stands; a failure outranks it."""
+    """Where the run is, and what ended it: the first cause of the highest rank that came before the end."""
 
     def __init__(self) -> None:
         self.state = State.FEEDING
@@ -36,13 +40,13 @@ class Lifecycle:
 
     def drain(self, why: EndedBy) -> bool:
         """No more is fed, and why; False when that was so already."""
-        if why == "failed" and self.state is not State.CLOSED:
+        if self.state is State.FEEDING:
             self.ended_by = why
-        if self.state is not State.FEEDING:
-            return False
-        self.ended_by = why
-        self._turn(State.DRAINING)
-        return True
+            self._turn(State.DRAINING)
+            return True
+        if self.state is State.DRAINING and RANK[why] > RANK[self.ended_by]:
+            self.ended_by = why
+        return False
 
     def close(self, why: EndedBy | None = None) -> None:
         """It is over; `why` where it did not drain."""

@@ -46,9 +46,17 @@ def test_the_usual_way_is_feeding_draining_closed() -> None:
 
 def test_the_first_cause_to_end_the_feed_stands() -> None:
     life = Lifecycle()
-    assert life.drain("stopped")
+    assert life.drain("idle")
     assert not life.drain("exhausted")
-    assert life.ended_by == "stopped"
+    assert life.ended_by == "idle"
+
+
+def test_a_stop_outranks_the_end_of_the_feed_whichever_came_first() -> None:
+    for first, second in (("exhausted", "stopped"), ("stopped", "exhausted"), ("idle", "stopped")):
+        life = Lifecycle()
+        life.drain(first)
+        life.drain(second)
+        assert life.ended_by == "stopped"
 
 
 def test_a_failure_outranks_what_ended_the_feed_before_it() -> None:

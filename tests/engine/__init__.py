@@ -1,0 +1,1 @@
+"""The engine, driven without processes and without waiting."""

@@ -1,0 +1,144 @@
+"""Batches and lanes: when a batch goes, how large it is, and in which order results leave."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeframe_async import PipelineFailed
+from pipeframe_async.testing import FakeExecutor, run_virtual
+from tests.engine.runs import Kept, Stream, a_run, balanced, watched
+
+virtual = pytest.mark.virtual_clock
+
+
+@virtual
+async def test_an_idle_pipeline_sends_each_record_at_once() -> None:
+    pipeline = Kept([item for i in range(20) for item in (i, 1.0)])
+    executor = FakeExecutor(delay=lambda number, records: 0.001)
+    await a_run(pipeline, executor).execute()
+    assert [size for _, size in executor.batches] == [1] * 20
+
+
+@virtual
+async def test_a_busy_pipeline_forms_large_batches() -> None:
+    executor = FakeExecutor(delay=lambda number, records: 1e-6 * records)
+    await a_run(Stream(range(100_000)), executor, buffer_size=10_000).execute()
+    assert max(size for _, size in executor.batches) >= 1000
+    assert len(executor.batches) < 500
+
+
+@virtual
+async def test_all_lanes_get_work_and_end_together() -> None:
+    executor = FakeExecutor(4, delay=lambda number, records: 0.01 * records)
+    loop = asyncio.get_running_loop()
+    await a_run(Stream(range(400)), executor, buffer_size=1000).execute()
+    done = [sum(size for _, size in lane.batches) for lane in executor.lanes]
+    assert min(done) >= 80
+    assert loop.time() <= 1.2 * 400 * 0.01 / 4
+
+
+@virtual
+async def test_a_slow_batch_does_not_stop_the_other_lane_until_the_buffer_is_full() -> None:
+    executor = FakeExecutor(2, delay=lambda number, records: 100.0 if number == 0 else 0.01)
+    pipeline = Kept(range(1000))
+    run = a_run(pipeline, executor, buffer_size=50)
+    running = asyncio.ensure_future(run.execute())
+    await asyncio.sleep(50)
+    assert pipeline.taken == []
+    assert run.stats().in_flight == 50
+    await running
+    assert pipeline.taken == list(range(1000))
+
+
+@virtual
+async def test_completion_order_hands_on_what_is_finished() -> None:
+    executor = FakeExecutor(2, delay=lambda number, records: 100.0 if number == 0 else 0.01)
+    pipeline = Kept(range(100))
+    pipeline.order = "completion"
+    run = a_run(pipeline, executor)
+    running = asyncio.ensure_future(run.execute())
+    await asyncio.sleep(50)
+    assert len(pipeline.taken) >= 90
+    await running
+    assert sorted(pipeline.taken) == list(range(100))
+
+
+@virtual
+async def test_a_fixed_batch_size_is_kept_to() -> None:
+    pipeline = Stream(range(95))
+    pipeline.batch_size = 10
+    executor = FakeExecutor()
+    await a_run(pipeline, executor, buffer_size=100).execute()
+    assert [size for _, size in executor.batches] == [10] * 9 + [5]
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 10**6),
+    script=st.lists(st.one_of(st.integers(0, 99), st.floats(0, 0.1)), max_size=60),
+    lanes=st.integers(1, 4),
+    buffer_size=st.sampled_from([1, 2, 5, 50]),
+    source=st.sampled_from(["stream", "batch"]),
+)
+def test_input_order_holds_for_any_feed_and_any_latency(
+    seed: int, script: list[int | float], lanes: int, buffer_size: int, source: Any
+) -> None:
+    draw = random.Random(seed)
+
+    def step(record: int) -> object:
+        if record % 10 == 7:
+            raise ValueError(record)
+        return record, record % 3 != 0
+
+    async def main() -> None:
+        pipeline = Kept(script)
+        pipeline.source = source
+        pipeline.steps = (step,)
+        executor = FakeExecutor(lanes, delay=lambda number, records: draw.random())
+        report = await watched(a_run(pipeline, executor, buffer_size=buffer_size))
+        fed = [item for item in script if not isinstance(item, float)]
+        assert pipeline.taken == [record for record in fed if record % 10 != 7]
+        assert [failure.record for failure in pipeline.dead] == [record for record in fed if record % 10 == 7]
+        assert (report.fed, report.aborted) == (len(fed), 0)
+        assert balanced(report)
+
+    run_virtual(main, seed=seed)
+
+
+@virtual
+@pytest.mark.parametrize(("limit", "allowed"), [(0, 0), (3, 3), (0.5, 100)])
+async def test_a_run_stops_when_more_records_fail_than_are_borne(limit: float, allowed: int) -> None:
+    def step(record: int) -> tuple[int, bool]:
+        if record % 2 or record > 600:
+            raise ValueError(record)
+        return record, True
+
+    pipeline = Stream(range(10_000))
+    pipeline.steps = (step,)
+    pipeline.max_failures = limit
+    with pytest.raises(PipelineFailed) as caught:
+        await watched(a_run(pipeline, FakeExecutor(delay=lambda number, records: 1e-4 * records)))
+    error = caught.value
+    assert error.report is not None
+    assert error.report.failed > allowed
+    assert error.report.fed < 10_000
+    assert error.failures[0].record == 1
+    assert balanced(error.report)
+
+
+@virtual
+async def test_any_number_of_failures_is_borne_where_it_says_so() -> None:
+    def step(record: int) -> tuple[int, bool]:
+        raise ValueError(record)
+
+    pipeline = Stream(range(500))
+    pipeline.steps = (step,)
+    pipeline.max_failures = None
+    report = await watched(a_run(pipeline))
+    assert (report.failed, report.delivered) == (500, 0)
