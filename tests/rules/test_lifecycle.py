@@ -52,7 +52,8 @@ def test_the_first_cause_to_end_the_feed_stands() -> None:
 
 
 def test_a_stop_outranks_the_end_of_the_feed_whichever_came_first() -> None:
-    for first, second in (("exhausted", "stopped"), ("stopped", "exhausted"), ("idle", "stopped")):
+    orders: list[tuple[EndedBy, EndedBy]] = [("exhausted", "stopped"), ("stopped", "exhausted"), ("idle", "stopped")]
+    for first, second in orders:
         life = Lifecycle()
         life.drain(first)
         life.drain(second)
