@@ -17,7 +17,7 @@ from pipeframe_async._engine.supervise import ended
 from pipeframe_async._engine.watch import watched
 from pipeframe_async._rules import knobs
 from pipeframe_async.contracts import Executor
-from pipeframe_async.errors import ConfigError, StateError
+from pipeframe_async.errors import ConfigError, FeedError, InternalError, StateError
 from pipeframe_async.executors import choose
 from pipeframe_async.model import FeedLike
 from pipeframe_async.observe.progress import MODES, progress_display
@@ -146,6 +146,8 @@ class PipeFrame:
                 await _left(run, task)
             if unseen is not None:
                 raise unseen
+            if isinstance(late := run.results.pending_error(), (FeedError, InternalError)):
+                raise late  # the feed could not be closed, or the books did not balance
 
     def stop(self) -> None:
         """Stop feeding all runs of this frame; they finish what is in flight and return normally.

@@ -55,21 +55,19 @@ def feed_form(feed: Any, owner: str) -> Feed:
         raise ConfigError(f"the feed of {owner} is a coroutine: it returns once and yields nothing; {REMEDY}")
     if isinstance(feed, (str, bytes, bytearray)):
         raise ConfigError(f"the feed of {owner} is {type(feed).__name__} {feed[:40]!r}, not records: {REMEDY}")
-    if isinstance(feed, type):
-        raise ConfigError(f"the feed of {owner} is the class {feed.__name__}: pass an instance of it")
     if _is_function(feed):
         return _function(feed, owner)
     return _object(feed, owner)
 
 
 def _is_function(feed: Any) -> bool:
-    if inspect.isroutine(feed) or isinstance(feed, partial):
+    if inspect.isroutine(feed) or isinstance(feed, (partial, type)):
         return True
     return callable(feed) and not (hasattr(feed, "__iter__") or hasattr(feed, "__aiter__"))
 
 
 def _function(feed: Callable[..., Any], owner: str) -> Feed:
-    code = feed if inspect.isroutine(feed) or isinstance(feed, partial) else type(feed).__call__
+    code = feed if inspect.isroutine(feed) or isinstance(feed, (partial, type)) else type(feed).__call__
     wants_bucket = _wants_bucket(feed, owner)
     yields = inspect.isasyncgenfunction(code) or inspect.isgeneratorfunction(code)
     if yields and wants_bucket:
