@@ -27,7 +27,7 @@ logger = logging.getLogger("pipeframe_async")
 
 BREATH = 0.003
 """Seconds a feed that never awaits may keep the loop. Longer shows as lag; a breath costs about 20 µs."""
-MOST_UNWATCHED = 256
+MOST_UNWATCHED = 1_000
 """Records between two looks at the clock. More lets a feed that turns slow keep the loop; fewer cost time."""
 
 

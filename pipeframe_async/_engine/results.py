@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from operator import length_hint
 from typing import Generic, TypeVar
 
 from pipeframe_async._engine.batch import Answer
@@ -32,13 +33,13 @@ class Results(Generic[Out], AsyncIterator[Out]):
         self._settle = settle
         self._answers: deque[Answer] = deque()
         self._now: Answer | None = None
-        self._at = 0
+        self._ahead: Iterator[Out] = iter(())  # of `_now`, all results but the last: what costs least a record
         self._bell = Bell()
         self._emptied = Bell()
         self._ended = False
         self._error: BaseException | None = None
         self._report: RunReport | None = None
-        self.taken = 0  # results handed over
+        self.taken = False  # whether any result was handed over
         self.waited = 0.0  # seconds the consumer waited for results
 
     @property
@@ -59,7 +60,15 @@ class Results(Generic[Out], AsyncIterator[Out]):
             StopAsyncIteration: the run has ended and all results were taken.
             PipeFrameError: the run has failed; raised once all its results were taken.
         """
-        while (now := self._current()) is None:
+        for result in self._ahead:
+            return result
+        while (now := self._now) is None:
+            if self._answers:
+                self._now, self.taken = self._answers.popleft(), True
+                self._ahead = iter(self._now.results[:-1])
+                for result in self._ahead:
+                    return result
+                continue
             if self._ended:
                 if (error := self._error) is not None:
                     self._error = None
@@ -68,12 +77,8 @@ class Results(Generic[Out], AsyncIterator[Out]):
             started = time.perf_counter()
             await self._bell.wait()
             self.waited += time.perf_counter() - started
-        result = now.results[self._at]
-        self._at += 1
-        self.taken += 1
-        if self._at == len(now.results):
-            self._finish(now)
-        return result  # type: ignore[no-any-return]
+        self._finish(now)  # before its last result goes out: nothing of this batch is held any more
+        return now.results[-1]  # type: ignore[no-any-return]
 
     async def take(self, answers: list[Answer]) -> None:
         """Answers from delivery. Those without results are final at once."""
@@ -87,10 +92,11 @@ class Results(Generic[Out], AsyncIterator[Out]):
     def abandon(self) -> None:
         """The consumer has left: what it was handed is delivered, the rest of that batch is aborted."""
         if (now := self._now) is not None:
-            left = len(now.results) - self._at
+            left = 1 + length_hint(self._ahead)
             outcome = replace(now.outcome, delivered=now.outcome.delivered - left, aborted=left)
-            self._now = None
-            self._settle(now, replace(outcome, bypassed=min(outcome.bypassed, outcome.delivered)), self._at)
+            self._now, self._ahead = None, iter(())
+            outcome = replace(outcome, bypassed=min(outcome.bypassed, outcome.delivered))
+            self._settle(now, outcome, len(now.results) - left)
         self._answers.clear()
 
     async def drained(self) -> None:
@@ -107,11 +113,6 @@ class Results(Generic[Out], AsyncIterator[Out]):
         """The error nobody has seen yet, handed out once."""
         error, self._error = self._error, None
         return error
-
-    def _current(self) -> Answer | None:
-        if self._now is None and self._answers:
-            self._now, self._at = self._answers.popleft(), 0
-        return self._now
 
     def _finish(self, answer: Answer) -> None:
         self._now = None

@@ -21,6 +21,7 @@ from pipeframe_async._engine.collect import Collect
 from pipeframe_async._engine.deliver import Consumer, Counting, Deliver, HookCaller, Sink
 from pipeframe_async._engine.dispatch import Dispatch
 from pipeframe_async._engine.intake import Intake
+from pipeframe_async._engine.open_feed import CLOSE_TIMEOUT
 from pipeframe_async._engine.results import Results
 from pipeframe_async._engine.spill import Spill
 from pipeframe_async._engine.supervise import ended, finished
@@ -170,7 +171,8 @@ class Run:
 
     async def _work(self) -> None:
         """Start the parts; they end from left to right."""
-        feeding = [self._spawn("intake", self._feed())]
+        feed = self._spawn("intake", self._feed())
+        feeding = [feed]
         for lane in self._executor.lanes:
             feeding += [self._spawn("slot", self._dispatch.serve(lane)) for _ in range(lane.slots)]
         delivering = self._spawn("deliver", self._deliver.run())
@@ -184,7 +186,11 @@ class Run:
             await finished([taken], give_up)
         finally:
             self.left_work = self._dispatch.working
-            await ended([*feeding, delivering, give_up])
+            self._intake.stop()
+            try:
+                await ended([*feeding[1:], delivering, give_up])
+            finally:
+                await ended([feed], patience=CLOSE_TIMEOUT)  # a feed that cleans up is not cut short by a second cancel
 
     async def _feed(self) -> None:
         await self._intake.run()

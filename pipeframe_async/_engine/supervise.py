@@ -34,25 +34,38 @@ async def finished(tasks: Sequence[Task], give_up: Task, watched: Sequence[Task]
         waiting -= done
 
 
-async def ended(tasks: Sequence[Task]) -> None:
+async def ended(tasks: Sequence[Task], *, patience: float = 0.0) -> None:
     """Cancel tasks and wait until they have ended. An outer cancel that comes meanwhile is passed on at the end.
 
     A task that does not end, because a user's code in it swallows every cancel, is left behind and named.
+
+    Args:
+        tasks: some may have ended already.
+        patience: seconds to let them end by themselves first.
     """
+    cancelled = await _awaited(tasks, patience)
     for task in tasks:
         task.cancel()
-    cancelled: asyncio.CancelledError | None = None
     loop = asyncio.get_running_loop()
     until = loop.time() + END_TIMEOUT
-    while (pending := [task for task in tasks if not task.done()]) and loop.time() < until:
-        try:
-            await asyncio.wait(pending, timeout=until - loop.time())
-        except asyncio.CancelledError as error:
-            cancelled = error
-    for task in pending:
-        logger.error("%s did not end within %g s of being cancelled and was left behind", task.get_name(), END_TIMEOUT)
+    while (left := until - loop.time()) > 0 and not all(task.done() for task in tasks):
+        cancelled = await _awaited(tasks, left) or cancelled
     for task in tasks:
-        if task.done() and not task.cancelled():
+        if not task.done():
+            logger.error("%s did not end within %g s of its cancel and was left behind", task.get_name(), END_TIMEOUT)
+        elif not task.cancelled():
             task.exception()  # looked at, so that asyncio does not report it as never retrieved
     if cancelled is not None:
         raise cancelled
+
+
+async def _awaited(tasks: Sequence[Task], seconds: float) -> asyncio.CancelledError | None:
+    """Wait for the tasks, so many seconds at most; returns the cancel that cut it short, if one did."""
+    pending = [task for task in tasks if not task.done()]
+    if not pending or seconds <= 0:
+        return None
+    try:
+        await asyncio.wait(pending, timeout=seconds)
+    except asyncio.CancelledError as error:
+        return error
+    return None

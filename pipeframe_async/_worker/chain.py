@@ -3,8 +3,8 @@
 Comes in: records as objects. Goes out: a `Tally` of results, failures as plain data, counts and times.
 It knows nothing of bytes, processes or time limits; a record that fails leaves no result behind.
 
-What a step returns is looked at in one place for speed (`_plain`, two type checks a call) and in one place
-for everything else (`_advance`: timed records and the children of a fan-out).
+What a step returns is looked at in one place for speed (`unrolled.py`) and in one place for everything else
+(`_advance`: timed records and the children of a fan-out).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from time import perf_counter_ns
 from types import GeneratorType, TracebackType
 from typing import Any
 
+from pipeframe_async._worker.unrolled import unrolled
 from pipeframe_async.model import DROP, FailureKind
 from pipeframe_async.wire import ChainSpec, StepTimes, WireFailure
 
@@ -23,11 +24,12 @@ MESSAGE_LIMIT = 8 * 1024
 """Characters of an exception's message that travel. Smaller loses the cause, larger lets one record flood the pipe."""
 TRACEBACK_LIMIT = 64 * 1024
 """Characters of traceback that travel; of a longer one the innermost frames and the message, half of it each."""
-OUR_ROOM = os.path.dirname(__file__) + os.sep
-SAMPLES = 16
+SAMPLES = 8
 """Timed records a batch while steps are fast. Fewer make p99 a guess; each costs about 100 ns a step."""
 SLOW_NS = 20_000
 """A record that costs more than this is always timed: measuring is then below 1 % of the work."""
+OUR_ROOM = os.path.dirname(__file__) + os.sep
+"""Where the frames are that a user's traceback does not show."""
 
 
 class Tally:
@@ -70,7 +72,7 @@ class Chain:
     def __init__(self, spec: ChainSpec) -> None:
         self.names = spec.names
         self._steps = spec.steps
-        self._numbered = tuple(enumerate(spec.steps))
+        self._hot = unrolled(spec.steps)
         self._pipeline = spec.pipeline
         self._ready = False
         self._record_ns = float(SLOW_NS)  # of the last batch: decides how many records are timed
@@ -108,34 +110,8 @@ class Chain:
 
     def _plain(self, tally: Tally, first: int, records: Sequence[Any], cells: Any) -> None:
         """The hot loop: no timing; all that is unusual is handed on."""
-        numbered, append = self._numbered, tally.results.append
-        left = [0] * len(numbered)  # how many records went no further than this step
-        index, position, finished = first - 1, 0, 0
-        for record in records:
-            index += 1
-            cells[1] = index
-            try:
-                for position, step in numbered:
-                    outcome = step(record)
-                    if type(outcome) is tuple and len(outcome) == 2:
-                        record, keep_going = outcome
-                        if keep_going is True:
-                            continue
-                        if keep_going is False:
-                            tally.bypass_at.append(len(tally.results))
-                            append(record)
-                            left[position] += 1
-                            break
-                    left[position] += 1
-                    self._unusual(tally, index, position, outcome)
-                    break
-                else:
-                    append(record)
-                    finished += 1
-            except BaseException as error:  # SystemExit and KeyboardInterrupt of a step are its record's failure
-                left[position] += 1
-                self._fail(tally, index, position, error)
-        reached = finished
+        left = self._hot(self, tally, first, records, cells)
+        reached = len(records) - sum(left)
         for position in range(len(left) - 1, -1, -1):
             reached += left[position]
             tally.calls[position] += reached

@@ -170,7 +170,6 @@ def exhausted() -> Iterator[int]:
         (lambda: "orders.jsonl", "is str 'orders.jsonl', not records: write"),
         (lambda: b"x" * 99, "is bytes b'" + "x" * 40 + "', not records"),
         (lambda: bytearray(b"ab"), "not records"),
-        (lambda: Iterable, "is the class Iterable: pass an instance"),
         (lambda: both, "takes a bucket and yields as well: do one or the other"),
         (lambda: both_sync, "takes a bucket and yields as well"),
         (lambda: takes_two, r"takes 2 arguments \(bucket, path\): it may take a bucket, or nothing"),
