@@ -168,6 +168,7 @@ class Intake:
                 await self._iterate(feed)
             else:
                 await self._take(feed)
+            self._idle.stop()  # the feed has ended; how long it takes to close is no idleness
         # A stop that came while the feed was ending has cancelled this task for nothing.
         if self._stopped:
             await asyncio.sleep(0)

@@ -71,7 +71,7 @@ class FakeExecutor:
         self,
         lanes: int = 2,
         *,
-        delay: Seconds = lambda number, records: 0.001 * records,
+        delay: Seconds = lambda number, records: 1e-6 * records,
         slots: int = 2,
         start_seconds: float = 0.0,
         deaths: Collection[int] = (),
