@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from pipeframe_async.report import RunReport
 
 
+def text_of(error: BaseException) -> str:
+    """An exception's message as a plain string, whatever its `__str__` does."""
+    try:
+        return str.__str__(str(error))
+    except BaseException as problem:
+        return f"<its message could not be made: {type(problem).__name__}>"
+
+
 class PipeFrameError(Exception):
     """Base of every error the library raises.
 

@@ -52,7 +52,12 @@ class Backlog:
     @property
     def entered(self) -> int:
         """Records ever put in: the feed position of the next one."""
-        return self._entered + len(self.records) - self.noted
+        return self._entered + self.unbooked
+
+    @property
+    def unbooked(self) -> int:
+        """Records appended since the last look."""
+        return max(0, len(self.records) - self.noted)
 
     def note(self) -> None:
         """Book what was appended since the last time."""

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from pipeframe_async._engine.batch import Answer
 from pipeframe_async._engine.books import Books
 from pipeframe_async._engine.collect import Collect
-from pipeframe_async.errors import SinkError
+from pipeframe_async.errors import SinkError, text_of
 
 Hook = Callable[[list[Any]], Any]
 
@@ -82,9 +82,15 @@ class HookCaller:
             if self._thread is None:
                 await self._hook(values)
             else:
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._hook, values)
+                outcome = await asyncio.get_running_loop().run_in_executor(self._thread, self._hook, values)
+                if inspect.isawaitable(outcome):  # a plain function that hands on what an async one returned
+                    await outcome
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise  # ours; otherwise it is of something the hook has waited for
+            raise SinkError(f"{self._name} raised CancelledError: what it waited for was cancelled") from error
         except Exception as error:
-            raise SinkError(f"{self._name} raised {type(error).__name__}: {error}") from error
+            raise SinkError(f"{self._name} raised {type(error).__name__}: {text_of(error)}") from error
         finally:
             self.seconds += time.perf_counter() - started
 

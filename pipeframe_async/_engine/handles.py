@@ -76,7 +76,7 @@ class Handles:
             return
         try:
             outcome = handle()
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             self._failed(error)
             return
         if inspect.isawaitable(outcome):

@@ -20,7 +20,7 @@ from pipeframe_async._engine.idle import IdleTimer
 from pipeframe_async._engine.open_feed import CLOSE_TIMEOUT, Source, opened
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.feed_forms import Feed
-from pipeframe_async.errors import FeedError
+from pipeframe_async.errors import FeedError, text_of
 from pipeframe_async.model import Chunk, Delivery
 
 logger = logging.getLogger("pipeframe_async")
@@ -71,7 +71,6 @@ class Intake:
         self._whole = whole
         self._idle = IdleTimer(None if whole else timeout, self._fed, dried)
         self._armed = False
-        self._mixed = False  # a feed that hands over lists has had a delivery among them
         self._breathed = 0.0
         self._unwatched = 16
         self._task: asyncio.Task[None] | None = None
@@ -110,6 +109,7 @@ class Intake:
             pass
         except asyncio.CancelledError as error:
             if not self._acquit(error):
+                self._refuse(self._source.rest() if self._source is not None else [])
                 raise
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -133,8 +133,8 @@ class Intake:
             self._backlog.overflow()
 
     def _append(self, records: list[Any]) -> None:
-        """Many records into the backlog. In a Chunk the first one tells whether they are deliveries."""
-        if self._mixed or (records and type(records[0]) is Delivery):
+        """Many records into the backlog."""
+        if Delivery in map(type, records):
             for position, record in enumerate(records, self._backlog.entered):
                 if type(record) is Delivery:
                     self._handles.hold(position, record)
@@ -158,7 +158,7 @@ class Intake:
         if isinstance(error, FeedError):
             self.error = error
             return
-        self.error = FeedError(f"the feed of {self._name} raised {type(error).__name__}: {error}")
+        self.error = FeedError(f"the feed of {self._name} raised {type(error).__name__}: {text_of(error)}")
         self.error.__cause__ = error
 
     async def _pull(self) -> None:
@@ -190,8 +190,6 @@ class Intake:
     async def _take(self, source: Source) -> None:
         self._source = source
         while (records := await source.take(self._ledger.room or MOST_UNWATCHED)) is not None:
-            if Delivery in map(type, records):
-                self._mixed = True
             await self._extend(records)
 
     async def _extend(self, records: list[Any]) -> None:
@@ -205,8 +203,12 @@ class Intake:
                 at += len(part)
                 await self._checkpoint()
         finally:
-            self._ledger.refuse(len(records) - at)
-            self._handles.refuse(records[at:])
+            self._refuse(records[at:])
+
+    def _refuse(self, records: list[Any]) -> None:
+        """Records the feed had handed over, and nobody takes any more."""
+        self._ledger.refuse(len(records))
+        self._handles.refuse(records)
 
     async def _checkpoint(self) -> None:
         """Book what came in, wake who waits for it, and see to it that the next record has a permit."""
@@ -214,11 +216,6 @@ class Intake:
         if self._whole:
             backlog.overflow()
         backlog.note()
-        if not self._armed and not self._whole:
-            # Runs when this task next waits: then the feed has paused, and a partial batch may go.
-            self._armed = True
-            backlog.paused = False
-            asyncio.get_running_loop().call_soon(self._paused)
         if len(backlog.records) >= self._sizer.size and not self._whole:
             backlog.bell.ring()
         if ledger.room == 0 and not self._whole:
@@ -226,7 +223,12 @@ class Intake:
         await self._breathe()
         if self._stopped:
             raise Stopped
-        self._backlog.mark = len(backlog.records) + max(1, min(ledger.room, self._unwatched, self._shortfall()))
+        # From here to the next record nothing waits but the feed: `_paused` runs when it does.
+        if not self._armed and not self._whole:
+            self._armed = True
+            backlog.paused = False
+            asyncio.get_running_loop().call_soon(self._paused)
+        backlog.mark = len(backlog.records) + max(1, min(ledger.room, self._unwatched, self._shortfall()))
 
     def _shortfall(self) -> int:
         """Records until a lane that waits for a full batch can have one."""
@@ -244,8 +246,10 @@ class Intake:
             self._backlog.bell.ring()
 
     async def _wait_for_room(self) -> None:
-        """Backpressure. Not idleness: the timer stands still."""
+        """Backpressure. Not idleness: the timer stands still. And a pause: a partial batch may go."""
         self._idle.stop()
+        self._backlog.paused = True
+        self._backlog.bell.ring()
         while self._ledger.room == 0 and not self._stopped:
             await self._freed.wait()
         self._idle.start()

@@ -161,10 +161,9 @@ class Run:
         self._intake.stop()
 
     def stats(self) -> Stats:
-        """The books as they are now."""
-        if self._ended is None:
-            self._backlog.note()
+        """The books as they are now. Looks only, so any thread may ask."""
         return self.books.ledger.stats(
+            unbooked=self._backlog.unbooked if self._ended is None else 0,
             elapsed=(self._ended or time.perf_counter()) - self._started,
             worker_restarts=self._executor.restarts - self._restarts_before,
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
+from pipeframe_async._engine.supervise import ended
 from pipeframe_async.contracts import Display
 
 INTERVAL = 0.2
@@ -23,9 +24,7 @@ async def watched(display: Display | None) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+        await ended([watching])
         display.finish()
 
 

@@ -141,11 +141,11 @@ class Ledger:
         spilled, self.spilled = self.spilled, 0
         self._book(Outcome(aborted=spilled))
 
-    def stats(self, *, elapsed: float, worker_restarts: int) -> Stats:
-        """The books as a snapshot."""
+    def stats(self, *, elapsed: float, worker_restarts: int, unbooked: int = 0) -> Stats:
+        """The books as a snapshot; `unbooked`: records that were fed and will be admitted at the next look."""
         t = self._total
         return Stats(
-            fed=self.fed,
+            fed=self.fed + unbooked,
             emitted=t.emitted,
             delivered=t.delivered,
             bypassed=t.bypassed,
@@ -155,7 +155,7 @@ class Ledger:
             retried=self.retried,
             re_executed=self.re_executed,
             worker_restarts=worker_restarts,
-            in_flight=self.in_flight,
+            in_flight=self.in_flight + unbooked,
             in_flight_bytes=self.in_flight_bytes,
             spilled=self.spilled,
             elapsed=elapsed,

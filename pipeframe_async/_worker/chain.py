@@ -17,6 +17,7 @@ from types import GeneratorType, TracebackType
 from typing import Any
 
 from pipeframe_async._worker.unrolled import unrolled
+from pipeframe_async.errors import text_of
 from pipeframe_async.model import DROP, FailureKind
 from pipeframe_async.wire import ChainSpec, StepTimes, WireFailure
 
@@ -259,17 +260,10 @@ def failure_of(index: int, step: int, error: BaseException, kind: FailureKind = 
         step=step,
         kind=kind,
         error_type="StepError" if shape else type(error).__name__,
-        message=_text(error)[:MESSAGE_LIMIT],
+        message=str.__getitem__(text_of(error), slice(MESSAGE_LIMIT)),
         traceback="" if shape else _trace(error),
         record=None,
     )
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except BaseException as problem:
-        return f"<its message could not be made: {type(problem).__name__}>"
 
 
 def _trace(error: BaseException) -> str:

@@ -6,6 +6,7 @@ nothing protects the loop from a slow step, or this process from a crash.
 
 from __future__ import annotations
 
+import asyncio
 from itertools import count
 
 from pipeframe_async._worker import envelope
@@ -47,7 +48,8 @@ class InlineLane:
         """Nothing to start."""
 
     async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply:
-        """Run the batch here and now."""
+        """Run the batch here, after everybody else had a turn of the loop."""
+        await asyncio.sleep(0)
         return envelope.work(chain.key, chain.data, number, batch.data, ship)
 
 

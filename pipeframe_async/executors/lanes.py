@@ -116,6 +116,7 @@ class ProcessLane:
             return
         if self._starting is None or self._starting.done():
             self._starting = asyncio.get_running_loop().run_in_executor(self._thread, self._begin)
+            self._starting.add_done_callback(_looked_at)
         await asyncio.shield(self._starting)
 
     def _begin(self) -> None:
@@ -156,15 +157,15 @@ class ProcessLane:
 
     def close(self, *, graceful: bool) -> list[str]:
         """End the worker; blocks. Returns the traceback of each teardown that raised."""
-        worker, self._worker = self._worker, None
-        if worker is None:
+        if (worker := self._worker) is None:
             return []
         try:
             return worker.teardown() if graceful else []
         except BrokenExecutor:
-            return []
+            return [f"the worker of {self.name} was ended in its teardown, or had died: {worker.death()}"]
         finally:
-            worker.end()
+            worker.end()  # until here `kill` reaches it, for a teardown that hangs
+            self._worker = None
 
 
 class ProcessLanes:
@@ -213,6 +214,12 @@ class ProcessLanes:
 
     def _close(self, graceful: bool) -> list[str]:
         return [text for lane in self.lanes for text in lane.close(graceful=graceful)]
+
+
+def _looked_at(future: asyncio.Future[None]) -> None:
+    """Whoever waited has left: an error of the start is nobody's, and not to be reported as forgotten."""
+    if not future.cancelled():
+        future.exception()
 
 
 async def _undisturbed(future: asyncio.Future[T]) -> T:
