@@ -20,7 +20,7 @@ class Backlog:
         records: what waits in memory, in feed order.
         spill: what waits on disk, after it in feed order.
         bell: rings when a lane may find something to take.
-        held: a batch feed is still running: nothing may be taken.
+        held: nothing may be taken: a batch feed is still running, or what waits has been dropped.
         paused: the feed is waiting for something, so a partial batch may go.
         ended: no more will come.
         noted: how many of `records` are in the books.
@@ -38,6 +38,7 @@ class Backlog:
         self.noted = 0
         self.mark = 0
         self._entered = 0
+        self._dropped = False
 
     @property
     def waiting(self) -> int:
@@ -46,8 +47,8 @@ class Backlog:
 
     @property
     def exhausted(self) -> bool:
-        """Nothing waits and nothing will come."""
-        return self.ended and not self.held and not self.waiting
+        """Nothing that may be taken waits, and nothing will come."""
+        return self.ended and (self._dropped or not self.waiting)
 
     @property
     def entered(self) -> int:
@@ -94,11 +95,12 @@ class Backlog:
     def end(self) -> None:
         """No more will come."""
         self.note()
-        self.ended, self.held = True, False
+        self.ended, self.held = True, self._dropped
         self.bell.ring()
 
     def drop(self) -> None:
-        """Abort whatever waits."""
+        """Abort whatever waits, and take no more: feed positions have a gap now."""
+        self._dropped = self.held = True
         self.note()
         self.records.clear()
         self.noted = 0

@@ -60,12 +60,23 @@ class Handles:
             self._nack(delivery, None)
 
     async def answered(self, timeout: float) -> None:
-        """Wait for async acks and nacks that are under way, for `timeout` seconds at most."""
-        if self._answering:
-            _, late = await asyncio.wait(self._answering, timeout=timeout)
-            for call in late:
-                call.cancel()
-                self._failed(TimeoutError(f"no answer within {timeout:g} s"))
+        """Wait for async acks and nacks that are under way, for `timeout` seconds at most.
+
+        Cancellation: they are still waited for, so that none is cut short; the cancel is passed on at the end.
+        """
+        cancelled: asyncio.CancelledError | None = None
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        while self._answering and (left := until - loop.time()) > 0:
+            try:
+                await asyncio.wait(self._answering, timeout=left)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        for call in tuple(self._answering):
+            call.cancel()
+            self._failed(TimeoutError(f"no answer within {timeout:g} s"))
+        if cancelled is not None:
+            raise cancelled
 
     def _nack(self, delivery: Delivery[Any], failure: AnyFailure | None) -> None:
         if (nack := delivery.nack) is not None:
