@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks import work
 from benchmarks.peers import WORKERS
 from benchmarks.work import Done
-from pipeframe_async import PipeFrame, PipelineEngine
+from pipeframe_async import Chunk, PipeFrame, PipelineEngine
 
 
 class Trivial(PipelineEngine[int, int]):
@@ -42,6 +43,11 @@ def counting_async_feed(records: int) -> Done:
     return asyncio.run(_count(work.async_feed(records)))
 
 
+def counting_chunk_feed(records: int) -> Done:
+    """`await frame.run(P)` with an async generator that yields a `Chunk` of a thousand."""
+    return asyncio.run(_count(_chunks(records)))
+
+
 def results(records: int) -> Done:
     """`frame.stream(P)` with a plain generator; the consumer looks at each result."""
     return asyncio.run(_results(work.feed(records)))
@@ -64,3 +70,9 @@ async def _results(feed: Any) -> Done:
             count += 1
             checksum += result
     return Done(count, checksum)
+
+
+async def _chunks(records: int) -> AsyncIterator[Chunk[int]]:
+    """The feed as an async generator of many records a yield, as a source that reads pages would have it."""
+    for start in range(0, records, 1_000):
+        yield Chunk(range(start, min(start + 1_000, records)))

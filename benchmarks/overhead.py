@@ -38,6 +38,7 @@ def contestants(idle_timeout: float = IDLE_TIMEOUT) -> list[Contestant]:
     return [
         make("ours", "ours", 5_000_000, ours.counting, ours=True),
         make("ours_async_feed", "ours, async feed", 5_000_000, ours.counting_async_feed, ours=True),
+        make("ours_chunk_feed", "ours, Chunk feed", 5_000_000, ours.counting_chunk_feed, ours=True),
         make("ours_results", "ours, with results", 3_000_000, ours.results, ours=True),
         chunked("chunked", "pool, chunked by hand", 8_000_000, peers.chunked_counts),
         chunked("chunked_results", "pool, chunked by hand, with results", 6_000_000, peers.chunked_results),
@@ -130,7 +131,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _column(key: str) -> str:
-    return {"ours": "ours", "ours_async_feed": "async feed", "ours_results": "results"}.get(key, key)
+    return key.removeprefix("ours_").replace("_", " ")
 
 
 def _multiple(ratio: float) -> str:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 CONTESTANTS = {
     "ours",
     "ours_async_feed",
+    "ours_chunk_feed",
     "ours_results",
     "chunked",
     "chunked_results",
