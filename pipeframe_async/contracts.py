@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from pipeframe_async.model import AnyFailure
-from pipeframe_async.wire import ChainRef, ChainSpec, Packed, Reply
+from pipeframe_async.wire import ChainRef, ChainSpec, Death, Packed, Reply
 
 
 class Lane(Protocol):
@@ -28,19 +28,22 @@ class Lane(Protocol):
         """How many batches it takes at once; what is above `workers` waits inside it."""
 
     async def start(self) -> None:
-        """Be ready to run. May be called again; after a worker was lost it starts another.
+        """Be ready to run. May be called again; where a worker was lost it starts another.
 
         Raises:
-            WorkerLost: no worker could be started.
+            WorkerLost: no worker could be started, in several attempts.
         """
 
-    async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply:
+    async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply | Death:
         """Run one batch; `ship`: its results are wanted.
 
-        Raises:
-            WorkerLost: the worker died; the batch has no reply.
+        Returns:
+            The worker's reply; or its death, after which the lane can be given the batch again, or parts of it.
 
-        Cancellation: the batch may still be run; its reply is dropped.
+        Raises:
+            WorkerLost: there is no worker any more, and will be none.
+
+        Cancellation: the batch is given up; one that goes on for long is ended with its worker.
         """
 
 
@@ -51,7 +54,7 @@ class Codec(Protocol):
         """Records as bytes, and by its index a failure (named after `step`) for each that has none."""
 
     def pack_frames(self, records: Sequence[Any], step: str) -> tuple[Packed, dict[int, AnyFailure]]:
-        """The same with a pickle for each record, for batches that could not be read as a whole."""
+        """The same with a pickle for each record, and an empty one for those that have none."""
 
     def unpack(self, reply: Reply, step: str) -> tuple[list[Any], dict[int, AnyFailure]]:
         """The results of a reply, and by its place a failure (named after `step`) for each frame that cannot be read.

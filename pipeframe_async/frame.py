@@ -49,6 +49,10 @@ class PipeFrame:
             `"plain"`, `"json"`, False or `"none"` for nothing.
         name: for logs and thread names.
         stream_buffer_size: other spelling of `buffer_size`.
+        max_worker_rss: resident bytes over which a worker is replaced after its batch; a record that runs for
+            long and alone holds more has its worker killed. None: no limit.
+        max_worker_batches: batches after which a worker is replaced, for steps that leak something else. None:
+            no limit. Only for `executor="processes"`, as `max_worker_rss`.
 
     Raises:
         ConfigError: a value is wrong; it names the knob, the value and what is allowed.
@@ -66,9 +70,12 @@ class PipeFrame:
         progress: bool | str = False,
         name: str | None = None,
         stream_buffer_size: int | None = None,
+        max_worker_rss: int | None = None,
+        max_worker_batches: int | None = None,
     ) -> None:
         self._kind = choose.check(executor)
         self._workers = choose.workers(self._kind, cpu_count)
+        self._wear = choose.wear(self._kind, max_worker_rss, max_worker_batches)
         self._limits = Limits(
             buffer_size=_buffer_size(buffer_size, stream_buffer_size),
             buffer_bytes=knobs.positive_int("buffer_bytes", buffer_bytes),
@@ -168,7 +175,7 @@ class PipeFrame:
             raise StateError(
                 f"{self.name} is open already: one `async with` at a time, runs inside it as many as you like"
             )
-        self._warm, self._home = choose.make(self._kind, self._workers), asyncio.get_running_loop()
+        self._warm, self._home = choose.make(self._kind, self._workers, self._wear), asyncio.get_running_loop()
         return self
 
     async def __aexit__(
@@ -198,7 +205,7 @@ class PipeFrame:
             raise StateError(f"{self.name} is in use on another event loop: use it there, or make another PipeFrame")
         self._home = loop
         warm, left_work = self._warm, False
-        executor = warm or choose.make(self._kind, self._workers)
+        executor = warm or choose.make(self._kind, self._workers, self._wear)
         try:
             run = Run(plan, form, executor, self._limits, streaming=streaming)
             self._runs.append(run)

@@ -59,7 +59,14 @@ def plan_of(pipeline: object) -> Plan:
     return Plan(
         name=name,
         pipeline=engine,
-        chain=ChainSpec(tuple(map(step_name, steps)), steps, engine if _travels(engine, steps) else None),
+        chain=ChainSpec(
+            names=tuple(map(step_name, steps)),
+            steps=steps,
+            pipeline=engine if _travels(engine, steps) else None,
+            time_limit=None
+            if engine.time_limit is None
+            else knobs.seconds(f"{name}.time_limit", engine.time_limit, hint="None for no limit"),
+        ),
         feed=getattr(engine, "feed", None),
         source=knobs.one_of(f"{name}.source", engine.source, ("batch", "stream")),
         timeout=None
@@ -164,10 +171,9 @@ def _travels(engine: PipelineEngine[Any, Any], steps: tuple[Callable[..., Any], 
 
 
 def _not_yet(engine: PipelineEngine[Any, Any], name: str) -> None:
-    """Knobs that are part of the contract and not built yet: refused, for a limit that is not kept is a trap."""
-    for knob in ("time_limit", "retry"):
-        if (value := getattr(engine, knob)) is not None:
-            raise ConfigError(f"{name}.{knob}={value!r}: not available in this version; leave it at None")
+    """What is part of the contract and not built yet: refused, for a promise that is not kept is a trap."""
+    if engine.retry is not None:
+        raise ConfigError(f"{name}.retry={engine.retry!r}: not available in this version; leave it at None")
 
 
 def _worker_hook(engine: PipelineEngine[Any, Any], name: str, hook: str) -> None:

@@ -1,4 +1,5 @@
-"""What crosses the process border, both ways: bytes, counts and text, never an object of the user's.
+"""What crosses the process border, both ways: bytes, counts and text, never an object of the user's; and what
+comes back in place of an answer when a worker has died.
 
 NamedTuples, because the executor's own pickling of them is on the path of every batch.
 """
@@ -17,11 +18,15 @@ Frames = tuple[bytes, ...]
 
 
 class ChainSpec(NamedTuple):
-    """The fused steps as they are shipped: with their names, and the pipeline they are methods of, if any."""
+    """The fused steps as they are shipped: with their names, and the pipeline they are methods of, if any.
+
+    `time_limit`: seconds one record may spend in them.
+    """
 
     names: tuple[str, ...]
     steps: tuple[Step, ...]
     pipeline: Any
+    time_limit: float | None = None
 
 
 class ChainRef(NamedTuple):
@@ -29,18 +34,34 @@ class ChainRef(NamedTuple):
 
     key: str
     data: bytes | None
+    time_limit: float | None = None
 
 
 class Packed(NamedTuple):
-    """Records as bytes. `data` is one pickle of the list of them, or one pickle each (`Frames`)."""
+    """Records as bytes: so many of them, in `data`, which is one pickle of a list, or one pickle each (`Frames`).
+
+    A record that has no bytes has an empty frame in its place. `start`: where in the list these records begin.
+    """
 
     records: int
     data: bytes | Frames
+    start: int = 0
+
+    def part(self, start: int, stop: int) -> Packed:
+        """The records from `start` up to `stop`, to be run by themselves; places in the answer count from `start`."""
+        if isinstance(self.data, tuple):
+            return Packed(stop - start, self.data[start:stop])
+        return Packed(stop - start, self.data, start)
 
     @property
     def framed(self) -> bool:
         """Whether each record has a pickle of its own."""
         return isinstance(self.data, tuple)
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """Of one pickle, the place of the first record to be run and how many are; None where all bytes are."""
+        return None if self.framed else (self.start, self.records)
 
     @property
     def nbytes(self) -> int:
@@ -87,7 +108,8 @@ class Reply(NamedTuple):
 
     `delivered` counts results, the `bypassed` among them; `emitted` what fan-out added to the records
     sent, so `records + emitted == delivered + filtered + len(failures)`. `spans` maps a record's place to
-    its number of results wherever that is not one. `results` is None where nobody consumes them.
+    its number of results wherever that is not one. `results` is None where nobody consumes them. `rss`:
+    resident bytes of the worker's memory after it, 0 where that is not known.
     """
 
     records: int
@@ -101,6 +123,7 @@ class Reply(NamedTuple):
     steps: tuple[StepTimes, ...] = ()
     wall: float = 0.0
     cpu: float = 0.0
+    rss: int = 0
     fault: Fault | None = None
 
     def owners(self) -> list[int]:
@@ -109,10 +132,39 @@ class Reply(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of results."""
+        """Bytes of results, and of what failures carry."""
+        failed = sum(len(failure.traceback) + len(failure.record or b"") for failure in self.failures)
         if self.results is None:
-            return 0
-        return sum(map(len, self.results)) if isinstance(self.results, tuple) else len(self.results)
+            return failed
+        return failed + (sum(map(len, self.results)) if isinstance(self.results, tuple) else len(self.results))
+
+
+class Death(NamedTuple):
+    """What a lane has instead of a reply where the worker that had the batch is gone.
+
+    Attributes:
+        cause: who it was and how it ended, for people.
+        kind: what to call it if a record is to blame.
+        begun: whether the worker had begun with the batch; where not, nothing in it is to blame.
+        at: place of the record it was at; None where it was at none.
+        step: the step that record was in; None while it was being read.
+        whole: it was reading all records or writing all results at once: frames would tell which one.
+        ran: how many records had been begun and are lost with it.
+        foreign: somebody else may have ended it.
+        stack: where the code stood, as far as is known.
+        done: what the records before `at` came to, where that could be saved.
+    """
+
+    cause: str
+    kind: FailureKind = "crashed"
+    begun: bool = True
+    at: int | None = None
+    step: int | None = 0
+    whole: bool = False
+    ran: int = 0
+    foreign: bool = False
+    stack: str = ""
+    done: Reply | None = None
 
 
 def owners(records: int, spans: dict[int, int]) -> list[int]:

@@ -18,7 +18,7 @@ class Batch:
     Attributes:
         number: counts batches in feed order.
         first: feed position of its first record.
-        packed: the records as bytes.
+        packed: the records as bytes; a record's index is its place there.
         records: the live objects, kept until the reply in case their bytes cannot be read; None for
             records that came from disk.
         rejected: by index, the records that have no bytes.
@@ -33,13 +33,7 @@ class Batch:
     @property
     def count(self) -> int:
         """Fed records this stands for."""
-        return self.packed.records + len(self.rejected)
-
-    def places(self) -> Sequence[int]:
-        """For each packed record, its index in the batch."""
-        return (
-            [index for index in range(self.count) if index not in self.rejected] if self.rejected else range(self.count)
-        )
+        return self.packed.records
 
 
 @dataclass(slots=True)

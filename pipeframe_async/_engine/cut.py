@@ -75,15 +75,15 @@ class Cutter:
                 self._backlog.give_back(records)
                 return None if self._ledger.in_flight_bytes else self._from_memory(size // 2)
             rejected[0] = too_large(records[0], self._step, packed.nbytes, self._ledger.capacity_bytes)
-            packed = Packed(0, ())
+            packed = Packed(1, (b"",))
         return self._opened(Batch(-1, self._position, packed, records, rejected))
 
     def _from_disk(self, size: int) -> Batch | None:
         size = min(size, self._ledger.room)
         packed, rejected = self._backlog.spill.take(size, self._ledger.room_bytes)
-        if not (taken := packed.records + len(rejected)):
+        if not packed.records:
             return None
-        self._ledger.unspill(taken)
+        self._ledger.unspill(packed.records)
         return self._opened(Batch(-1, self._position, packed, None, rejected))
 
     def _opened(self, batch: Batch) -> Batch:

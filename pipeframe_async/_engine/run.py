@@ -17,7 +17,9 @@ from typing import Any
 
 from pipeframe_async._engine.backlog import Backlog
 from pipeframe_async._engine.books import Books
+from pipeframe_async._engine.carry import Carrier
 from pipeframe_async._engine.collect import Collect
+from pipeframe_async._engine.cut import Cutter
 from pipeframe_async._engine.deliver import Consumer, Counting, Deliver, HookCaller, Sink
 from pipeframe_async._engine.dispatch import Dispatch
 from pipeframe_async._engine.intake import Intake
@@ -98,15 +100,27 @@ class Run:
             dried=lambda: self._stop_feeding("idle"),
         )
         self._collect = Collect(keep_order=plan.keep_order, budget=FailureBudget(plan.max_failures), tripped=self._trip)
-        self._dispatch = Dispatch(
+        ship, names = streaming or self._sink is not None, plan.chain.names
+        self._carrier = Carrier(
             codec=executor.codec,
             chain=executor.load(plan.chain),
-            names=plan.chain.names,
-            ship=streaming or self._sink is not None,
-            backlog=self._backlog,
+            names=names,
+            ship=ship,
             ledger=self.books.ledger,
             sizer=self._sizer,
             clocks=self._clocks,
+        )
+        self._dispatch = Dispatch(
+            carrier=self._carrier,
+            cutter=Cutter(
+                backlog=self._backlog,
+                codec=executor.codec,
+                step=names[0],
+                ledger=self.books.ledger,
+                sizer=self._sizer,
+                ship=ship,
+            ),
+            backlog=self._backlog,
             collect=self._collect.add,
         )
         self.books.on_settled = self._dispatch.settled
@@ -253,7 +267,7 @@ class Run:
         return Usage(
             elapsed=elapsed,
             workers=sum(lane.workers for lane in self._executor.lanes),
-            work=self._dispatch.work_seconds,
+            work=self._carrier.work_seconds,
             loop=time.thread_time() - self._started_cpu,
             delivering=sum(hook.seconds for hook in (self._sink, self._dead_letter) if hook is not None),
             taking=elapsed - self.results.waited if self.results.taken else 0.0,

@@ -50,18 +50,16 @@ class Spill:
         packed, failures = self._codec.pack_frames([record], self._step)
         if packed.nbytes > self._most_bytes:
             failures[0] = too_large(record, self._step, packed.nbytes, self._most_bytes)
-            packed = Packed(0, ())
+            packed = Packed(1, (b"",))
         self._rejected.extend(failures.values())
-        for frame in packed.data:
-            assert isinstance(frame, bytes)
-            self._file.write(_LENGTH.pack(len(frame)))
-            self._file.write(frame)
-        if failures:
-            self._file.write(_LENGTH.pack(_NO_BYTES))
+        (frame,) = packed.data
+        assert isinstance(frame, bytes)
+        self._file.write(_LENGTH.pack(_NO_BYTES if failures else len(frame)))
+        self._file.write(frame)
         self._records += 1
 
     def take(self, records: int, room_bytes: int) -> tuple[Packed, dict[int, AnyFailure]]:
-        """Remove the next records: their frames, and by their index the failures of those without.
+        """Remove the next records: their frames, empty for those without, and by index the failures of those.
 
         Args:
             records: at most so many.
@@ -77,12 +75,13 @@ class Spill:
             length = self._next_length()
             if length == _NO_BYTES:
                 failures[index] = self._rejected.popleft()
+                frames.append(b"")
             elif (room_bytes := room_bytes - length) >= 0:
                 frames.append(self._file.read(length))
             else:
                 break
             self._length = None
-        self._records -= len(frames) + len(failures)
+        self._records -= len(frames)
         return Packed(len(frames), tuple(frames)), failures
 
     def _next_length(self) -> int:

@@ -10,21 +10,22 @@ import faulthandler
 import multiprocessing
 import os
 import signal
-import threading
-from typing import Any
+import traceback
+from typing import Any, NamedTuple
 
-from pipeframe_async._worker import envelope
+from pipeframe_async._worker import envelope, orphan
 from pipeframe_async._worker.cursor import Cursor
+from pipeframe_async._worker.postmortem import leave_traces
 
 
 def prepare() -> None:
     """What a new worker does first, before it hears from its pool."""
     _own_session()
     _reset_signals()
-    _watch_parent()
+    orphan.end_with_parent()
 
 
-class SharedMemory:
+class SharedFile:
     """A file descriptor on its way to a child: pickled while the child is started, and only then."""
 
     def __init__(self, fd: int) -> None:
@@ -34,20 +35,37 @@ class SharedMemory:
         return _received, (multiprocessing.reduction.DupFd(self.fd),)
 
 
-def _received(duplicate: Any) -> SharedMemory:
-    return SharedMemory(duplicate.detach())
+def _received(duplicate: Any) -> SharedFile:
+    return SharedFile(duplicate.detach())
 
 
-def begin(memory: SharedMemory | None) -> None:
-    """The pool's initializer: map the cursor the parent watches."""
-    if memory is not None:
-        envelope.attach_cursor(Cursor(memory.fd))
-        os.close(memory.fd)
+class Traces(NamedTuple):
+    """The files that outlive a worker: its cursor, the stack it died in, and its last words."""
+
+    cursor: SharedFile
+    stack: SharedFile
+    words: SharedFile
 
 
-def ready() -> int:
-    """The handshake: this worker's pid, once it can work."""
-    return os.getpid()
+_problem = ""
+
+
+def begin(traces: Traces | None) -> None:
+    """The pool's initializer: map the cursor the parent watches, and be ready to leave traces."""
+    global _problem
+    try:
+        cursor = Cursor(-1 if traces is None else traces.cursor.fd)
+        envelope.attach_cursor(cursor)
+        if traces is not None:
+            os.close(traces.cursor.fd)
+            leave_traces(cursor, traces.stack.fd, traces.words.fd)
+    except BaseException:  # told by `ready`: the pool itself would only say that it is broken
+        _problem = traceback.format_exc()
+
+
+def ready() -> tuple[int, str]:
+    """The handshake: this worker's pid, and the traceback of what keeps it from working, if anything does."""
+    return os.getpid(), _problem
 
 
 def _own_session() -> None:
@@ -64,15 +82,3 @@ def _reset_signals() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     faulthandler.enable()
-
-
-def _watch_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_follow, args=(parent,), name="pipeframe-parent-watch", daemon=True).start()
-
-
-def _follow(parent: Any) -> None:
-    """Die with the parent, however it died. Pool workers hold each other's pipes open and would never notice."""
-    parent.join()
-    os._exit(1)

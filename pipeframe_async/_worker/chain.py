@@ -16,6 +16,7 @@ from time import perf_counter_ns
 from types import GeneratorType, TracebackType
 from typing import Any
 
+from pipeframe_async._worker.cursor import INDEX, STEP
 from pipeframe_async._worker.unrolled import unrolled
 from pipeframe_async.errors import text_of
 from pipeframe_async.model import DROP, FailureKind
@@ -31,6 +32,10 @@ SLOW_NS = 20_000
 """A record that costs more than this is always timed: measuring is then below 1 % of the work."""
 OUR_ROOM = os.path.dirname(__file__) + os.sep
 """Where the frames are that a user's traceback does not show."""
+
+
+Spot = Any
+"""The cursor's cell of the step being run, for blame when that raises or ends the worker."""
 
 
 class Tally:
@@ -73,7 +78,7 @@ class Chain:
     def __init__(self, spec: ChainSpec) -> None:
         self.names = spec.names
         self._steps = spec.steps
-        self._hot = unrolled(spec.steps)
+        self._hot = unrolled(spec.steps, say_step=spec.time_limit is not None)
         self._pipeline = spec.pipeline
         self._ready = False
         self._record_ns = float(SLOW_NS)  # of the last batch: decides how many records are timed
@@ -90,19 +95,22 @@ class Chain:
             hook()
         self._ready = False
 
-    def run(self, records: Sequence[Any], cells: Any) -> Tally:
+    def run(self, records: Sequence[Any], cells: Any, tally: Tally | None = None) -> Tally:
         """Take each record through the steps. Never raises what a step raises.
 
         Args:
             records: the batch.
-            cells: the cursor's cells; `cells[1]` gets the index of each record before its first step.
+            cells: the cursor's; they get the index of each record before its first step, and of a record that
+                is timed, as one that is alone always is, each step.
+            tally: where to count; a new one where none is given.
         """
-        tally = Tally(len(self._steps))
+        tally = tally or Tally(len(self._steps))
+        spot = cells[STEP : STEP + 1]
         stride = 1 if self._record_ns >= SLOW_NS else max(1, len(records) // SAMPLES)
         started = perf_counter_ns()
         for first in range(0, len(records), stride):
-            cells[1] = first
-            self._timed(tally, first, records[first])
+            cells[INDEX] = first
+            self._timed(tally, first, records[first], spot)
             if stride > 1:
                 self._plain(tally, first + 1, records[first + 1 : first + stride], cells)
         if records:
@@ -117,17 +125,17 @@ class Chain:
             reached += left[position]
             tally.calls[position] += reached
 
-    def _timed(self, tally: Tally, index: int, record: Any) -> None:
+    def _timed(self, tally: Tally, index: int, record: Any, spot: Spot) -> None:
         """One record, each of its steps timed."""
-        spot = [0]
         self._book(tally, index, spot, lambda: self._advance(tally, index, record, 0, spot))
 
-    def _unusual(self, tally: Tally, index: int, position: int, outcome: Any) -> None:
+    def _unusual(self, tally: Tally, index: int, position: int, outcome: Any, cells: Any) -> None:
         """A step of the hot loop returned neither `(record, True)` nor `(record, False)`."""
-        spot = [position]
+        spot = cells[STEP : STEP + 1]
+        spot[0] = position
         self._book(tally, index, spot, lambda: self._judge(tally, index, position, outcome, spot))
 
-    def _book(self, tally: Tally, index: int, spot: list[int], rest: Callable[[], int]) -> None:
+    def _book(self, tally: Tally, index: int, spot: Spot, rest: Callable[[], int]) -> None:
         """Take a record through the rest of its way and book what came of it."""
         before = len(tally.results)
         try:
@@ -142,11 +150,8 @@ class Chain:
         if (results := len(tally.results) - before) != 1:
             tally.spans[index] = results
 
-    def _advance(self, tally: Tally, index: int, record: Any, position: int, spot: list[int]) -> int:
-        """Take a record on from `position`, timed; returns how many outcomes came of it (0: filtered).
-
-        `spot[0]` is the step being run, for blame when one raises.
-        """
+    def _advance(self, tally: Tally, index: int, record: Any, position: int, spot: Spot) -> int:
+        """Take a record on from `position`, timed; returns how many outcomes came of it (0: filtered)."""
         while position < len(self._steps):
             spot[0] = position
             tally.calls[position] += 1
@@ -163,7 +168,7 @@ class Chain:
         tally.results.append(record)
         return 1
 
-    def _judge(self, tally: Tally, index: int, position: int, outcome: Any, spot: list[int]) -> int:
+    def _judge(self, tally: Tally, index: int, position: int, outcome: Any, spot: Spot) -> int:
         """What a step returned, when it is not `(record, True)`; returns the number of outcomes."""
         if outcome is DROP:
             return 0
@@ -177,7 +182,7 @@ class Chain:
         return 1
 
     def _fan_out(
-        self, tally: Tally, index: int, position: int, children: Generator[Any, None, None], spot: list[int]
+        self, tally: Tally, index: int, position: int, children: Generator[Any, None, None], spot: Spot
     ) -> int:
         """Each yielded `(record, keep_going)` goes on by itself and fails by itself.
 
@@ -195,7 +200,7 @@ class Chain:
                     return outcomes
                 finally:
                     spent += perf_counter_ns() - started
-                outcomes += self._child(tally, index, position, child)
+                outcomes += self._child(tally, index, position, child, spot)
         except BaseException:
             results, bypassed, failures, tally.filtered = saved
             del tally.results[results:], tally.bypass_at[bypassed:], tally.failures[failures:]
@@ -204,14 +209,14 @@ class Chain:
             self._clock(tally, position, spent)
             children.close()
 
-    def _child(self, tally: Tally, index: int, position: int, outcome: Any) -> int:
+    def _child(self, tally: Tally, index: int, position: int, outcome: Any, spot: Spot) -> int:
         """One item of a fan-out; a child that fails or is filtered further on is one outcome too."""
         record, keep_going = self._pair(position, outcome, "yielded")
         if not keep_going:
             tally.bypass_at.append(len(tally.results))
             tally.results.append(record)
             return 1
-        spot = [position]
+        spot[0] = position
         try:
             outcomes = self._advance(tally, index, record, position + 1, spot)
         except BaseException as error:

@@ -1,20 +1,49 @@
-"""The cursor: which record a worker is at, in memory the parent can read after the worker has died.
+"""The cursor: what a worker is at, in memory the parent can read while it works and after it has died.
 
-Two unsigned 64-bit cells: the batch's number and the record's index in it. A write costs 27-65 ns.
+Unsigned 64-bit cells. The worker writes the batch it has, the index of the record it is at (or a phase, where
+it is at none) and, where it matters, the step; a write costs 27-65 ns. The parent writes the place whose
+record it wants ended, so that a worker that has gone on meanwhile is spared.
 """
 
 from __future__ import annotations
 
 import mmap
+from enum import IntEnum
+from typing import NamedTuple
 
-CELLS = 2
-NBYTES = CELLS * 8
-IDLE = 2**64 - 1
-"""The index of a worker that is at no record."""
+BATCH, INDEX, STEP, SOUGHT_BATCH, SOUGHT_INDEX = range(5)
+"""What each cell says."""
+NBYTES = 8 * 5
+
+
+class Phase(IntEnum):
+    """What stands in place of an index while a worker is at no single record."""
+
+    IDLE = 2**64 - 1
+    LOADING = 2**64 - 2
+    """Loading the chain, or in its `setup`."""
+    READING = 2**64 - 3
+    """Unpickling all records of a batch."""
+    WRITING = 2**64 - 4
+    """Pickling all results of a batch."""
+
+
+FIRST_PHASE = min(Phase)
+NO_STEP = 2**64 - 1
+"""In place of a step: the record is being read, and has not come to one."""
+
+
+class Place(NamedTuple):
+    """Where a worker is: at record `at` of a batch, in `step` (None: reading it); or at none, in a phase."""
+
+    batch: int
+    at: int | None
+    phase: Phase | None
+    step: int | None
 
 
 class Cursor:
-    """A worker's place. `cells[0]` is the batch, `cells[1]` the record's index; the hot loop writes it bare."""
+    """A worker's place. The hot loop writes `cells[INDEX]` bare."""
 
     __slots__ = ("_memory", "cells")
 
@@ -25,17 +54,35 @@ class Cursor:
         self.leave()
 
     def enter(self, batch: int) -> None:
-        """Say which batch is being worked on."""
-        self.cells[0] = batch
+        """Say which batch is being worked on; its chain is loaded first."""
+        self.cells[INDEX] = Phase.LOADING
+        self.cells[BATCH] = batch
+
+    def phase(self, phase: Phase) -> None:
+        """Say what is being done to the whole batch."""
+        self.cells[INDEX] = phase
 
     def leave(self) -> None:
-        """Say that no record is being worked on."""
-        self.cells[1] = IDLE
+        """Say that nothing is being worked on."""
+        self.cells[INDEX] = Phase.IDLE
 
-    def read(self) -> tuple[int, int | None]:
-        """The batch's number and the record's index, or None for no record."""
-        batch, index = self.cells
-        return batch, None if index == IDLE else index
+    def read(self) -> Place:
+        """Where the worker is."""
+        batch, index, step, *_ = self.cells
+        if index >= FIRST_PHASE:
+            return Place(batch, None, Phase(index), None)
+        return Place(batch, index, None, None if step == NO_STEP else step)
+
+    def seek(self) -> Place:
+        """Mark the present place as the one to be ended; called by the parent."""
+        self.cells[SOUGHT_BATCH], self.cells[SOUGHT_INDEX] = self.cells[BATCH], self.cells[INDEX]
+        return self.read()
+
+    @property
+    def sought(self) -> bool:
+        """Whether the worker still is where its parent wants it ended."""
+        batch, index, _, sought_batch, sought_index = self.cells
+        return (batch, index) == (sought_batch, sought_index)
 
     def close(self) -> None:
         """Unmap the cells."""

@@ -18,7 +18,8 @@ from typing import Any
 
 from pipeframe_async._worker import codec
 from pipeframe_async._worker.chain import Chain, Tally, failure_of
-from pipeframe_async._worker.cursor import Cursor
+from pipeframe_async._worker.cursor import INDEX, NO_STEP, STEP, Cursor, Phase
+from pipeframe_async._worker.memory import resident_bytes
 from pipeframe_async.wire import (
     BROKEN_CHAIN,
     UNKNOWN_CHAIN,
@@ -40,6 +41,7 @@ _chains: OrderedDict[str, Chain] = OrderedDict()  # those that travelled here, t
 _installed: dict[str, Chain] = {}  # those that are here because the parent is
 _loading = Lock()  # threads of one process share its chains, and `setup` runs once
 _cursor: Cursor | None = None
+_at_work: _Batch | None = None  # in the worker of a lane, the batch whose records are in their steps
 
 
 def attach_cursor(cursor: Cursor) -> None:
@@ -48,7 +50,9 @@ def attach_cursor(cursor: Cursor) -> None:
     _cursor = cursor
 
 
-def work(key: str, chain: bytes | None, number: int, data: bytes | Frames, ship: bool) -> Reply:
+def work(
+    key: str, chain: bytes | None, number: int, data: bytes | Frames, ship: bool, part: tuple[int, int] | None = None
+) -> Reply:
     """Run one batch. The function a lane calls in its worker.
 
     Args:
@@ -57,6 +61,7 @@ def work(key: str, chain: bytes | None, number: int, data: bytes | Frames, ship:
         number: the batch's number, for the cursor.
         data: the records, as one pickle or as frames.
         ship: whether the results are wanted back.
+        part: where only some of the records of one pickle are to be run: the place of the first, and how many.
 
     Returns:
         A `Reply`; its `fault` is set where the chain or the batch could not be loaded.
@@ -67,12 +72,22 @@ def work(key: str, chain: bytes | None, number: int, data: bytes | Frames, ship:
         loaded = _chain(key, chain)
         if isinstance(loaded, Fault):
             return Reply(0, fault=loaded)
-        return _run(loaded, data, ship, cursor)
+        return _run(_Batch(loaded, data, part, ship, cursor))
     except BaseException as error:  # the last net: a worker always answers
         failure = failure_of(0, 0, error)
         return Reply(0, fault=Fault("envelope", f"{failure.error_type}: {failure.message}", failure.traceback))
     finally:
         cursor.leave()
+
+
+def finished_part() -> Reply | None:
+    """What the records before the one this worker is at came to; None where it is at no record.
+
+    For a worker that is about to be ended in the middle of a record: called in its main thread, which stands there.
+    """
+    if (batch := _at_work) is None or _cursor is None or (at := _cursor.read().at) is None or batch.gaps:
+        return None
+    return _reply(batch, _before(batch.tally, at), at, _spare_cells())
 
 
 def install(key: str, spec: ChainSpec) -> None:
@@ -127,42 +142,108 @@ def _teardown(chain: Chain) -> str:
     return ""
 
 
-def _run(chain: Chain, data: bytes | Frames, ship: bool, cursor: Cursor) -> Reply:
+class _Batch:
+    """A batch at work. `places`: where its readable records stand in it; `gaps`: whether others do not."""
+
+    def __init__(self, chain: Chain, data: bytes | Frames, part: tuple[int, int] | None, ship: bool, cursor: Cursor):
+        self.chain = chain
+        self.data = data
+        self.part = part
+        self.ship = ship
+        self.cursor = cursor
+        self.records: list[Any] = []
+        self.places: list[int] | None = None
+        self.unreadable: list[WireFailure] = []
+        self.tally = Tally(len(chain.names))
+
+    @property
+    def framed(self) -> bool:
+        return isinstance(self.data, tuple)
+
+    @property
+    def gaps(self) -> bool:
+        return bool(self.unreadable)
+
+    def read(self) -> None:
+        """Unpickle the records; raises where they came as one pickle that cannot be read."""
+        if isinstance(self.data, tuple):
+            self.records, self.places, self.unreadable = _read_frames(self.data, self.cursor)
+            return
+        self.cursor.phase(Phase.READING)
+        self.records = _part(codec.loads(self.data), self.part)
+
+
+def _run(batch: _Batch) -> Reply:
+    global _at_work
     wall, cpu = perf_counter(), thread_time()
-    if isinstance(data, tuple):
-        records, places, unreadable = _read_frames(data, cursor)
-    else:
-        places, unreadable = None, []
-        try:
-            records = codec.loads(data)
-        except BaseException as error:
-            return Reply(0, fault=Fault(UNREADABLE, f"{type(error).__name__}: {error}"[:1000]))
-    tally = chain.run(records, _Placed(cursor.cells, places) if unreadable and places else cursor.cells)
-    count = len(records) + len(unreadable)
-    results = _write(tally, len(records), len(chain.names) - 1, isinstance(data, tuple)) if ship else None
-    if places is not None:
-        _renumber(tally, places)
-    failures = [*unreadable, *_with_originals(tally.failures, data)]
+    try:
+        batch.read()
+    except BaseException as error:
+        return Reply(0, fault=Fault(UNREADABLE, f"{type(error).__name__}: {error}"[:1000]))
+    cells: Any = batch.cursor.cells
+    if batch.gaps and batch.places is not None:
+        cells = _Placed(cells, batch.places)
+    cells[STEP] = 0
+    _at_work = batch
+    try:
+        batch.chain.run(batch.records, cells, batch.tally)
+    finally:
+        _at_work = None
+    batch.cursor.phase(Phase.WRITING)
+    reply = _reply(batch, batch.tally, len(batch.records), cells)
+    rss = 0 if _cursor is None else resident_bytes()
+    return reply._replace(wall=perf_counter() - wall, cpu=thread_time() - cpu, rss=rss)
+
+
+def _reply(batch: _Batch, tally: Tally, count: int, cells: Any) -> Reply:
+    """What so many of the batch's readable records came to, and those that could not be read."""
+    results = _write(tally, count, len(batch.chain.names) - 1, batch.framed, cells) if batch.ship else None
+    if batch.gaps and batch.places is not None:
+        _renumber(tally, batch.places)
+    failures = [*batch.unreadable, *_with_originals(tally.failures, batch.data, batch.part)]
     return Reply(
-        records=count,
+        records=count + len(batch.unreadable),
         delivered=len(tally.results),
         bypassed=len(tally.bypass_at),
         filtered=tally.filtered,
         emitted=tally.emitted,
         results=results,
-        spans={**tally.spans, **{failure.place: 0 for failure in unreadable}},
+        spans={**tally.spans, **{failure.place: 0 for failure in batch.unreadable}},
         failures=tuple(sorted(failures, key=attrgetter("place"))),
         steps=tally.times(),
-        wall=perf_counter() - wall,
-        cpu=thread_time() - cpu,
     )
+
+
+def _before(tally: Tally, place: int) -> Tally:
+    """The tally as it was when the record at `place` began. Sums of its law, for that record may have half counted."""
+    cut = Tally(len(tally.calls))
+    cut.spans = {at: span for at, span in tally.spans.items() if at < place}
+    cut.results = tally.results[: place + sum(span - 1 for span in cut.spans.values())]
+    cut.bypass_at = [at for at in tally.bypass_at if at < len(cut.results)]
+    cut.failures = [failure for failure in tally.failures if failure.place < place]
+    cut.emitted = tally.emitted
+    cut.filtered = place + cut.emitted - len(cut.results) - len(cut.failures)
+    return cut
+
+
+def _spare_cells() -> Any:
+    return Cursor().cells
+
+
+def _part(records: Any, part: tuple[int, int] | None) -> list[Any]:
+    """Of the list in a pickle, the records that are to be run; another kind of value may not be cut."""
+    if part is None:
+        return records  # type: ignore[no-any-return]
+    start, count = part
+    return records[start : start + count]  # type: ignore[no-any-return]
 
 
 def _read_frames(frames: Frames, cursor: Cursor) -> tuple[list[Any], list[int], list[WireFailure]]:
     """Read records one by one: those that can be read, their places in the batch, and the failures."""
     records, places, unreadable = [], [], []
+    cursor.cells[STEP] = NO_STEP
     for index, frame in enumerate(frames):
-        cursor.cells[1] = index
+        cursor.cells[INDEX] = index
         try:
             records.append(codec.loads(frame))
         except BaseException as error:
@@ -172,7 +253,7 @@ def _read_frames(frames: Frames, cursor: Cursor) -> tuple[list[Any], list[int], 
     return records, places, unreadable
 
 
-def _write(tally: Tally, count: int, last_step: int, framed: bool) -> bytes | Frames:
+def _write(tally: Tally, count: int, last_step: int, framed: bool, cells: Any) -> bytes | Frames:
     """The results as bytes; those that cannot be written become failures of their records."""
     if not framed:
         try:
@@ -182,7 +263,9 @@ def _write(tally: Tally, count: int, last_step: int, framed: bool) -> bytes | Fr
     frames: list[bytes] = []
     kept: list[Any] = []
     bypass_at, bypassed = set(tally.bypass_at), []
+    cells[STEP] = last_step
     for position, (owner, result) in enumerate(zip(owners(count, tally.spans), tally.results, strict=True)):
+        cells[INDEX] = owner
         try:
             frame = codec.dumps(result)
             codec.loads(frame)  # the parent must be able to read it, and this is the place to find out
@@ -204,14 +287,16 @@ def _renumber(tally: Tally, places: list[int]) -> None:
     tally.spans = {places[index]: span for index, span in tally.spans.items()}
 
 
-def _with_originals(failures: list[WireFailure], data: bytes | Frames) -> list[WireFailure]:
+def _with_originals(
+    failures: list[WireFailure], data: bytes | Frames, part: tuple[int, int] | None
+) -> list[WireFailure]:
     """Failures with their records as they were fed: read again, for a step may have changed them."""
     if not failures:
         return []
     if isinstance(data, tuple):
         return [failure._replace(record=data[failure.place]) for failure in failures]
     try:
-        originals = codec.loads(data)
+        originals = _part(codec.loads(data), part)
     except BaseException:  # it could be read a moment ago; the parent has the record itself
         return failures
     return [failure._replace(record=_again(originals[failure.place])) for failure in failures]
@@ -232,5 +317,8 @@ class _Placed:
         self._cells = cells
         self._places = places
 
-    def __setitem__(self, cell: int, index: int) -> None:
-        self._cells[cell] = self._places[index]
+    def __setitem__(self, cell: int, value: int) -> None:
+        self._cells[cell] = self._places[value] if cell == INDEX else value
+
+    def __getitem__(self, cells: slice) -> Any:
+        return self._cells[cells]

@@ -36,7 +36,7 @@ _STEP = """\
                 continue
             if type(outcome) is not tuple:
                 left{at} += 1
-                chain._unusual(tally, index, {at}, outcome)
+                chain._unusual(tally, index, {at}, outcome, cells)
                 continue
             try:
                 record, keep_going = outcome
@@ -48,15 +48,22 @@ _STEP = """\
                     tally.bypass_at.append(len(tally.results))
                     append(record)
                 else:
-                    chain._unusual(tally, index, {at}, outcome)
+                    chain._unusual(tally, index, {at}, outcome, cells)
                 continue"""
 
 
-def unrolled(steps: Sequence[Callable[[Any], Any]]) -> HotLoop:
+_SAY = """\
+            cells[2] = {at}
+"""
+
+
+def unrolled(steps: Sequence[Callable[[Any], Any]], *, say_step: bool = False) -> HotLoop:
     """The loop for these steps: `loop(chain, tally, first, records, cells)`.
 
     Args:
         steps: the chain's, one at least.
+        say_step: also write each step to the cursor, which costs as much again as the record's index: for
+            runs whose records may be ended in the middle, so that the step is known.
 
     Returns:
         A function that takes each record through the steps and returns how many went no further than each.
@@ -66,7 +73,7 @@ def unrolled(steps: Sequence[Callable[[Any], Any]]) -> HotLoop:
         steps=", ".join(f"step{at}" for at in ats),
         lefts=", ".join(f"left{at}" for at in ats) + ",",
         zeros="(" + "0, " * len(steps) + ")",
-        body="\n".join(_STEP.format(at=at) for at in ats),
+        body="\n".join((_SAY if say_step else "").format(at=at) + _STEP.format(at=at) for at in ats),
     )
     names: dict[str, Any] = {}
     exec(compile(source, __file__, "exec"), names)

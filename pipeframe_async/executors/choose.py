@@ -8,7 +8,7 @@ from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors.cores import default_workers
 from pipeframe_async.executors.inline import InlineExecutor
-from pipeframe_async.executors.lanes import ProcessLanes
+from pipeframe_async.executors.lanes import NO_WEAR, ProcessLanes, Wear
 from pipeframe_async.executors.shared import SharedExecutor
 from pipeframe_async.executors.threads import ThreadsExecutor
 
@@ -45,11 +45,28 @@ def workers(executor: str | AnyExecutor, cpu_count: object) -> int:
     return has if isinstance(has, int) and has > 0 else default_workers()
 
 
-def make(executor: str | AnyExecutor, workers: int) -> Executor:
+def wear(executor: str | AnyExecutor, max_worker_rss: int | None, max_worker_batches: int | None) -> Wear:
+    """When workers are replaced, checked.
+
+    Raises:
+        ConfigError: a limit is no count, or the executor's workers are not ours to replace.
+    """
+    limits = {"max_worker_rss": max_worker_rss, "max_worker_batches": max_worker_batches}
+    for name, limit in limits.items():
+        if limit is None:
+            continue
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise ConfigError(f"{name}={limit!r}: must be an int of at least 1; None for no limit")
+        if executor != "processes":
+            raise ConfigError(f"{name}={limit!r}: only executor='processes' has workers that can be replaced")
+    return Wear(max_batches=max_worker_batches, max_rss=max_worker_rss)
+
+
+def make(executor: str | AnyExecutor, workers: int, wear: Wear = NO_WEAR) -> Executor:
     """An executor with so many workers."""
     match executor:
         case "processes":
-            return ProcessLanes(workers)
+            return ProcessLanes(workers, wear=wear)
         case "threads":
             return ThreadsExecutor(workers)
         case "inline":

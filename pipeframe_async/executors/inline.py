@@ -7,6 +7,7 @@ nothing protects the loop from a slow step, or this process from a crash.
 from __future__ import annotations
 
 import asyncio
+import logging
 from itertools import count
 
 from pipeframe_async._worker import envelope
@@ -14,7 +15,17 @@ from pipeframe_async.errors import StepError
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.wire import ChainRef, ChainSpec, Packed, Reply
 
+logger = logging.getLogger("pipeframe_async")
+
 _keys = count()
+
+
+def warn_of_time_limit(chain: ChainSpec, where: str) -> None:
+    """Say that a limit cannot be kept: only what runs in a process of its own can be ended in the middle."""
+    if chain.time_limit is not None:
+        logger.warning(
+            "time_limit=%g is not kept %s: only executor='processes' can end a step", chain.time_limit, where
+        )
 
 
 class InProcessChains:
@@ -25,6 +36,7 @@ class InProcessChains:
 
     def load(self, chain: ChainSpec) -> ChainRef:
         """Install the chain in this process."""
+        warn_of_time_limit(chain, "in this process")
         key = f"in-process-{next(_keys)}"
         envelope.install(key, chain)
         self._keys.append(key)
@@ -50,7 +62,7 @@ class InlineLane:
     async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply:
         """Run the batch here, after everybody else had a turn of the loop."""
         await asyncio.sleep(0)
-        return envelope.work(chain.key, chain.data, number, batch.data, ship)
+        return envelope.work(chain.key, chain.data, number, batch.data, ship, batch.span)
 
 
 class InlineExecutor:

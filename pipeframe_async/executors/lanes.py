@@ -1,27 +1,30 @@
 """`executor="processes"`: a fleet of lanes, each a pool of one worker process.
 
 One process, one pipe pair, one blast radius: a worker's death touches the batches of its own lane. Batches
-go through `loop.run_in_executor`; starting and ending workers, which blocks, happens in one thread.
+go through `loop.run_in_executor`; starting and ending workers, which blocks, happens in a thread a lane.
+
+A lane outlives its workers. One that dies is replaced when the next batch comes; one that is worn is replaced
+at once, and finishes what it has.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sys
-from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
-from functools import partial
-from typing import TypeVar
+import threading
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, TypeVar
 
-from pipeframe_async._worker import bootstrap, envelope
-from pipeframe_async._worker.cursor import NBYTES, Cursor
-from pipeframe_async.errors import StepError, WorkerLost
-from pipeframe_async.executors.launch import DEFAULT_METHOD, LaneContext
+from pipeframe_async._worker.cursor import Phase
+from pipeframe_async.errors import ConfigError, StateError, StepError, WorkerLost
+from pipeframe_async.executors.guard import Guard
+from pipeframe_async.executors.launch import DEFAULT_METHOD
 from pipeframe_async.executors.packing import Packing
+from pipeframe_async.executors.restarts import Restarts
 from pipeframe_async.executors.shipping import ship as ship_chain
-from pipeframe_async.wire import UNKNOWN_CHAIN, ChainRef, ChainSpec, Packed, Reply
+from pipeframe_async.executors.worker import Remains, Worker, last_words
+from pipeframe_async.wire import UNKNOWN_CHAIN, ChainRef, ChainSpec, Death, Packed, Reply
 
 T = TypeVar("T")
 
@@ -29,143 +32,242 @@ BATCHES_IN_LANE = 2
 """One being run and one waiting in the pipe. One leaves the worker idle for a hop (8 %), three gain nothing."""
 
 
-class Worker:
-    """One pool with its one process. Made by `start`, used by `submit`, gone after `end` or `kill`.
+@dataclass(frozen=True, slots=True)
+class Wear:
+    """When a worker is replaced by a new one: after so many batches, or over so many resident bytes."""
 
-    Process: lives in the parent. `start` and `end` block and run in the fleet's thread.
-    """
+    max_batches: int | None = None
+    max_rss: int | None = None
 
-    def __init__(self, method: str) -> None:
-        fd = _memory()
-        self.cursor = Cursor(-1 if fd is None else fd)
-        self._context = LaneContext(method)
-        self.pool = ProcessPoolExecutor(
-            1, self._context, bootstrap.begin, (None if fd is None else bootstrap.SharedMemory(fd),)
-        )
-        self._chains: set[str] = set()
-        try:
-            self.pid = self.pool.submit(bootstrap.ready).result()
-        except BaseException as error:
-            self.end()
-            raise WorkerLost(f"a worker process could not be started: {error}; {self.death()}") from error
-        finally:
-            if fd is not None:
-                os.close(fd)
+    def worn(self, batches: int, reply: Reply) -> bool:
+        """Whether a worker that has answered so many batches, the last with `reply`, has done enough."""
+        if self.max_batches is not None and batches >= self.max_batches:
+            return True
+        if self.max_rss is not None and reply.rss > self.max_rss:
+            return True
+        return any(failure.error_type == "MemoryError" for failure in reply.failures)  # its heap may be in pieces
 
-    def call(self, chain: ChainRef, number: int, batch: Packed, ship: bool) -> Callable[[], Reply]:
-        """The call that runs a batch in this worker; the chain's bytes go along the first time."""
-        data = None if chain.key in self._chains else chain.data
-        self._chains.add(chain.key)
-        return partial(envelope.work, chain.key, data, number, batch.data, ship)
 
-    def again(self, chain: ChainRef) -> None:
-        """The worker has dropped a chain it had: send it again."""
-        self._chains.discard(chain.key)
-
-    def kill(self) -> None:
-        """End the process now, with all it has started."""
-        process = self._context.process
-        if process is None or process.pid is None or not process.is_alive():
-            return
-        try:
-            os.killpg(process.pid, signal.SIGKILL)  # the worker leads a session of its own
-        except (OSError, AttributeError):
-            process.kill()
-
-    def teardown(self) -> list[str]:
-        """Run the teardown of every chain in the worker; the traceback of each that raised."""
-        return self.pool.submit(envelope.forget).result() if self._chains else []
-
-    def end(self) -> None:
-        """Wait for the process to end, and free what the parent holds for it."""
-        self.pool.shutdown(wait=True, cancel_futures=True)
-        self.cursor.close()
-
-    def death(self) -> str:
-        """How the process ended."""
-        code = self._context.process.exitcode if self._context.process is not None else None
-        if code is None:
-            return "it did not say how it ended"
-        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"it exited with code {code}"
+NO_WEAR = Wear()
 
 
 class ProcessLane:
-    """A lane of one worker process, replaced when it is lost.
+    """A lane of one worker process at a time.
 
     Args:
         number: the lane's place in the fleet.
-        thread: where blocking calls run.
         method: multiprocessing start method.
+        wear: when its worker is replaced.
     """
 
     workers = 1
     slots = BATCHES_IN_LANE
 
-    def __init__(self, number: int, thread: ThreadPoolExecutor, method: str) -> None:
+    def __init__(self, number: int, method: str, wear: Wear) -> None:
         self.name = f"lane {number}"
         self.starts = 0
-        self._thread = thread
         self._method = method
+        self._wear = wear
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"pipeframe-lane-{number}")
+        self._tickets = count(1)  # batches of many runs come here: each gets a number of its own
+        self._restarts = Restarts()
         self._worker: Worker | None = None
+        self._guards: dict[Worker, Guard] = {}  # of each worker that lives: the present one, and those that retire
         self._starting: asyncio.Future[None] | None = None
-        self.closed = False
+        self._buried: dict[Worker, asyncio.Future[Remains]] = {}
+        self._closing = threading.Event()
+        self._problems: list[str] = []
+        self._last = ""  # why the last worker died that had done nothing
 
     async def start(self) -> None:
         """Have a worker; callers that come while one is being started wait for the same one."""
-        if self._worker is not None:
-            return
-        if self._starting is None or self._starting.done():
-            self._starting = asyncio.get_running_loop().run_in_executor(self._thread, self._begin)
-            self._starting.add_done_callback(_looked_at)
-        await asyncio.shield(self._starting)
+        while self._worker is None:
+            if self._starting is None or self._starting.done():
+                self._starting = asyncio.get_running_loop().run_in_executor(self._thread, self._begin)
+                self._starting.add_done_callback(_looked_at)
+            await asyncio.shield(self._starting)
 
     def _begin(self) -> None:
-        """Start a worker. Runs in the fleet's one thread, as `close` does, so neither can miss the other."""
-        if self.closed:
-            raise WorkerLost(f"{self.name} was closed before its worker had started")
-        self._worker = Worker(self._method)
-        self.starts += 1
+        """Start a worker, in the lane's thread, as `close` runs: neither can miss the other."""
+        while True:
+            if self._restarts.hopeless:
+                raise WorkerLost(f"{self.name} gives up: its workers die before they have done anything; {self._last}")
+            if self._closing.wait(self._restarts.delay):
+                raise WorkerLost(f"{self.name} was closed before its worker had started")
+            try:
+                self._worker = Worker(self._method)
+            except (ConfigError, StateError):
+                raise
+            except Exception as error:
+                self._restarts.in_vain()
+                self._last = str(error)
+                continue
+            self.starts += 1
+            return
 
-    async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply:
+    async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply | Death:
         """Run one batch in the worker."""
         await self.start()
         worker = self._worker
         assert worker is not None
-        loop = asyncio.get_running_loop()
+        guard = self._guarded(worker)
+        ticket = next(self._tickets)
+        guard.watch(ticket, chain.time_limit)
         try:
-            reply = await loop.run_in_executor(worker.pool, worker.call(chain, number, batch, ship))
-            if reply.fault is not None and reply.fault.kind == UNKNOWN_CHAIN:
-                worker.again(chain)
-                reply = await loop.run_in_executor(worker.pool, worker.call(chain, number, batch, ship))
-            return reply
+            reply = await self._asked(worker, chain, ticket, batch, ship)
         except BrokenExecutor as error:
-            raise await self._lost(worker, number) from error
+            if self._closing.is_set():
+                raise WorkerLost(f"{self.name} was closed while it had work") from error
+            remains = await asyncio.shield(self._bury(worker))
+            return self._death(worker, guard, remains, ticket, batch, chain)
+        except Exception as error:  # the reply did not come through: which record is at fault is found out by halves
+            return Death(f"{self.name} has no answer: {type(error).__name__}: {error}", ran=batch.records)
+        self._answered(worker, reply)
+        return reply
 
-    async def _lost(self, worker: Worker, number: int) -> WorkerLost:
-        """Put the dead worker away; the next start makes another. What it was at tells whom to suspect."""
-        batch, index = worker.cursor.read() if self._worker is worker else (number, None)
-        if self._worker is worker:
+    def _guarded(self, worker: Worker) -> Guard:
+        if (guard := self._guards.get(worker)) is None:
+            guard = self._guards[worker] = Guard(worker, self._wear.max_rss)
+        return guard
+
+    async def _asked(self, worker: Worker, chain: ChainRef, ticket: int, batch: Packed, ship: bool) -> Reply:
+        loop = asyncio.get_running_loop()
+        guard = self._guards[worker]
+        while True:
+            asked = loop.run_in_executor(worker.pool, worker.call(chain, ticket, batch, ship))
+            try:
+                reply = await asyncio.shield(asked)
+            except asyncio.CancelledError:
+                guard.abandon(ticket)
+                asked.add_done_callback(lambda done: self._left(worker, ticket, done))
+                raise
+            except BaseException:
+                guard.done(ticket)
+                raise
+            if reply.fault is None or reply.fault.kind != UNKNOWN_CHAIN:
+                guard.done(ticket)
+                return reply
+            worker.again(chain)
+
+    def _left(self, worker: Worker, ticket: int, done: asyncio.Future[Reply]) -> None:
+        """A batch nobody waited for has ended, one way or the other."""
+        if (guard := self._guards.get(worker)) is not None:
+            guard.done(ticket)
+        if done.cancelled() or done.exception() is not None:
+            if not self._closing.is_set():
+                self._bury(worker).add_done_callback(_looked_at)
+        else:
+            self._answered(worker, done.result())
+
+    def _answered(self, worker: Worker, reply: Reply) -> None:
+        """A worker is alive and well; or has done enough."""
+        self._restarts.worked()
+        worker.batches += 1
+        if worker is self._worker and self._wear.worn(worker.batches, reply):
             self._worker = None
-            await asyncio.get_running_loop().run_in_executor(self._thread, worker.end)
-        place = f"at record {index} of its batch" if batch == number and index is not None else "between records"
-        return WorkerLost(f"the worker of {self.name} (pid {worker.pid}) died {place}: {worker.death()}")
+        if worker is not self._worker and not self._guards[worker].busy:
+            self._retire(worker)
+
+    def _retire(self, worker: Worker) -> None:
+        """A worn worker has finished what it had: end it, while the next one works."""
+        if not self._closing.is_set() and worker in self._guards and worker not in self._buried:
+            loop = asyncio.get_running_loop()
+            self._buried[worker] = loop.run_in_executor(self._thread, self._end, worker)
+            self._buried[worker].add_done_callback(lambda ended: self._forget(worker, ended))
+
+    def _bury(self, worker: Worker) -> asyncio.Future[Remains]:
+        """A worker has died: put it away. All its batches learn from the same remains."""
+        if (buried := self._buried.get(worker)) is None:
+            if self._worker is worker:
+                self._worker = None
+            buried = asyncio.get_running_loop().run_in_executor(self._thread, worker.end)
+            self._buried[worker] = buried
+            buried.add_done_callback(lambda ended: self._forget(worker, ended))
+        return buried
+
+    def _forget(self, worker: Worker, ended: asyncio.Future[Remains]) -> None:
+        self._buried.pop(worker, None)
+        if self._guards.pop(worker, None) is None or ended.cancelled() or ended.exception() is not None:
+            return
+        remains = ended.result()
+        if not worker.batches and remains.place.at is None:
+            self._restarts.in_vain(foreign=remains.foreign)
+            doing = (
+                "in setup, or while it loaded the steps" if remains.place.phase is Phase.LOADING else "before it did"
+            )
+            self._last = f"the last one (pid {worker.pid}) died {doing}: {remains.ending}\n{remains.stack}".rstrip()
+
+    def _death(
+        self, worker: Worker, guard: Guard, remains: Remains, ticket: int, batch: Packed, chain: ChainRef
+    ) -> Death:
+        """What a worker's remains say of one of its batches."""
+        cause = f"the worker of {self.name} (pid {worker.pid}) died: {remains.ending}"
+        place = remains.place
+        if place.batch != ticket or place.phase is Phase.LOADING:
+            return Death(cause, begun=False)
+        if place.at is None:
+            ran = 0 if place.phase is Phase.READING else batch.records
+            late = guard.reason == "time_limit" and place.phase is not Phase.IDLE
+            return Death(
+                cause,
+                whole=place.phase is not Phase.IDLE,
+                ran=ran,
+                foreign=remains.foreign and not late,
+                stack=remains.stack,
+                kind="timeout" if late else "crashed",
+            )
+        words = last_words(remains, ticket)
+        done = words.done if words is not None else None
+        death = Death(
+            cause,
+            at=place.at,
+            step=place.step,
+            ran=0 if done is not None else place.at,
+            foreign=remains.foreign,
+            stack=words.stack if words is not None else remains.stack,
+            done=done,
+        )
+        if guard.reason == "time_limit" and remains.sought:
+            cause = f"the record took longer than time_limit={chain.time_limit:g} s"
+            return death._replace(cause=cause, kind="timeout", foreign=False)
+        if guard.reason == "max_worker_rss":
+            cause = f"{cause} for it held more than max_worker_rss={self._wear.max_rss:,} bytes"
+            return death._replace(cause=cause, foreign=False)
+        return death
 
     def kill(self) -> None:
-        """End the worker without waiting."""
-        if self._worker is not None:
-            self._worker.kill()
+        """End all workers without waiting."""
+        for worker in self._living():
+            worker.kill()
 
-    def close(self, *, graceful: bool) -> list[str]:
-        """End the worker; blocks. Returns the traceback of each teardown that raised."""
-        if (worker := self._worker) is None:
-            return []
+    def _living(self) -> list[Worker]:
+        return [*dict.fromkeys([*([self._worker] if self._worker is not None else []), *self._guards])]
+
+    def closing(self) -> None:
+        """Start no more workers."""
+        self._closing.set()
+
+    async def close(self, *, graceful: bool) -> list[str]:
+        """End the workers. Returns the traceback of each teardown that raised, in retired workers too."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close, graceful)
+        self._thread.shutdown(wait=False)
+        return self._problems
+
+    def _close(self, graceful: bool) -> None:
+        for worker in self._living():
+            if worker.remains is None:
+                self._end(worker, graceful)
+        self._worker = None
+
+    def _end(self, worker: Worker, graceful: bool = True) -> Remains:
+        """End a worker in good order. Blocks; until it returns `kill` reaches it, for a teardown that hangs."""
         try:
-            return worker.teardown() if graceful else []
+            self._problems += worker.teardown() if graceful else []
         except BrokenExecutor:
-            return [f"the worker of {self.name} was ended in its teardown, or had died: {worker.death()}"]
+            self._problems.append(f"the worker of {self.name} (pid {worker.pid}) was ended in its teardown")
         finally:
-            worker.end()  # until here `kill` reaches it, for a teardown that hangs
-            self._worker = None
+            remains = worker.end()
+        return remains
 
 
 class ProcessLanes:
@@ -174,18 +276,18 @@ class ProcessLanes:
     Args:
         workers: how many lanes.
         method: multiprocessing start method; never `"fork"`, which copies locks that other threads hold.
+        wear: when workers are replaced.
     """
 
     where = "worker"
 
-    def __init__(self, workers: int, method: str = DEFAULT_METHOD) -> None:
+    def __init__(self, workers: int, method: str = DEFAULT_METHOD, wear: Wear = NO_WEAR) -> None:
         self.codec = Packing()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pipeframe-lanes")
-        self.lanes = tuple(ProcessLane(i, self._thread, method) for i in range(workers))
+        self.lanes = tuple(ProcessLane(i, method, wear) for i in range(workers))
 
     @property
     def restarts(self) -> int:
-        """Workers started in place of lost ones."""
+        """Workers started in place of others, lost or worn."""
         return sum(max(0, lane.starts - 1) for lane in self.lanes)
 
     def load(self, chain: ChainSpec) -> ChainRef:
@@ -194,17 +296,16 @@ class ProcessLanes:
 
     async def close(self, *, kill: bool, timeout: float) -> None:
         """End all workers; what does not end within `timeout` seconds is killed."""
-        loop = asyncio.get_running_loop()
         for lane in self.lanes:
-            lane.closed = True
+            lane.closing()
         if kill:
             self._kill()
-        watchdog = loop.call_later(timeout, self._kill)
+        watchdog = asyncio.get_running_loop().call_later(timeout, self._kill)
+        closing = asyncio.gather(*(lane.close(graceful=not kill) for lane in self.lanes))
         try:
-            problems = await _undisturbed(loop.run_in_executor(self._thread, self._close, not kill))
+            problems = [text for texts in await _undisturbed(closing) for text in texts]
         finally:
             watchdog.cancel()
-            self._thread.shutdown(wait=False)
         if problems:
             raise StepError(f"teardown raised in a worker:\n{problems[0]}")
 
@@ -212,11 +313,8 @@ class ProcessLanes:
         for lane in self.lanes:
             lane.kill()
 
-    def _close(self, graceful: bool) -> list[str]:
-        return [text for lane in self.lanes for text in lane.close(graceful=graceful)]
 
-
-def _looked_at(future: asyncio.Future[None]) -> None:
+def _looked_at(future: asyncio.Future[Any]) -> None:
     """Whoever waited has left: an error of the start is nobody's, and not to be reported as forgotten."""
     if not future.cancelled():
         future.exception()
@@ -235,12 +333,3 @@ async def _undisturbed(future: asyncio.Future[T]) -> T:
     if cancelled is not None:
         raise cancelled
     return future.result()
-
-
-def _memory() -> int | None:
-    """A file descriptor of memory for a cursor that both sides map; None where the system has no such thing."""
-    if sys.platform != "linux":
-        return None
-    fd = os.memfd_create("pipeframe-cursor")
-    os.truncate(fd, NBYTES)
-    return fd

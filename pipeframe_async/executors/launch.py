@@ -14,12 +14,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import context, forkserver, reduction, spawn, util
 from multiprocessing.context import BaseContext
-from multiprocessing.process import BaseProcess
+from multiprocessing.process import BaseProcess, current_process
 from typing import Any
 
 from pipeframe_async._worker import bootstrap
+from pipeframe_async.executors import living
 
-PRELOAD = ["pipeframe_async.executors.launch", "pipeframe_async.pipeline", "concurrent.futures.process"]
+PRELOAD = [
+    "pipeframe_async._worker.server",
+    "pipeframe_async.executors.launch",
+    "pipeframe_async.pipeline",
+    "concurrent.futures.process",
+]
 
 DEFAULT_METHOD = "spawn" if sys.platform == "win32" else "forkserver"
 
@@ -31,10 +37,25 @@ class LaneProcess(BaseProcess):
     """
 
     _start_method = DEFAULT_METHOD
+    forgotten_in_forks = True
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802 - the name multiprocessing calls
         return popen(process_obj)
+
+    def start(self) -> None:
+        """Start it, also from a daemonic process.
+
+        Those may have no children, lest they leave orphans when they are terminated. Workers end with their
+        parent however that ends, so there is nothing to be refused.
+        """
+        config: dict[str, Any] = current_process()._config  # type: ignore[attr-defined]
+        daemonic = config.pop("daemon", None)
+        try:
+            super().start()
+        finally:
+            if daemonic is not None:
+                config["daemon"] = daemonic
 
     def run(self) -> None:
         """Prepare this process, then do what the pool wants."""
@@ -57,6 +78,7 @@ class LaneContext(BaseContext):
         """Make the pool's worker."""
         self.process = LaneProcess(*args, **kwargs)
         self.process._start_method = self._name
+        self.process.daemon = False  # a daemonic parent's would not let its steps start processes
         return self.process
 
 
@@ -66,7 +88,9 @@ def popen(process: LaneProcess) -> Any:
         from multiprocessing import popen_spawn_win32
 
         with _hidden_main():
-            return popen_spawn_win32.Popen(process)
+            started = popen_spawn_win32.Popen(process)
+        living.hold(started)
+        return started
     return _Spawned(process) if process._start_method == "spawn" else _Served(process)
 
 
@@ -76,6 +100,22 @@ if sys.platform != "win32":
     _server = forkserver.ForkServer()
     _server.set_forkserver_preload(PRELOAD)
 
+    def _in_forked_child() -> None:
+        """Let go of the parent's workers and of its fork server: it ends when nobody has its pipe any more."""
+        global _server
+        try:
+            living.forget()
+            if (alive := _server._forkserver_alive_fd) is not None:  # type: ignore[attr-defined]
+                os.close(alive)
+            _server = forkserver.ForkServer()
+            _server.set_forkserver_preload(PRELOAD)
+        finally:
+            living.starting.release()
+
+    os.register_at_fork(
+        before=living.starting.acquire, after_in_parent=living.starting.release, after_in_child=_in_forked_child
+    )
+
     class _Served(popen_forkserver.Popen):
         """A child of our fork server."""
 
@@ -83,11 +123,11 @@ if sys.platform != "win32":
 
         def _launch(self, process: LaneProcess) -> None:
             message = _first_message(self, process)
-            self.sentinel, pipe = _server.connect_to_new_process(self._fds)
-            # The child watches the other end of this pipe: it must stay open until we end.
-            kept = os.dup(pipe)
-            self.finalizer = util.Finalize(self, _close_fds, (kept, self.sentinel))
-            with open(pipe, "wb") as stream:
+            with living.starting:
+                self.sentinel, pipe = _server.connect_to_new_process(self._fds)
+                # The child watches the other end of this pipe: it must stay open until we end.
+                living.hold(self, pipe, self.sentinel)
+            with open(pipe, "wb", closefd=False) as stream:
                 stream.write(message)
             self.pid = forkserver.read_signed(self.sentinel)
 
@@ -101,9 +141,10 @@ if sys.platform != "win32":
             assert tracker is not None
             self._fds.append(tracker)
             message = _first_message(self, process)
-            self.sentinel, child_sentinel = os.pipe()
-            child_pipe, pipe = os.pipe()
-            self.finalizer = util.Finalize(self, _close_fds, (self.sentinel, pipe))
+            with living.starting:
+                self.sentinel, child_sentinel = os.pipe()
+                child_pipe, pipe = os.pipe()
+                living.hold(self, self.sentinel, pipe)
             try:
                 command = spawn.get_command_line(tracker_fd=tracker, pipe_handle=child_pipe)
                 fds = [*self._fds, child_pipe, child_sentinel]
@@ -113,11 +154,6 @@ if sys.platform != "win32":
             finally:
                 os.close(child_pipe)
                 os.close(child_sentinel)
-
-
-def _close_fds(*fds: int) -> None:
-    for fd in fds:
-        os.close(fd)
 
 
 def _first_message(popen: Any, process: LaneProcess) -> bytes:

@@ -25,13 +25,14 @@ class Packing:
             return self.pack_frames(records, step)
 
     def pack_frames(self, records: Sequence[Any], step: str) -> tuple[Packed, dict[int, AnyFailure]]:
-        """A pickle for each record, and a failure for each that has none."""
+        """A pickle for each record; an empty frame and a failure for each that has none."""
         frames: list[bytes] = []
         failures: dict[int, AnyFailure] = {}
         for index, record in enumerate(records):
             try:
                 frames.append(codec.dumps(record))
             except BaseException as error:
+                frames.append(b"")
                 failures[index] = _unpicklable(record, step, error)
         return Packed(len(frames), tuple(frames)), failures
 

@@ -1,7 +1,7 @@
 """Any `concurrent.futures.Executor` as one lane: somebody else's pool, threads, loky.
 
-The envelope is the same as everywhere, so a record's failure is its own. A worker that dies is the
-executor's affair: most break as a whole, which is reported as WorkerLost.
+The envelope is the same as everywhere, so what a record raises is its own affair. A worker that dies is not
+ours to replace: the batch is given back as dead, to be tried in halves, for as long as the executor takes work.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from concurrent.futures import Executor as AnyExecutor
 
 from pipeframe_async._worker import envelope
 from pipeframe_async.errors import StateError, WorkerLost
+from pipeframe_async.executors.inline import warn_of_time_limit
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.executors.shipping import ship as ship_chain
-from pipeframe_async.wire import ChainRef, ChainSpec, Packed, Reply
+from pipeframe_async.wire import ChainRef, ChainSpec, Death, Packed, Reply
+
+MOST_IN_VAIN = 30
+"""Batches that may die before the first reply. A batch with a deadly record at its front takes about 15 to halve."""
 
 
 class SharedLane:
@@ -30,21 +34,44 @@ class SharedLane:
         self.workers = workers
         self.slots = 2 * workers
         self._executor = executor
+        self._in_vain = 0
 
     async def start(self) -> None:
         """Nothing to start: it is somebody else's, and starts when it is used."""
 
-    async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply:
+    async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply | Death:
         """Submit the batch and wait for its reply."""
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(
-                self._executor, envelope.work, chain.key, chain.data, number, batch.data, ship
+            answer = loop.run_in_executor(
+                self._executor, envelope.work, chain.key, chain.data, number, batch.data, ship, batch.span
             )
         except BrokenExecutor as error:
-            raise WorkerLost(f"{self.name} broke while it had batch {number}: {error}") from error
+            raise WorkerLost(f"{self.name} is broken and takes no more work: {_text(error)}") from error
         except RuntimeError as error:
-            raise StateError(f"{self.name} does not take work: {error}") from error
+            raise StateError(f"{self.name} does not take work: {_text(error)}") from error
+        try:
+            reply = await asyncio.shield(answer)
+        except asyncio.CancelledError as error:
+            if not answer.cancelled():
+                answer.cancel()
+                raise
+            raise WorkerLost(f"{self.name} cancelled batch {number}: was it shut down?") from error
+        except Exception as error:
+            return self._died(number, batch, error)
+        self._in_vain = -1
+        return reply
+
+    def _died(self, number: int, batch: Packed, error: Exception) -> Death:
+        """Our function never raises, so the executor has lost it, and does not say which record it was at."""
+        cause = f"{self.name} lost the batch it was in: {_text(error)}"
+        if self._in_vain >= 0:
+            self._in_vain += 1
+        if self._in_vain > MOST_IN_VAIN:
+            raise WorkerLost(
+                f"{self.name} has lost {self._in_vain} batches and answered none: {_text(error)}"
+            ) from error
+        return Death(cause, ran=batch.records)
 
 
 class SharedExecutor:
@@ -59,7 +86,12 @@ class SharedExecutor:
 
     def load(self, chain: ChainSpec) -> ChainRef:
         """Pickle the chain: this executor's workers may be other processes."""
+        warn_of_time_limit(chain, f"by {self.lanes[0].name}")
         return ship_chain(chain)
 
     async def close(self, *, kill: bool, timeout: float) -> None:
         """Nothing: the executor belongs to somebody else."""
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -25,7 +25,7 @@ def ship(chain: ChainSpec) -> ChainRef:
         raise
     except BaseException as error:  # a __reduce__ may do anything, sys.exit included
         raise ConfigError(_blame(chain, error)) from error
-    return ChainRef(hashlib.blake2b(data, digest_size=16).hexdigest(), data)
+    return ChainRef(hashlib.blake2b(data, digest_size=16).hexdigest(), data, chain.time_limit)
 
 
 def _blame(chain: ChainSpec, error: BaseException) -> str:

@@ -1,0 +1,222 @@
+"""One batch through a lane, until each of its records has an outcome, whatever its workers die of.
+
+Comes in: a batch. Goes out: its answer. What is run next is the inquest's to decide (`_rules/blame.py`); here
+it is run, and the pieces are put together.
+
+Tasks: called by a slot of dispatch, which owns the batch meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import Any
+
+from pipeframe_async._engine.batch import Answer, Batch
+from pipeframe_async._rules.batching import Sizer
+from pipeframe_async._rules.blame import Inquest
+from pipeframe_async._rules.ledger import Ledger, Outcome
+from pipeframe_async._rules.timing import StepClock, gather
+from pipeframe_async.contracts import Codec, Lane
+from pipeframe_async.errors import InternalError, StepError
+from pipeframe_async.model import AnyFailure
+from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, ChainRef, Death, Reply, WireFailure
+
+Results = tuple[list[Any], dict[int, AnyFailure]]
+"""Those that could be read; and by place among all of them, the failures of those that could not."""
+
+
+@dataclass(slots=True)
+class _Trial:
+    """A batch on its way: what is still to be run, and what came of the rest."""
+
+    batch: Batch
+    inquest: Inquest
+    pieces: list[tuple[int, Reply, Results]]
+    blamed: dict[int, AnyFailure]
+
+
+class Carrier:
+    """Has the batches of one run carried out.
+
+    Args:
+        codec: how records travel.
+        chain: the steps, ready to run.
+        names: the steps' names.
+        ship: whether results are wanted back.
+        ledger: the books.
+        sizer: learns from the replies.
+        clocks: gather step times.
+    """
+
+    def __init__(
+        self,
+        *,
+        codec: Codec,
+        chain: ChainRef,
+        names: Sequence[str],
+        ship: bool,
+        ledger: Ledger,
+        sizer: Sizer,
+        clocks: Sequence[StepClock],
+    ) -> None:
+        self._codec = codec
+        self._chain = chain
+        self._names = names
+        self._ship = ship
+        self._ledger = ledger
+        self._sizer = sizer
+        self._clocks = clocks
+        self.work_seconds = 0.0
+
+    async def carry(self, lane: Lane, batch: Batch) -> Answer:
+        """Have a batch run, in parts where it must be.
+
+        Raises:
+            StepError: the chain cannot be loaded in a worker, or its `setup` raised.
+            WorkerLost: the lane has no worker any more.
+        """
+        trial = _Trial(batch, Inquest(batch.count, frozenset(batch.rejected)), [], {})
+        while (part := trial.inquest.part) is not None:
+            start, stop = part
+            packed = batch.packed if stop - start == batch.count else batch.packed.part(start, stop)
+            reply = await lane.run(self._chain, batch.number, packed, ship=self._ship)
+            if isinstance(reply, Death):
+                self._died(trial, reply, start, stop)
+            else:
+                self._answered(trial, reply, start, stop)
+        return self._answer(trial)
+
+    def _answered(self, trial: _Trial, reply: Reply, start: int, stop: int) -> None:
+        """A part was run; or it could not be read as a whole, and is run again in frames."""
+        framed = trial.batch.packed.framed
+        if reply.fault is not None and reply.fault.kind == UNREADABLE and not framed:
+            self._reframe(trial)
+            return
+        if reply.fault is not None:
+            raise _fault(reply)
+        results = self._unpacked(reply, framed)
+        if results is None:
+            self._ledger.re_executed += stop - start
+            self._reframe(trial)
+            return
+        trial.inquest.answered()
+        self._take(trial, start, reply, results)
+
+    def _unpacked(self, reply: Reply, framed: bool) -> Results | None:
+        """The results of a reply; None where they cannot be read as a whole."""
+        try:
+            return self._codec.unpack(reply, self._names[-1])
+        except BaseException as error:
+            if framed:
+                raise InternalError(f"framed results could not be read: {error!r}") from error
+            return None
+
+    def _take(self, trial: _Trial, start: int, reply: Reply, results: Results) -> None:
+        if not reply.records:
+            return
+        if reply.wall:  # what was saved of a worker's end has no times
+            self.work_seconds += reply.wall
+            self._sizer.replied(reply.records, reply.nbytes, wall=reply.wall, cpu=reply.cpu)
+        gather(self._clocks, reply.steps)
+        trial.pieces.append((start, reply, results))
+
+    def _reframe(self, trial: _Trial) -> None:
+        """From one pickle to one each; records that have none are rejected now."""
+        batch = trial.batch
+        assert batch.records is not None  # what comes from disk comes in frames
+        batch.packed, rejected = self._codec.pack_frames(batch.records, self._names[0])
+        for place in rejected:
+            if trial.inquest.strike(place):
+                batch.rejected[place] = rejected[place]
+
+    def _died(self, trial: _Trial, death: Death, start: int, stop: int) -> None:
+        """A worker died over a part, or was ended over it."""
+        if not death.begun:
+            return
+        self._ledger.re_executed += death.ran
+        if death.whole and not trial.batch.packed.framed and stop - start > 1:
+            self._reframe(trial)
+            return
+        at = None if death.at is None else start + death.at
+        saved = self._saved(trial, death, start)
+        if death.kind == "timeout" and (at is not None or stop - start == 1):
+            culprit: int | None = trial.inquest.timed_out(start if at is None else at, done=saved)
+        else:
+            culprit = trial.inquest.died(at, foreign=death.foreign, done=saved)
+        if culprit is not None:
+            trial.blamed[culprit] = self._failure(trial, death, culprit)
+        elif at is not None:
+            self._ledger.re_executed += 1
+
+    def _saved(self, trial: _Trial, death: Death, start: int) -> bool:
+        """Whether what the records before the one in question came to was saved; then it is taken."""
+        if death.done is None or death.at is None:
+            return False
+        results = self._unpacked(death.done, trial.batch.packed.framed)
+        if results is None:
+            self._ledger.re_executed += death.at
+            return False
+        self._take(trial, start, death.done, results)
+        return True
+
+    def _failure(self, trial: _Trial, death: Death, place: int) -> AnyFailure:
+        """The failure of a record that is to blame for a worker's death, with the record as it was fed."""
+        data = trial.batch.packed.data
+        failure = WireFailure(
+            place=place,
+            step=death.step or 0,
+            kind=death.kind,
+            error_type="TimeoutError" if death.kind == "timeout" else "WorkerLost",
+            message=death.cause,
+            traceback=death.stack,
+            record=data[place] if isinstance(data, tuple) and death.step is not None else None,
+        )
+        ((_, made),) = self._codec.failures(Reply(1, failures=(failure,)), self._names)
+        return replace(self._with_record(trial.batch, place, made), attempts=trial.inquest.tries(place))
+
+    def _with_record(self, batch: Batch, place: int, failure: AnyFailure) -> AnyFailure:
+        """A failure with its record, where that did not come back with it."""
+        if failure.record is not None:
+            return failure
+        if batch.records is not None:
+            return replace(failure, record=batch.records[place])
+        return failure
+
+    def _answer(self, trial: _Trial) -> Answer:
+        """All that came of the batch: its pieces in order, and the records that were in none."""
+        batch = trial.batch
+        out = {**batch.rejected, **trial.blamed}
+        failures, spans, results = list(out.items()), dict.fromkeys(out, 0), []
+        delivered = bypassed = filtered = emitted = nbytes = 0
+        for start, reply, (read, unread) in sorted(trial.pieces, key=itemgetter(0)):
+            results += read
+            for place, failure in self._codec.failures(reply, self._names):
+                failures.append((start + place, self._with_record(batch, start + place, failure)))
+            spans.update({start + place: span for place, span in reply.spans.items()})
+            owners = reply.owners() if unread else []
+            for at, failure in unread.items():
+                place = start + owners[at]
+                failures.append((place, self._with_record(batch, place, replace(failure, record=None))))
+                spans[place] = spans.get(place, 1) - 1
+            delivered += reply.delivered - len(unread)
+            bypassed += reply.bypassed
+            filtered += reply.filtered
+            emitted += reply.emitted
+            nbytes += reply.nbytes
+        failures.sort(key=itemgetter(0))
+        outcome = Outcome(delivered, min(bypassed, delivered), filtered, len(failures), 0, emitted)
+        if outcome.records != batch.count:
+            raise InternalError(f"batch of {batch.count} records came back as {outcome}")
+        self._ledger.charge(batch.number, nbytes)
+        return Answer(batch.number, batch.first, batch.count, outcome, results, failures, spans)
+
+
+def _fault(reply: Reply) -> Exception:
+    assert reply.fault is not None
+    known = reply.fault.kind == BROKEN_CHAIN
+    error = StepError(reply.fault.message) if known else InternalError(f"{reply.fault.kind}: {reply.fault.message}")
+    if reply.fault.traceback:
+        error.add_note(f"In the worker:\n{reply.fault.traceback}")
+    return error

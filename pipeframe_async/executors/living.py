@@ -1,0 +1,78 @@
+"""The worker processes that this process has started and not yet seen end.
+
+They are ended when it exits with some of them at work, and a process forked off it lets go of them: it would
+keep open the pipes by whose end they learn that their parent is gone, and end them with its own exit.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import process as processes
+from multiprocessing import util
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from pipeframe_async.executors.reap import kill_family
+
+starting = threading.RLock()
+"""Held while descriptors for a worker are made and noted: nobody forks in between and takes one along unnoticed."""
+
+_living: weakref.WeakKeyDictionary[Any, tuple[int, ...]] = weakref.WeakKeyDictionary()
+_ends_at_exit_of = 0  # the process that will end its workers at its exit
+
+
+def hold(popen: Any, *fds: int) -> None:
+    """Note a worker that is being started, and what is closed when it has been put away.
+
+    Args:
+        popen: multiprocessing's record of it.
+        fds: descriptors by which it knows that we are alive, and we that it is.
+    """
+    popen.finalizer = util.Finalize(popen, _close, fds)
+    _living[popen] = fds
+    _end_at_exit()
+
+
+def forget() -> None:
+    """In a forked child: they are the parent's workers, not ours. Closes what the child has of them."""
+    for popen, fds in list(_living.items()):
+        popen.finalizer.cancel()
+        _close(*fds)
+    _living.clear()
+    children: set[BaseProcess] = processes._children  # type: ignore[attr-defined]
+    children -= {child for child in children if getattr(child, "forgotten_in_forks", False)}
+
+
+def end_all() -> None:
+    """Kill the workers there are, with all they have started."""
+    for popen in list(_living):
+        with suppress(OSError):  # it ends by itself just now
+            if getattr(popen, "pid", None) is not None and popen.poll() is None:
+                kill_family(popen.pid) if os.name == "posix" else popen.terminate()
+
+
+def _end_at_exit() -> None:
+    """Have workers killed that are still there when this process exits, before anybody there waits for their steps.
+
+    Threads first: the standard pools join theirs at that moment, and one whose step hangs never ends. A child of
+    multiprocessing joins its own children even before that, after its finalizers.
+    """
+    global _ends_at_exit_of
+    if _ends_at_exit_of == os.getpid():
+        return
+    _ends_at_exit_of = os.getpid()
+    register: Callable[..., None] | None = getattr(threading, "_register_atexit", None)
+    if register is not None:
+        with suppress(RuntimeError):  # exiting already
+            register(end_all)
+    util.Finalize(None, end_all, exitpriority=100)
+
+
+def _close(*fds: int) -> None:
+    for fd in fds:
+        with suppress(OSError):
+            os.close(fd)

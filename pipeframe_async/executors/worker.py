@@ -1,0 +1,186 @@
+"""One worker process: a pool of one, the files it leaves traces in, and what is known of it after its end.
+
+Process: lives in the parent. Making and ending one blocks, and is done in its lane's thread; the rest is called
+on the loop.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import NamedTuple
+
+from pipeframe_async._worker import bootstrap, envelope, postmortem
+from pipeframe_async._worker.chain import OUR_ROOM
+from pipeframe_async._worker.cursor import NBYTES, Cursor, Place
+from pipeframe_async.errors import ConfigError, WorkerLost
+from pipeframe_async.executors.launch import LaneContext
+from pipeframe_async.executors.reap import kill_family
+from pipeframe_async.wire import ChainRef, Packed, Reply
+
+START_TIMEOUT = 60.0
+"""Seconds a worker has to say that it is ready. It takes 0.02-0.2; a shorter limit fails on a machine that swaps."""
+STACK_LIMIT = 16 * 1024
+"""Bytes that are read of a dead worker's stack; faulthandler writes at most a hundred frames."""
+
+FOREIGN_SIGNALS = frozenset(getattr(signal, name, None) for name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT"))
+"""Signals that others send: the OOM killer, an operator, a container that is stopped."""
+
+
+class Remains(NamedTuple):
+    """What is known of a worker after its end.
+
+    Attributes:
+        place: where its cursor stood.
+        sought: whether that is where its parent wanted it ended.
+        ending: how it ended, in words.
+        foreign: whether somebody else may have ended it.
+        stack: where its code stood, as faulthandler wrote it.
+        words: its last words, still packed.
+    """
+
+    place: Place
+    sought: bool
+    ending: str
+    foreign: bool
+    stack: str
+    words: bytes
+
+
+class Worker:
+    """A running worker process. Made blocking; used by `call`, gone after `end`.
+
+    Raises:
+        WorkerLost: it could not start; the message has the reason.
+    """
+
+    def __init__(self, method: str) -> None:
+        self._files = _Files() if os.name == "posix" else None
+        self.cursor = Cursor(self._files.cursor if self._files else -1)
+        self._context = LaneContext(method)
+        traces = self._files.shared() if self._files else None
+        self.pool = ProcessPoolExecutor(1, self._context, bootstrap.begin, (traces,))
+        self._chains: set[str] = set()
+        self.batches = 0  # that it has answered
+        self.remains: Remains | None = None
+        self.pid = 0
+        try:
+            self.pid, problem = self.pool.submit(bootstrap.ready).result(START_TIMEOUT)
+        except ConfigError:  # this host cannot have workers
+            self.end()
+            raise
+        except BaseException as error:
+            self.kill()
+            cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise WorkerLost(f"a worker process could not be started: {cause}; {self.end().ending}") from error
+        if problem:
+            self.kill()
+            self.end()
+            raise WorkerLost(f"a worker process could not be started:\n{problem}")
+
+    def call(self, chain: ChainRef, ticket: int, batch: Packed, ship: bool) -> Callable[[], Reply]:
+        """The call that runs a batch in this worker; the chain's bytes go along the first time."""
+        data = None if chain.key in self._chains else chain.data
+        self._chains.add(chain.key)
+        return partial(envelope.work, chain.key, data, ticket, batch.data, ship, batch.span)
+
+    def again(self, chain: ChainRef) -> None:
+        """The worker has dropped a chain it had: send it again."""
+        self._chains.discard(chain.key)
+
+    def signal(self, number: int) -> None:
+        """Send the worker a signal; nothing happens where it is gone."""
+        process = self._context.process
+        if process is not None and process.pid is not None and process.is_alive():
+            os.kill(process.pid, number)
+
+    def kill(self) -> None:
+        """End the process now, with all it has started."""
+        process = self._context.process
+        if process is None or process.pid is None or not process.is_alive():
+            return
+        if hasattr(os, "killpg"):
+            kill_family(process.pid)
+        else:
+            process.kill()
+
+    def teardown(self) -> list[str]:
+        """Run the teardown of every chain in the worker; the traceback of each that raised."""
+        return self.pool.submit(envelope.forget).result() if self._chains else []
+
+    def end(self) -> Remains:
+        """Wait for the process to end, end what it leaves behind, and free what the parent holds for it; once."""
+        if self.remains is not None:
+            return self.remains
+        self.pool.shutdown(wait=True, cancel_futures=True)
+        process = self._context.process
+        code = process.exitcode if process is not None else None
+        if process is not None and process.pid is not None:
+            kill_family(process.pid)
+        stack, words = self._files.read() if self._files else (b"", b"")
+        self.remains = Remains(
+            place=self.cursor.read(),
+            sought=self.cursor.sought,
+            ending=_ending(code),
+            foreign=code is not None and -code in FOREIGN_SIGNALS,
+            stack=_users_frames(stack.decode(errors="replace")),
+            words=words,
+        )
+        self.cursor.close()
+        if self._files:
+            self._files.close()
+        return self.remains
+
+
+class _Files:
+    """The three files of `bootstrap.Traces`, as descriptors; they have no names and end with the last of those."""
+
+    def __init__(self) -> None:
+        self.cursor, self.stack, self.words = (_unnamed(name) for name in bootstrap.Traces._fields)
+        os.truncate(self.cursor, NBYTES)
+
+    def shared(self) -> bootstrap.Traces:
+        return bootstrap.Traces(*(bootstrap.SharedFile(fd) for fd in (self.cursor, self.stack, self.words)))
+
+    def read(self) -> tuple[bytes, bytes]:
+        """The stack and the last words."""
+        return os.pread(self.stack, STACK_LIMIT, 0), os.pread(self.words, os.fstat(self.words).st_size, 0)
+
+    def close(self) -> None:
+        for fd in (self.cursor, self.stack, self.words):
+            os.close(fd)
+
+
+def _unnamed(name: str) -> int:
+    """A file without a name, in memory where the system has that."""
+    if sys.platform == "linux":
+        return os.memfd_create(f"pipeframe-{name}")
+    with tempfile.TemporaryFile(prefix="pipeframe-") as file:
+        return os.dup(file.fileno())
+
+
+def _users_frames(stack: str) -> str:
+    """What faulthandler wrote, without the frames of this library and of what called it."""
+    lines = stack.splitlines(keepends=True)
+    ours = next((at for at, line in enumerate(lines) if OUR_ROOM in line), len(lines))
+    return "".join(lines[:ours])
+
+
+def _ending(code: int | None) -> str:
+    """How a process ended."""
+    if code is None:
+        return "it did not say how it ended"
+    return f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"it exited with code {code}"
+
+
+def last_words(remains: Remains, ticket: int) -> postmortem.LastWords | None:
+    """What a worker said about a batch before it ended, where it could."""
+    try:
+        return postmortem.read_words(remains.words, ticket)
+    except Exception:  # it was ended while it wrote
+        return None
