@@ -70,6 +70,7 @@ class HookCaller:
         if not inspect.iscoroutinefunction(hook) and not inspect.iscoroutinefunction(type(hook).__call__):
             self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"pipeframe-{name}")
         self.seconds = 0.0
+        self.busy = False
 
     async def __call__(self, values: list[Any]) -> None:
         """Call it.
@@ -77,7 +78,7 @@ class HookCaller:
         Raises:
             SinkError: it raised; that error is the cause.
         """
-        started = time.perf_counter()
+        started, self.busy = time.perf_counter(), True
         try:
             if self._thread is None:
                 await self._hook(values)
@@ -93,6 +94,7 @@ class HookCaller:
             raise SinkError(f"{self._name} raised {type(error).__name__}: {text_of(error)}") from error
         finally:
             self.seconds += time.perf_counter() - started
+            self.busy = False
 
     def close(self) -> None:
         """Let the thread go; a call that still runs in it ends by itself."""

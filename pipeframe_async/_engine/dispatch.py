@@ -33,11 +33,21 @@ class Dispatch:
         self._backlog = backlog
         self._collect = collect
         self._busy: dict[Lane, int] = {}  # batches in each lane that has started
+        self._starting = 0
+
+    def __repr__(self) -> str:
+        lanes = ", ".join(f"{lane.name}: {busy}" for lane, busy in self._busy.items())
+        return f"<{self._starting} starting; batches in {lanes or 'none'}>"
 
     def settled(self) -> None:
         """Bytes or permits came free."""
         if self._cutter.starved:
             self._backlog.bell.ring()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a lane has been asked for something, and has not answered."""
+        return self._starting > 0 or self.working
 
     @property
     def working(self) -> bool:
@@ -46,7 +56,11 @@ class Dispatch:
 
     async def serve(self, lane: Lane) -> None:
         """One slot's life: take a batch, have it run, hand its answer on, until there is no more."""
-        await lane.start()
+        self._starting += 1
+        try:
+            await lane.start()
+        finally:
+            self._starting -= 1
         self._busy.setdefault(lane, 0)
         while (batch := await self._next(lane)) is not None:
             self._busy[lane] += 1

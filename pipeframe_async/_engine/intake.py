@@ -47,6 +47,7 @@ class Intake:
         timeout: idle seconds, or None.
         whole: a batch feed: collect all of it before anything is taken, and spill what has no permit.
         dried: called when nothing came for `timeout` seconds while there was room.
+        moved: called when the feed pauses after records.
     """
 
     def __init__(
@@ -60,7 +61,9 @@ class Intake:
         timeout: float | None,
         whole: bool,
         dried: Callable[[], None],
+        moved: Callable[[], None],
     ) -> None:
+        self._moved = moved
         self._feed = feed
         self._handles = books.handles
         self._name = name
@@ -76,6 +79,7 @@ class Intake:
         self._task: asyncio.Task[None] | None = None
         self._source: Source | None = None
         self._stopped = False
+        self.waits_for_room = False  # and not for the feed
         self._cancels = 0  # of our own
         self._insisting: asyncio.TimerHandle | None = None
         self.error: FeedError | None = None
@@ -240,6 +244,7 @@ class Intake:
         self._armed = False
         self._breathed = time.perf_counter()
         self._idle.touch()
+        self._moved()
         self._backlog.mark = 0  # the next record arms again
         if self._backlog.records:
             self._backlog.paused = True
@@ -250,8 +255,10 @@ class Intake:
         self._idle.stop()
         self._backlog.paused = True
         self._backlog.bell.ring()
+        self.waits_for_room = True
         while self._ledger.room == 0 and not self._stopped:
             await self._freed.wait()
+        self.waits_for_room = False
         self._idle.start()
         self._breathed = time.perf_counter()
 

@@ -99,9 +99,14 @@ class Results(Generic[Out], AsyncIterator[Out]):
             self._settle(now, outcome, len(now.results) - left)
         self._answers.clear()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is a result that nobody has taken yet."""
+        return self._now is not None or bool(self._answers)
+
     async def drained(self) -> None:
         """Wait until everything that came has been handed over."""
-        while self._now is not None or self._answers:
+        while self.waiting:
             await self._emptied.wait()
 
     def end(self, report: RunReport | None, error: BaseException | None) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeframe_async._engine.backlog import Backlog
@@ -26,6 +26,7 @@ from pipeframe_async._engine.intake import Intake
 from pipeframe_async._engine.open_feed import CLOSE_TIMEOUT
 from pipeframe_async._engine.results import Results
 from pipeframe_async._engine.spill import Spill
+from pipeframe_async._engine.stall import StallDetector, all_stacks, describe
 from pipeframe_async._engine.supervise import ended, finished
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.bottleneck import Usage
@@ -98,6 +99,7 @@ class Run:
             timeout=plan.timeout,
             whole=plan.source == "batch",
             dried=lambda: self._stop_feeding("idle"),
+            moved=lambda: self._stall.touch(),
         )
         self._collect = Collect(keep_order=plan.keep_order, budget=FailureBudget(plan.max_failures), tripped=self._trip)
         ship, names = streaming or self._sink is not None, plan.chain.names
@@ -123,7 +125,8 @@ class Run:
             backlog=self._backlog,
             collect=self._collect.add,
         )
-        self.books.on_settled = self._dispatch.settled
+        self._stall = StallDetector(waits_for=self._waits_for, progress=self._progress, state=self._state)
+        self.books.on_settled = self._settled
         consumer: Consumer = self.results if streaming else Counting(self.books)
         if self._sink is not None:
             consumer = Sink(self._sink, self.books)
@@ -190,20 +193,49 @@ class Run:
             feeding += [self._spawn("slot", self._dispatch.serve(lane)) for _ in range(lane.slots)]
         delivering = self._spawn("deliver", self._deliver.run())
         give_up = self._spawn("give-up", self._give_up.wait())
+        self._stall.touch()
+        watched = [delivering, self._stall.found]
         try:
-            await finished(feeding, give_up, watched=[delivering])
+            await finished(feeding, give_up, watched=watched)
             self._collect.end()
-            await finished([delivering], give_up)
+            await finished([delivering], give_up, watched=watched[1:])
             taken = self._spawn("taken", self.results.drained())
             feeding.append(taken)
             await finished([taken], give_up)
         finally:
+            self._stall.end()
             self.left_work = self._dispatch.working
             self._intake.stop()
             try:
                 await ended([*feeding[1:], delivering, give_up])
             finally:
                 await ended([feed], patience=CLOSE_TIMEOUT)  # a feed that cleans up is not cut short by a second cancel
+
+    def _settled(self) -> None:
+        self._dispatch.settled()
+        self._stall.touch()
+
+    def _waits_for(self) -> str:
+        """Whom the run waits for outside of itself; empty where nobody else could move it."""
+        hooks = [hook for hook in (self._sink, self._dead_letter) if hook is not None]
+        if self._dispatch.waiting:
+            return "a lane"
+        if any(hook.busy for hook in hooks):
+            return "a hook"
+        if self.results.waiting:
+            return "the consumer"
+        feeding = not self._backlog.ended and not self._intake.waits_for_room
+        nothing_to_do = self._backlog.held or not self.books.ledger.in_flight
+        return "the feed" if feeding and nothing_to_do else ""
+
+    def _progress(self) -> Stats:
+        """The books without the clock: the same as before where nothing has moved."""
+        return replace(self.stats(), elapsed=0.0)
+
+    def _state(self) -> str:
+        backlog = {name: getattr(self._backlog, name) for name in ("waiting", "held", "paused", "ended", "mark")}
+        tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith(f"pipeframe-{self._plan.name}-")]
+        return f"backlog {backlog}, lanes {self._dispatch}\n{describe(tasks)}\n{all_stacks()}"
 
     async def _feed(self) -> None:
         await self._intake.run()

@@ -15,7 +15,7 @@ END_TIMEOUT = 1.5
 """Seconds a cancelled task has to end. Less cuts off what cleans up; more holds up the end of every stuck run."""
 
 
-async def finished(tasks: Sequence[Task], give_up: Task, watched: Sequence[Task] = ()) -> None:
+async def finished(tasks: Sequence[Task], give_up: Task, watched: Sequence[asyncio.Future[Any]] = ()) -> None:
     """Wait until the tasks are done, or `give_up` is.
 
     Args:
@@ -26,7 +26,7 @@ async def finished(tasks: Sequence[Task], give_up: Task, watched: Sequence[Task]
     Raises:
         Exception: the first error of a task.
     """
-    waiting = {*tasks}
+    waiting: set[asyncio.Future[Any]] = {*tasks}
     while waiting and not give_up.done():
         done, _ = await asyncio.wait([*waiting, *watched, give_up], return_when=asyncio.FIRST_COMPLETED)
         for task in done:

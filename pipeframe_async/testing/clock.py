@@ -17,6 +17,8 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Final, TypeVar, TypeVarTuple
 
+from pipeframe_async._engine.stall import describe
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -81,7 +83,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         if self._now + seconds > self._limit:
             # The tasks still have to be cancelled, on this loop: they get as much time again.
             passed, self._limit = self._limit, self._now + self._extension
-            raise Overdue(f"still running after {passed:g} virtual seconds\n{describe_tasks(self)}")
+            raise Overdue(f"still running after {passed:g} virtual seconds\n{describe(asyncio.all_tasks(self))}")
         self._now += seconds
 
     def call_soon(
@@ -133,33 +135,9 @@ class _JumpingSelector(selectors.DefaultSelector):
         if patience and (events := super().select(patience)):
             return events
         if timeout is None:
-            raise Deadlock(f"nothing is ready and nothing is scheduled\n{describe_tasks(self._loop)}")
+            raise Deadlock(f"nothing is ready and nothing is scheduled\n{describe(asyncio.all_tasks(self._loop))}")
         self._loop._jump(timeout)
         return events
-
-
-def describe_tasks(loop: asyncio.AbstractEventLoop) -> str:
-    """The pending tasks of a loop, each with the awaits it stands in, outermost first."""
-    tasks = sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name())
-    if not tasks:
-        return "no task is pending"
-    return "\n".join([f"{len(tasks)} pending:", *(_describe(task) for task in tasks)])
-
-
-def _describe(task: asyncio.Task[Any]) -> str:
-    lines = [f"  {task.get_name()}"]
-    awaited: object = task.get_coro()
-    while (frame := _first(awaited, "cr_frame", "gi_frame", "ag_frame")) is not None:
-        lines.append(f"    {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}")
-        awaited = _first(awaited, "cr_await", "gi_yieldfrom", "ag_await")
-    if awaited is not None:
-        lines.append(f"    waiting for {type(awaited).__name__}")
-    return "\n".join(lines)
-
-
-def _first(subject: object, *names: str) -> Any:
-    """The first of these attributes that is there: coroutines and generators name the same things apart."""
-    return next((found for name in names if (found := getattr(subject, name, None)) is not None), None)
 
 
 def run_virtual(
