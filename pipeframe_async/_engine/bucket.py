@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pipeframe_async._engine.bell import Bell
+from pipeframe_async.errors import StateError
 from pipeframe_async.model import Chunk
 
 
@@ -22,6 +23,9 @@ class AsyncBucket:
         Args:
             record: anything that pickles.
 
+        Raises:
+            StateError: the feed has returned, and with it the stream has ended.
+
         Cancellation: a record whose `put` was cancelled while it waited was not handed over.
         """
         for one in record.records if type(record) is Chunk else (record,):
@@ -36,18 +40,23 @@ class BucketPump:
         self._room = 0
         self._put = Bell()
         self._taken = Bell()
+        self._ended = False
         self._task = asyncio.ensure_future(self._run(feed))
 
     async def _run(self, feed: Callable[[AsyncBucket], Awaitable[None]]) -> None:
         try:
             await feed(AsyncBucket(self))
         finally:
+            self._ended = True
             self._put.ring()
+            self._taken.ring()
 
     async def put(self, record: Any) -> None:
         """Wait for room, then hand over."""
-        while len(self._buffer) >= self._room:
+        while not self._ended and len(self._buffer) >= self._room:
             await self._taken.wait()
+        if self._ended:
+            raise StateError("bucket.put came after the feed had returned: wait in feed for all who put")
         self._buffer.append(record)
         self._put.ring()
 

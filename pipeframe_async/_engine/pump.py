@@ -19,6 +19,7 @@ from itertools import islice
 from typing import Any
 
 from pipeframe_async._engine.bell import Bell
+from pipeframe_async.errors import StateError
 from pipeframe_async.model import Chunk
 
 logger = logging.getLogger("pipeframe_async")
@@ -98,6 +99,8 @@ class Pump:
     def put(self, record: Any) -> None:
         """Hand over one record, or the records of a Chunk; blocks while there is no room. Called in threads."""
         with self._putting:
+            if self._done:
+                raise StateError("bucket.put came after the feed had returned: wait in feed for all who put")
             if type(record) is Chunk:
                 self.put_all(record.records)
             else:
@@ -138,6 +141,8 @@ class Pump:
             if (room := self._allowed - self._pulled) > 0:
                 return room
             self._room.wait()
+        if threading.current_thread() is not self._thread:  # one the feed has started, and that nobody here ends
+            raise StateError("bucket.put came after the run had ended")
         raise FeedStopped
 
     def _announce(self) -> None:
@@ -152,7 +157,8 @@ class Pump:
             pass
         except BaseException as error:
             self._error = error
-        self._done = True
+        with self._putting:
+            self._done = True
         self._call(self._bell.ring)
 
     def _call(self, callback: Callable[[], None]) -> None:
@@ -171,6 +177,9 @@ class Bucket:
 
         Args:
             record: anything that pickles.
+
+        Raises:
+            StateError: the feed has returned, or the run has ended.
 
         Process: the parent, in the feed's thread (or any other thread).
         """

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiostream import pipe, stream
 
-from pipeframe_async import Chunk, ConfigError, FeedError, PipelineEngine
+from pipeframe_async import Chunk, ConfigError, FeedError, PipelineEngine, StateError
 from pipeframe_async.testing import FakeExecutor
 from tests.engine.driven import FakeFrame, Sunk, Tap, Through, now, passing, settled
 from tests.engine.feeds import CLOSED, IN_THREAD, ON_LOOP, Form
@@ -171,6 +171,53 @@ async def test_a_bucket_takes_records_from_several_threads() -> None:
     frame, pipeline = FakeFrame(buffer_size=3), Sunk(feed)
     await frame.run(pipeline)
     assert sorted(pipeline.taken) == list(range(20))
+    settled(frame)
+
+
+async def test_a_put_from_a_thread_after_the_feed_has_returned_is_refused_and_never_lost_silently() -> None:
+    returned, refused = threading.Event(), threading.Event()
+
+    def feed(bucket: Any) -> None:
+        def late() -> None:
+            returned.wait(10)
+            try:
+                while True:  # the feed's own end may still be a moment away
+                    bucket.put("late")
+            except StateError:
+                refused.set()
+
+        bucket.put("early")
+        threading.Thread(target=late).start()
+
+    frame, pipeline = FakeFrame(buffer_size=3), Sunk(feed)
+    running = asyncio.ensure_future(frame.run(pipeline))
+    await asyncio.sleep(0)
+    returned.set()
+    report = await running
+    assert await asyncio.to_thread(refused.wait, 10)
+    assert pipeline.taken[0] == "early"
+    assert len(pipeline.taken) == report.fed
+    settled(frame)
+
+
+@pytest.mark.virtual_clock
+async def test_a_put_from_a_task_after_the_feed_has_returned_is_refused_too() -> None:
+    tasks = []
+
+    async def feed(bucket: Any) -> None:
+        async def late() -> None:
+            for _ in range(9):
+                await bucket.put("late")
+
+        await bucket.put("early")
+        tasks.append(asyncio.ensure_future(late()))
+        await asyncio.sleep(1)
+
+    frame, pipeline = FakeFrame(FakeExecutor(1, delay=5.0), buffer_size=2), Sunk(feed)
+    report = await frame.run(pipeline)
+    with pytest.raises(StateError, match="after the feed had returned"):
+        await tasks[0]
+    assert pipeline.taken == ["early", *["late"] * (report.fed - 1)]
     settled(frame)
 
 

@@ -150,3 +150,30 @@ def test_whatever_pickling_a_step_raises_is_a_wrong_configuration() -> None:
 def test_a_fault_that_is_no_single_step_is_told_as_it_is() -> None:
     with pytest.raises(ConfigError, match="the steps cannot be sent to the workers: TypeError"):
         ship(ChainSpec((threading.Lock(),), (parse,), None))  # type: ignore[arg-type]
+
+
+def test_what_only_the_loop_runs_stays_at_home() -> None:
+    lock = threading.Lock()  # stands for a client that cannot be pickled
+
+    class Local(PipelineEngine[Any, Any]):  # travels by value
+        def setup(self) -> None:
+            self.by = 2
+
+        def scale(self, record: int) -> tuple[int, bool]:
+            return record * self.by, True
+
+        async def feed(self) -> Any:
+            yield lock
+
+        @staticmethod
+        def sink(records: list[Any]) -> None:
+            lock.acquire()
+
+        async def dead_letter(self, failures: list[Any]) -> None:
+            lock.acquire()
+
+    pipeline = Local()
+    chain = loaded(ship(spec(pipeline.scale, pipeline=pipeline)))
+    chain.pipeline.setup()
+    assert chain.steps[0](21) == (42, True)
+    assert pipeline.feed.__name__ == "feed"
