@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor as AnyExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
@@ -18,7 +19,7 @@ from pipeframe_async._engine.watch import watched
 from pipeframe_async._rules import knobs
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import ConfigError, FeedError, InternalError, StateError
-from pipeframe_async.executors import choose
+from pipeframe_async.executors import choose, hosts
 from pipeframe_async.model import FeedLike
 from pipeframe_async.observe.progress import MODES, progress_display
 from pipeframe_async.pipeline import PipelineEngine
@@ -88,6 +89,7 @@ class PipeFrame:
         self.name = name or "pipeframe"
         self._warm: Executor | None = None
         self._home: asyncio.AbstractEventLoop | None = None
+        self._process = 0  # where its workers and runs are
         self._runs: list[Run] = []
         self._ended = Bell()  # rings when a run has ended
         self._last = Stats()
@@ -171,11 +173,13 @@ class PipeFrame:
 
     async def __aenter__(self) -> Self:
         """Keep workers warm until the block is left."""
+        self._check_process()
         if self._warm is not None:
             raise StateError(
                 f"{self.name} is open already: one `async with` at a time, runs inside it as many as you like"
             )
         self._warm, self._home = choose.make(self._kind, self._workers, self._wear), asyncio.get_running_loop()
+        self._process = os.getpid()
         return self
 
     async def __aexit__(
@@ -183,12 +187,12 @@ class PipeFrame:
     ) -> None:
         """Stop what still runs, then end the workers; at once where the block is left with an error."""
         executor, self._warm = self._warm, None
-        if executor is None:
-            return
+        if executor is None or self._process != os.getpid():
+            return  # in a fork of the process that opened it, there is nothing to end
         for run in self._runs:
             run.stop() if error is None else run.abandon()
         try:
-            while self._runs:
+            while not all(run.over for run in self._runs):
                 await self._ended.wait()
         finally:
             await executor.close(kill=error is not None, timeout=self._limits.drain_timeout)
@@ -200,14 +204,16 @@ class PipeFrame:
         if feed is not None and load is not None:
             raise ConfigError("feed= and load= are two names for one thing: pass one of them")
         form = feed_of(plan, feed if feed is not None else load)
+        self._check_process()
         loop = asyncio.get_running_loop()
         if self._home is not None and self._home is not loop and (self._runs or self._warm is not None):
             raise StateError(f"{self.name} is in use on another event loop: use it there, or make another PipeFrame")
-        self._home = loop
+        self._home, self._process = loop, os.getpid()
         warm, left_work = self._warm, False
         executor = warm or choose.make(self._kind, self._workers, self._wear)
         try:
             run = Run(plan, form, executor, self._limits, streaming=streaming)
+            run.on_end = self._ended.ring
             self._runs.append(run)
             try:
                 with self._signals(asyncio.current_task()):
@@ -225,6 +231,10 @@ class PipeFrame:
         if not self._handle_signals or task is None:
             return nullcontext()
         return handled_signals(self._stop, _canceller(task))
+
+    def _check_process(self) -> None:
+        if self._warm is not None or self._runs:
+            hosts.check_not_forked(self._process, self.name)
 
     def _stop(self) -> None:
         for run in self._runs:

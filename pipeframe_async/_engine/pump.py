@@ -67,8 +67,7 @@ class Pump:
         self._room.set()
         while not self._buffer:
             if self._done and not self._buffer:
-                if self._error is not None:
-                    raise self._error
+                self._raise()
                 return None
             self._hungry = True
             if not self._buffer and not self._done:
@@ -84,7 +83,10 @@ class Pump:
         return records
 
     async def aclose(self, timeout: float) -> None:
-        """Stop pulling and wait for the thread; one that stays blocked in the feed is left behind, with a warning."""
+        """Stop pulling and wait for the thread; one that stays blocked in the feed is left behind, with a warning.
+
+        Raises what the feed raised while it ended, unless `take` has.
+        """
         self._stopped = True
         self._room.set()
         try:
@@ -95,6 +97,13 @@ class Pump:
             logger.warning("the feed's thread %s is blocked in the feed and was left behind", self._thread.name)
         else:
             self._thread.join()  # it has said its last word; this takes microseconds
+            self._raise()
+
+    def _raise(self) -> None:
+        """Raise what the feed raised, once."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
     def put(self, record: Any) -> None:
         """Hand over one record, or the records of a Chunk; blocks while there is no room. Called in threads."""

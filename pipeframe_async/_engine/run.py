@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,6 +79,7 @@ class Run:
         self._started, self._started_cpu = time.perf_counter(), time.thread_time()
         self._ended: float | None = None
         self.left_work = False  # batches were given up while a worker had them
+        self.on_end: Callable[[], None] = lambda: None
 
     def _connect(self, feed: Feed, streaming: bool) -> None:
         """Make the moving parts and join them, from the feed to the consumer."""
@@ -176,6 +177,11 @@ class Run:
     def _stop_feeding(self, why: EndedBy) -> None:
         self._life.drain(why)
         self._intake.stop()
+
+    @property
+    def over(self) -> bool:
+        """Whether everything has its outcome; the one who iterates may still be looking at what it was handed."""
+        return self._ended is not None
 
     def stats(self) -> Stats:
         """The books as they are now. Looks only, so any thread may ask."""
@@ -279,6 +285,7 @@ class Run:
     def _conclude(self, error: BaseException | None) -> RunReport:
         """Say what happened, in the report and in the error."""
         self._ended = time.perf_counter()
+        self.on_end()
         stats = self.stats()
         steps = [clock.report() for clock in self._clocks]
         report = summary(stats, steps, self._usage(stats.elapsed), self._life.ended_by)

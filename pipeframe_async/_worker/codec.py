@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 PROTOCOL = 5
 
-_MAIN = b"__main__"
+_MAINS = ("__main__", "__mp_main__")
+"""The main module, and what multiprocessing calls it in a child of its own."""
+_MAIN = b"_main__"
+"""What the names of both have in common."""
 _class_bytes: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
 
 
@@ -41,9 +45,17 @@ class _ByValuePickler(pickle.Pickler):
     """Pickles classes of `__main__` by value, each once per process; all else as pickle does."""
 
     def reducer_override(self, obj: object) -> Any:
-        if isinstance(obj, type) and obj.__module__ == "__main__" and not isinstance(obj, ModuleType):
+        if isinstance(obj, type) and obj.__module__ in _MAINS and not isinstance(obj, ModuleType):
             return loads, (_by_value(obj),)
         return NotImplemented
+
+
+def main_by_value() -> None:
+    """Have cloudpickle treat the main module of a multiprocessing child as it treats `__main__`."""
+    import cloudpickle
+
+    if (module := sys.modules.get("__mp_main__")) is not None:
+        cloudpickle.register_pickle_by_value(module)
 
 
 def _by_value(cls: type) -> bytes:
@@ -51,5 +63,6 @@ def _by_value(cls: type) -> bytes:
     if data is None:
         import cloudpickle  # only scripts and notebooks that define record classes pay for this import
 
+        main_by_value()
         data = _class_bytes[cls] = cloudpickle.dumps(cls, PROTOCOL)
     return data

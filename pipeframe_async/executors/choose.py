@@ -6,6 +6,7 @@ from concurrent.futures import Executor as AnyExecutor
 
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import ConfigError
+from pipeframe_async.executors import hosts
 from pipeframe_async.executors.cores import default_workers
 from pipeframe_async.executors.inline import InlineExecutor
 from pipeframe_async.executors.lanes import NO_WEAR, ProcessLanes, Wear
@@ -66,6 +67,7 @@ def make(executor: str | AnyExecutor, workers: int, wear: Wear = NO_WEAR) -> Exe
     """An executor with so many workers."""
     match executor:
         case "processes":
+            hosts.check_semaphores()
             return ProcessLanes(workers, wear=wear)
         case "threads":
             return ThreadsExecutor(workers)

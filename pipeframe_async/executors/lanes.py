@@ -261,10 +261,13 @@ class ProcessLane:
 
     def _end(self, worker: Worker, graceful: bool = True) -> Remains:
         """End a worker in good order. Blocks; until it returns `kill` reaches it, for a teardown that hangs."""
+        graceful = graceful and worker.alive
+        guard = self._guards.get(worker)
         try:
             self._problems += worker.teardown() if graceful else []
         except BrokenExecutor:
-            self._problems.append(f"the worker of {self.name} (pid {worker.pid}) was ended in its teardown")
+            if guard is None or not guard.reason:  # else it still had a batch that nobody waits for
+                self._problems.append(f"the worker of {self.name} (pid {worker.pid}) was ended in its teardown")
         finally:
             remains = worker.end()
         return remains

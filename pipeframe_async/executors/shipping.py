@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 import cloudpickle
 
+from pipeframe_async._worker.codec import main_by_value
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.wire import ChainRef, ChainSpec
 
@@ -31,6 +32,7 @@ def ship(chain: ChainSpec) -> ChainRef:
     Raises:
         ConfigError: something in it cannot be pickled; the message names the step.
     """
+    main_by_value()
     try:
         data = _dumps(tuple(chain), chain.pipeline)
     except KeyboardInterrupt:

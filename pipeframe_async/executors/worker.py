@@ -95,9 +95,14 @@ class Worker:
 
     def signal(self, number: int) -> None:
         """Send the worker a signal; nothing happens where it is gone."""
+        if self.alive:
+            os.kill(self.pid, number)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
         process = self._context.process
-        if process is not None and process.pid is not None and process.is_alive():
-            os.kill(process.pid, number)
+        return process is not None and process.pid is not None and process.is_alive()
 
     def kill(self) -> None:
         """End the process now, with all it has started."""
