@@ -10,13 +10,13 @@ records, lanes or time. A part is always the leftmost that is not settled, so th
 
 from __future__ import annotations
 
-GUILTY = 4
+GUILTY = 6
 """Points at which a record that is alone is blamed."""
-OWN_POINTS = 2
+OWN_POINTS = 3
 """Points for a death nobody else can have caused: in the batch and once more alone make it guilty."""
 FOREIGN_POINTS = 1
-"""Points for a death that may have come from outside. With four of them, the last three of it alone, a fleet whose
-workers are killed every 40 ms blames one innocent in millions; with two it blamed one in a hundred."""
+"""Points for a death that may have come from outside: five more alone. On a busy machine whose workers are killed
+every 40 ms a record is hit with a chance of up to a tenth a try; with three tries alone one in 400 kills was blamed."""
 
 
 class Inquest:

@@ -90,7 +90,11 @@ class Guard:
 
     def _look(self) -> None:
         self._timer = None
-        now, place = self._loop.time(), self._worker.cursor.read()
+        now = self._loop.time()
+        try:
+            place = self._worker.cursor.read()
+        except ValueError:  # closed: the lane's thread has put the worker away
+            return
         if place[:3] != (self._place or ())[:3]:
             self._place, self._since, self._called, self.reason = place, now, False, ""
         elif (late := now - self._due) > SLOW_LOOP_SECONDS:

@@ -10,6 +10,7 @@ at once, and finishes what it has.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,14 +18,16 @@ from itertools import count
 from typing import Any, TypeVar
 
 from pipeframe_async._worker.cursor import Phase
-from pipeframe_async.errors import ConfigError, StateError, StepError, WorkerLost
+from pipeframe_async.errors import StepError, WorkerLost
 from pipeframe_async.executors.guard import Guard
 from pipeframe_async.executors.launch import DEFAULT_METHOD
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.executors.restarts import Restarts
 from pipeframe_async.executors.shipping import ship as ship_chain
-from pipeframe_async.executors.worker import Remains, Worker, last_words
+from pipeframe_async.executors.worker import Remains, StartFailed, Worker, last_words
 from pipeframe_async.wire import UNKNOWN_CHAIN, ChainRef, ChainSpec, Death, Packed, Reply
+
+logger = logging.getLogger("pipeframe_async")
 
 T = TypeVar("T")
 
@@ -76,6 +79,7 @@ class ProcessLane:
         self._starting: asyncio.Future[None] | None = None
         self._buried: dict[Worker, asyncio.Future[Remains]] = {}
         self._closing = threading.Event()
+        self._overdue = False
         self._problems: list[str] = []
         self._last = ""  # why the last worker died that had done nothing
 
@@ -96,10 +100,8 @@ class ProcessLane:
                 raise WorkerLost(f"{self.name} was closed before its worker had started")
             try:
                 self._worker = Worker(self._method)
-            except (ConfigError, StateError):
-                raise
-            except Exception as error:
-                self._restarts.in_vain()
+            except StartFailed as error:
+                self._restarts.in_vain(foreign=error.foreign)
                 self._last = str(error)
                 continue
             self.starts += 1
@@ -235,8 +237,9 @@ class ProcessLane:
             return death._replace(cause=cause, foreign=False)
         return death
 
-    def kill(self) -> None:
-        """End all workers without waiting."""
+    def kill(self, *, overdue: bool = False) -> None:
+        """End all workers without waiting; `overdue`: they were given time to end by themselves."""
+        self._overdue = overdue
         for worker in self._living():
             worker.kill()
 
@@ -261,16 +264,25 @@ class ProcessLane:
 
     def _end(self, worker: Worker, graceful: bool = True) -> Remains:
         """End a worker in good order. Blocks; until it returns `kill` reaches it, for a teardown that hangs."""
-        graceful = graceful and worker.alive
-        guard = self._guards.get(worker)
+        interrupted = False
         try:
-            self._problems += worker.teardown() if graceful else []
+            self._problems += worker.teardown() if graceful and worker.alive else []
         except BrokenExecutor:
-            if guard is None or not guard.reason:  # else it still had a batch that nobody waits for
-                self._problems.append(f"the worker of {self.name} (pid {worker.pid}) was ended in its teardown")
-        finally:
-            remains = worker.end()
+            interrupted = True
+        remains = worker.end()
+        if interrupted:
+            self._interrupted(worker, remains)
         return remains
+
+    def _interrupted(self, worker: Worker, remains: Remains) -> None:
+        """A worker did not get through its teardown: ended by it, by our patience, or by somebody else."""
+        text = f"the worker of {self.name} (pid {worker.pid}) was ended in its teardown: {remains.ending}"
+        guard = self._guards.get(worker)
+        abandoned = guard is not None and guard.reason  # it still had a batch that nobody waits for
+        if self._overdue or not (remains.foreign or abandoned):
+            self._problems.append(text)
+        else:
+            logger.warning(text)
 
 
 class ProcessLanes:
@@ -303,7 +315,7 @@ class ProcessLanes:
             lane.closing()
         if kill:
             self._kill()
-        watchdog = asyncio.get_running_loop().call_later(timeout, self._kill)
+        watchdog = asyncio.get_running_loop().call_later(timeout, self._kill, True)
         closing = asyncio.gather(*(lane.close(graceful=not kill) for lane in self.lanes))
         try:
             problems = [text for texts in await _undisturbed(closing) for text in texts]
@@ -312,9 +324,9 @@ class ProcessLanes:
         if problems:
             raise StepError(f"teardown raised in a worker:\n{problems[0]}")
 
-    def _kill(self) -> None:
+    def _kill(self, overdue: bool = False) -> None:
         for lane in self.lanes:
-            lane.kill()
+            lane.kill(overdue=overdue)
 
 
 def _looked_at(future: asyncio.Future[Any]) -> None:

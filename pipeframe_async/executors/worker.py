@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeframe_async._worker import bootstrap, envelope, postmortem
 from pipeframe_async._worker.chain import OUR_ROOM
@@ -52,11 +52,19 @@ class Remains(NamedTuple):
     words: bytes
 
 
+class StartFailed(WorkerLost):
+    """A worker could not start; `foreign`: because somebody else has ended it, as far as one can tell."""
+
+    def __init__(self, text: str, *, foreign: bool = False) -> None:
+        super().__init__(text)
+        self.foreign = foreign
+
+
 class Worker:
     """A running worker process. Made blocking; used by `call`, gone after `end`.
 
     Raises:
-        WorkerLost: it could not start; the message has the reason.
+        StartFailed: it could not start; the message has the reason.
     """
 
     def __init__(self, method: str) -> None:
@@ -75,13 +83,18 @@ class Worker:
             self.end()
             raise
         except BaseException as error:
-            self.kill()
             cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            raise WorkerLost(f"a worker process could not be started: {cause}; {self.end().ending}") from error
+            ended_itself = not self.alive
+            self.kill()
+            remains = self.end()
+            text = f"a worker process could not be started: {cause}; {remains.ending}"
+            server_ended = isinstance(error, (EOFError, ConnectionError))  # it is the fork server that was killed
+            raise StartFailed(text, foreign=server_ended or (ended_itself and remains.foreign)) from error
         if problem:
             self.kill()
             self.end()
-            raise WorkerLost(f"a worker process could not be started:\n{problem}")
+            raise StartFailed(f"a worker process could not be started:\n{problem}")
+        _let_go(self.pool)
 
     def call(self, chain: ChainRef, ticket: int, batch: Packed, ship: bool) -> Callable[[], Reply]:
         """The call that runs a batch in this worker; the chain's bytes go along the first time."""
@@ -140,6 +153,17 @@ class Worker:
         if self._files:
             self._files.close()
         return self.remains
+
+
+def _let_go(pool: ProcessPoolExecutor) -> None:
+    """Close this process's copies of the ends that only the worker uses.
+
+    While we hold them, the pipes of a worker that was killed in the middle of a large message never end: the
+    pool's threads would wait for the rest of it for ever.
+    """
+    private: Any = pool
+    for end in (private._result_queue._writer, private._call_queue._reader):
+        end.close()
 
 
 class _Files:
