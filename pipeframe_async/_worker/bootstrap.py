@@ -25,6 +25,19 @@ def prepare() -> None:
     orphan.end_with_parent()
 
 
+def keep_from_children(*queues: Any) -> None:
+    """Have a process that a step forks close the pool's pipes: as long as it lived, this worker would not look dead."""
+    if hasattr(os, "register_at_fork"):
+        ends = [end for queue in queues for name in ("_reader", "_writer") if (end := getattr(queue, name, None))]
+        os.register_at_fork(after_in_child=lambda: _close(ends))
+
+
+def _close(ends: list[Any]) -> None:
+    for end in ends:
+        with contextlib.suppress(OSError):
+            end.close()
+
+
 class SharedFile:
     """A file descriptor on its way to a child: pickled while the child is started, and only then."""
 

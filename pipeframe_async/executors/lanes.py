@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
@@ -42,16 +43,21 @@ class Wear:
     max_batches: int | None = None
     max_rss: int | None = None
 
-    def worn(self, batches: int, reply: Reply) -> bool:
-        """Whether a worker that has answered so many batches, the last with `reply`, has done enough."""
-        if self.max_batches is not None and batches >= self.max_batches:
-            return True
+    def full(self, batches: int) -> bool:
+        """Whether a worker that was given so many batches gets no more."""
+        return self.max_batches is not None and batches >= self.max_batches
+
+    def worn(self, reply: Reply) -> bool:
+        """Whether a worker that has answered this should answer no more."""
         if self.max_rss is not None and reply.rss > self.max_rss:
             return True
         return any(failure.error_type == "MemoryError" for failure in reply.failures)  # its heap may be in pieces
 
 
 NO_WEAR = Wear()
+
+TEARDOWN_TIMEOUT = 10.0
+"""Seconds a worn worker has for its teardown. Less cuts off what saves a model, more lets hung ones pile up."""
 
 
 class ProcessLane:
@@ -72,6 +78,7 @@ class ProcessLane:
         self._method = method
         self._wear = wear
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"pipeframe-lane-{number}")
+        self._undertaker = ThreadPoolExecutor(1, thread_name_prefix=f"pipeframe-lane-{number}-end")
         self._tickets = count(1)  # batches of many runs come here: each gets a number of its own
         self._restarts = Restarts()
         self._worker: Worker | None = None
@@ -79,7 +86,6 @@ class ProcessLane:
         self._starting: asyncio.Future[None] | None = None
         self._buried: dict[Worker, asyncio.Future[Remains]] = {}
         self._closing = threading.Event()
-        self._overdue = False
         self._problems: list[str] = []
         self._last = ""  # why the last worker died that had done nothing
 
@@ -115,6 +121,9 @@ class ProcessLane:
         guard = self._guarded(worker)
         ticket = next(self._tickets)
         guard.watch(ticket, chain.time_limit)
+        worker.given += 1
+        if self._wear.full(worker.given):
+            self._worker = None
         try:
             reply = await self._asked(worker, chain, ticket, batch, ship)
         except BrokenExecutor as error:
@@ -136,10 +145,13 @@ class ProcessLane:
         loop = asyncio.get_running_loop()
         guard = self._guards[worker]
         while True:
-            asked = loop.run_in_executor(worker.pool, worker.call(chain, ticket, batch, ship))
+            asked = worker.submit(loop, worker.call(chain, ticket, batch, ship))
             try:
                 reply = await asyncio.shield(asked)
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as error:
+                if asked.cancelled() and not _cancelling():  # by `_forget`: the pool never answered for its worker
+                    guard.done(ticket)
+                    raise BrokenExecutor from error
                 guard.abandon(ticket)
                 asked.add_done_callback(lambda done: self._left(worker, ticket, done))
                 raise
@@ -164,35 +176,40 @@ class ProcessLane:
     def _answered(self, worker: Worker, reply: Reply) -> None:
         """A worker is alive and well; or has done enough."""
         self._restarts.worked()
-        worker.batches += 1
-        if worker is self._worker and self._wear.worn(worker.batches, reply):
+        worker.answered += 1
+        if worker is self._worker and self._wear.worn(reply):
             self._worker = None
         if worker is not self._worker and not self._guards[worker].busy:
             self._retire(worker)
 
     def _retire(self, worker: Worker) -> None:
         """A worn worker has finished what it had: end it, while the next one works."""
-        if not self._closing.is_set() and worker in self._guards and worker not in self._buried:
-            loop = asyncio.get_running_loop()
-            self._buried[worker] = loop.run_in_executor(self._thread, self._end, worker)
-            self._buried[worker].add_done_callback(lambda ended: self._forget(worker, ended))
+        if self._closing.is_set() or worker not in self._guards or worker in self._buried:
+            return
+        watchdog = asyncio.get_running_loop().call_later(TEARDOWN_TIMEOUT, worker.kill_overdue)
+        self._put_away(worker, self._end).add_done_callback(lambda ended: watchdog.cancel())
 
     def _bury(self, worker: Worker) -> asyncio.Future[Remains]:
         """A worker has died: put it away. All its batches learn from the same remains."""
-        if (buried := self._buried.get(worker)) is None:
-            if self._worker is worker:
-                self._worker = None
-            buried = asyncio.get_running_loop().run_in_executor(self._thread, worker.end)
-            self._buried[worker] = buried
-            buried.add_done_callback(lambda ended: self._forget(worker, ended))
-        return buried
+        if self._worker is worker:
+            self._worker = None
+        return self._buried.get(worker) or self._put_away(worker, Worker.end)
+
+    def _put_away(self, worker: Worker, end: Callable[[Worker], Remains]) -> asyncio.Future[Remains]:
+        """End a worker in a thread other than the one that starts the next."""
+        ended = asyncio.get_running_loop().run_in_executor(self._undertaker, end, worker)
+        self._buried[worker] = ended
+        ended.add_done_callback(lambda ended: self._forget(worker, ended))
+        return ended
 
     def _forget(self, worker: Worker, ended: asyncio.Future[Remains]) -> None:
         self._buried.pop(worker, None)
+        for asked in worker.asked:
+            asked.cancel()
         if self._guards.pop(worker, None) is None or ended.cancelled() or ended.exception() is not None:
             return
         remains = ended.result()
-        if not worker.batches and remains.place.at is None:
+        if not worker.answered and remains.place.at is None:
             self._restarts.in_vain(foreign=remains.foreign)
             doing = (
                 "in setup, or while it loaded the steps" if remains.place.phase is Phase.LOADING else "before it did"
@@ -239,9 +256,8 @@ class ProcessLane:
 
     def kill(self, *, overdue: bool = False) -> None:
         """End all workers without waiting; `overdue`: they were given time to end by themselves."""
-        self._overdue = overdue
         for worker in self._living():
-            worker.kill()
+            worker.kill_overdue() if overdue else worker.kill()
 
     def _living(self) -> list[Worker]:
         return [*dict.fromkeys([*([self._worker] if self._worker is not None else []), *self._guards])]
@@ -252,8 +268,10 @@ class ProcessLane:
 
     async def close(self, *, graceful: bool) -> list[str]:
         """End the workers. Returns the traceback of each teardown that raised, in retired workers too."""
+        await asyncio.gather(*self._buried.values(), return_exceptions=True)
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close, graceful)
         self._thread.shutdown(wait=False)
+        self._undertaker.shutdown(wait=False)
         return self._problems
 
     def _close(self, graceful: bool) -> None:
@@ -279,7 +297,7 @@ class ProcessLane:
         text = f"the worker of {self.name} (pid {worker.pid}) was ended in its teardown: {remains.ending}"
         guard = self._guards.get(worker)
         abandoned = guard is not None and guard.reason  # it still had a batch that nobody waits for
-        if self._overdue or not (remains.foreign or abandoned):
+        if worker.overdue or not (remains.foreign or abandoned):
             self._problems.append(text)
         else:
             logger.warning(text)
@@ -333,6 +351,11 @@ def _looked_at(future: asyncio.Future[Any]) -> None:
     """Whoever waited has left: an error of the start is nobody's, and not to be reported as forgotten."""
     if not future.cancelled():
         future.exception()
+
+
+def _cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _undisturbed(future: asyncio.Future[T]) -> T:

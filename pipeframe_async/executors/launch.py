@@ -11,7 +11,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import context, forkserver, reduction, spawn, util
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess, current_process
@@ -38,6 +38,7 @@ class LaneProcess(BaseProcess):
 
     _start_method = DEFAULT_METHOD
     forgotten_in_forks = True
+    _args: tuple[Any, ...]
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802 - the name multiprocessing calls
@@ -60,6 +61,7 @@ class LaneProcess(BaseProcess):
     def run(self) -> None:
         """Prepare this process, then do what the pool wants."""
         bootstrap.prepare()
+        bootstrap.keep_from_children(*self._args[:2])  # the pool's queues
         super().run()
 
 
@@ -149,11 +151,19 @@ if sys.platform != "win32":
                 command = spawn.get_command_line(tracker_fd=tracker, pipe_handle=child_pipe)
                 fds = [*self._fds, child_pipe, child_sentinel]
                 self.pid = util.spawnv_passfds(os.fsencode(spawn.get_executable()), command, fds)
+                self._watch_itself()
                 with open(pipe, "wb", closefd=False) as stream:
                     stream.write(message)
             finally:
                 os.close(child_pipe)
                 os.close(child_sentinel)
+
+        def _watch_itself(self) -> None:
+            """Learn of the end from the process, where that can be: a child it forks keeps its pipes open."""
+            if hasattr(os, "pidfd_open"):
+                with suppress(OSError), living.starting:
+                    pipe, self.sentinel = self.sentinel, os.pidfd_open(self.pid)
+                    living.replace(self, pipe, self.sentinel)
 
 
 def _first_message(popen: Any, process: LaneProcess) -> bytes:

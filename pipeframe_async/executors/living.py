@@ -37,6 +37,14 @@ def hold(popen: Any, *fds: int) -> None:
     _end_at_exit()
 
 
+def replace(popen: Any, old: int, new: int) -> None:
+    """One of a worker's descriptors is another one now; closes the old one."""
+    fds = tuple(new if fd == old else fd for fd in _living[popen])
+    popen.finalizer.cancel()
+    hold(popen, *fds)
+    _close(old)
+
+
 def forget() -> None:
     """In a forked child: they are the parent's workers, not ours. Closes what the child has of them."""
     for popen, fds in list(_living.items()):

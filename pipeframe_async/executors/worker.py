@@ -6,12 +6,13 @@ on the loop.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -74,7 +75,9 @@ class Worker:
         traces = self._files.shared() if self._files else None
         self.pool = ProcessPoolExecutor(1, self._context, bootstrap.begin, (traces,))
         self._chains: set[str] = set()
-        self.batches = 0  # that it has answered
+        self.given = self.answered = 0  # batches
+        self.asked: set[asyncio.Future[Reply]] = set()  # what it has not answered yet
+        self.overdue = False  # it was killed because it took too long to end
         self.remains: Remains | None = None
         self.pid = 0
         try:
@@ -102,6 +105,21 @@ class Worker:
         self._chains.add(chain.key)
         return partial(envelope.work, chain.key, data, ticket, batch.data, ship, batch.span)
 
+    def submit(self, loop: asyncio.AbstractEventLoop, call: Callable[[], Reply]) -> asyncio.Future[Reply]:
+        """Have a call run in the worker.
+
+        Raises:
+            BrokenExecutor: the worker is dead.
+        """
+        asked = loop.run_in_executor(self.pool, call)
+        self.asked.add(asked)
+        asked.add_done_callback(self.asked.discard)
+        if self.pool._broken:
+            # Before 3.12 a pool that breaks takes no lock: it may have overlooked the call it has just accepted.
+            asked.add_done_callback(_seen)
+            raise BrokenExecutor("the worker died as it was given a batch")
+        return asked
+
     def again(self, chain: ChainRef) -> None:
         """The worker has dropped a chain it had: send it again."""
         self._chains.discard(chain.key)
@@ -127,6 +145,11 @@ class Worker:
         else:
             process.kill()
 
+    def kill_overdue(self) -> None:
+        """End the process now: it has had time to end by itself."""
+        self.overdue = True
+        self.kill()
+
     def teardown(self) -> list[str]:
         """Run the teardown of every chain in the worker; the traceback of each that raised."""
         return self.pool.submit(envelope.forget).result() if self._chains else []
@@ -136,10 +159,12 @@ class Worker:
         if self.remains is not None:
             return self.remains
         self.pool.shutdown(wait=True, cancel_futures=True)
-        process = self._context.process
-        code = process.exitcode if process is not None else None
+        process, self._context.process = self._context.process, None
+        code = None
         if process is not None and process.pid is not None:
+            code = process.exitcode
             kill_family(process.pid)
+            process.close()
         stack, words = self._files.read() if self._files else (b"", b"")
         self.remains = Remains(
             place=self.cursor.read(),
@@ -153,6 +178,12 @@ class Worker:
         if self._files:
             self._files.close()
         return self.remains
+
+
+def _seen(asked: asyncio.Future[Reply]) -> None:
+    """Nobody waits for this any more: an error of it is not to be reported as forgotten."""
+    if not asked.cancelled():
+        asked.exception()
 
 
 def _let_go(pool: ProcessPoolExecutor) -> None:

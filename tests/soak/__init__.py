@@ -1,0 +1,1 @@
+"""Runs of minutes, beside the suite: `.ci/soak`, or `pytest -m soak`."""
