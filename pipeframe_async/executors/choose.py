@@ -9,9 +9,10 @@ from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors import hosts
 from pipeframe_async.executors.cores import default_workers
 from pipeframe_async.executors.inline import InlineExecutor
-from pipeframe_async.executors.lanes import NO_WEAR, ProcessLanes, Wear
+from pipeframe_async.executors.lanes import ProcessLanes
 from pipeframe_async.executors.shared import SharedExecutor
 from pipeframe_async.executors.threads import ThreadsExecutor
+from pipeframe_async.executors.wear import NO_WEAR, Wear
 
 NAMES = ("processes", "threads", "inline")
 

@@ -16,8 +16,7 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
-from pipeframe_async._worker import bootstrap, envelope, postmortem
-from pipeframe_async._worker.chain import OUR_ROOM
+from pipeframe_async._worker import bootstrap, envelope
 from pipeframe_async._worker.cursor import NBYTES, Cursor, Place
 from pipeframe_async.errors import ConfigError, WorkerLost
 from pipeframe_async.executors.launch import LaneContext
@@ -26,8 +25,8 @@ from pipeframe_async.wire import ChainRef, Packed, Reply
 
 START_TIMEOUT = 60.0
 """Seconds a worker has to say that it is ready. It takes 0.02-0.2; a shorter limit fails on a machine that swaps."""
-STACK_LIMIT = 16 * 1024
-"""Bytes that are read of a dead worker's stack; faulthandler writes at most a hundred frames."""
+STACK_LIMIT = 32 * 1024
+"""Bytes that are read of a dead worker's last stack; faulthandler writes at most a hundred frames."""
 
 FOREIGN_SIGNALS = frozenset(getattr(signal, name, None) for name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT"))
 """Signals that others send: the OOM killer, an operator, a container that is stopped."""
@@ -171,7 +170,7 @@ class Worker:
             sought=self.cursor.sought,
             ending=_ending(code),
             foreign=code is not None and -code in FOREIGN_SIGNALS,
-            stack=_users_frames(stack.decode(errors="replace")),
+            stack=stack.decode(errors="replace"),
             words=words,
         )
         self.cursor.close()
@@ -209,7 +208,10 @@ class _Files:
 
     def read(self) -> tuple[bytes, bytes]:
         """The stack and the last words."""
-        return os.pread(self.stack, STACK_LIMIT, 0), os.pread(self.words, os.fstat(self.words).st_size, 0)
+        end = os.fstat(self.stack).st_size
+        return os.pread(self.stack, STACK_LIMIT, max(0, end - STACK_LIMIT)), os.pread(
+            self.words, os.fstat(self.words).st_size, 0
+        )
 
     def close(self) -> None:
         for fd in (self.cursor, self.stack, self.words):
@@ -224,23 +226,11 @@ def _unnamed(name: str) -> int:
         return os.dup(file.fileno())
 
 
-def _users_frames(stack: str) -> str:
-    """What faulthandler wrote, without the frames of this library and of what called it."""
-    lines = stack.splitlines(keepends=True)
-    ours = next((at for at, line in enumerate(lines) if OUR_ROOM in line), len(lines))
-    return "".join(lines[:ours])
-
-
 def _ending(code: int | None) -> str:
     """How a process ended."""
     if code is None:
         return "it did not say how it ended"
-    return f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"it exited with code {code}"
-
-
-def last_words(remains: Remains, ticket: int) -> postmortem.LastWords | None:
-    """What a worker said about a batch before it ended, where it could."""
-    try:
-        return postmortem.read_words(remains.words, ticket)
-    except Exception:  # it was ended while it wrote
-        return None
+    if code >= 0:
+        return f"it exited with code {code}"
+    name = signal.Signals(-code).name if -code in {*signal.Signals} else f"signal {-code}"
+    return f"it was killed by {name}"

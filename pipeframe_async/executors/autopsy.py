@@ -1,0 +1,70 @@
+"""From a dead worker's remains to what one of its batches is told: which record it was at, and what is known of it.
+
+Pure: comes in what was read, goes out a `Death`. Who is to blame is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from pipeframe_async._worker.chain import OUR_ROOM
+from pipeframe_async._worker.cursor import Phase
+from pipeframe_async._worker.postmortem import LastWords, read_words
+from pipeframe_async.executors.worker import Remains
+from pipeframe_async.wire import Death
+
+FATAL = "Fatal Python error"
+DUMP = "Stack (most recent call first)"
+"""How a stack begins in what faulthandler writes, after an error and on a signal."""
+
+
+def death_of(
+    remains: Remains, ticket: int, records: int, *, who: str, ended_for: str = "", limits: dict[str, str] | None = None
+) -> Death:
+    """What a worker's remains say of a batch it had.
+
+    Args:
+        remains: what was found.
+        ticket: the batch's number, as the cursor has it.
+        records: how many the batch had.
+        who: the worker, for people.
+        ended_for: why the guard has ended it, or `""`.
+        limits: for each such reason, what to say of the record.
+    """
+    place, cause = remains.place, f"{who} died: {remains.ending}"
+    if place.batch != ticket or place.phase is Phase.LOADING:
+        return Death(cause, begun=False)
+    late = ended_for == "time_limit" and remains.sought and place.phase is not Phase.IDLE
+    if ended_for and (late or ended_for != "time_limit"):
+        cause = (limits or {}).get(ended_for, cause)
+    words = _last_words(remains, ticket) if late else None
+    death = Death(
+        cause,
+        kind="timeout" if late else "crashed",
+        foreign=remains.foreign and not ended_for,
+        stack=words.stack if words is not None else _stack(remains.stack, fatal=not late),
+    )
+    if place.at is None:
+        ran = 0 if place.phase is Phase.READING else records
+        return death._replace(whole=place.phase is not Phase.IDLE, ran=ran)
+    done = words.done if words is not None else None
+    return death._replace(at=place.at, step=place.step, ran=0 if done is not None else place.at, done=done)
+
+
+def _last_words(remains: Remains, ticket: int) -> LastWords | None:
+    """What the worker said about the batch before it ended, where it could."""
+    try:
+        return read_words(remains.words, ticket)
+    except Exception:  # it was ended while it wrote
+        return None
+
+
+def _stack(text: str, *, fatal: bool) -> str:
+    """The last stack that faulthandler wrote, without this library's frames. Earlier ones are of records that went on.
+
+    `fatal`: only one that was written because of an error: a worker that was killed has written none.
+    """
+    begin = text.rfind(FATAL if fatal else DUMP)
+    if begin < 0:
+        return ""
+    lines = text[begin:].splitlines(keepends=True)
+    ours = next((at for at, line in enumerate(lines) if OUR_ROOM in line), len(lines))
+    return "".join(lines[:ours])
