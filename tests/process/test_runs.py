@@ -145,31 +145,42 @@ def _foreign(kind: str) -> Any:
     return concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context(kind))
 
 
-@pytest.mark.parametrize("step", [p.kill_at_three, p.exit_at_three])
-async def test_a_dead_worker_is_a_clear_immediate_error(step: Any) -> None:
-    pipeline = type("Deadly", (p.Numbers,), {"steps": (step,)})
-    with pytest.raises(WorkerLost, match=r"lane \d \(pid \d+\) died .*(SIGKILL|code 7)") as caught:
-        async with asyncio.timeout(10):
-            await PipeFrame(2).run(pipeline)
+@pytest.mark.parametrize(("step", "ending"), [(p.kill_at_three, "SIGKILL"), (p.exit_at_three, "code 7")])
+async def test_a_record_that_ends_its_worker_is_a_failure_like_any_other(step: Any, ending: str) -> None:
+    pipeline = type("Deadly", (p.Collected,), {"steps": (step,), "max_failures": 1})(100)
+    async with asyncio.timeout(20):
+        report = await PipeFrame(2).run(pipeline)
+    assert pipeline.taken == [i for i in range(100) if i != 3]
+    assert (report.delivered, report.failed, report.aborted) == (99, 1, 0)
+    assert report.worker_restarts >= 1
+
+
+async def test_where_no_failure_is_borne_it_ends_the_run_and_says_how_the_worker_died() -> None:
+    with pytest.raises(PipelineFailed, match=r"lane \d \(pid \d+\) died: it exited with code 7") as caught:
+        async with asyncio.timeout(20):
+            await PipeFrame(2).run(type("Deadly", (p.Numbers,), {"steps": (p.exit_at_three,)}))
+    [failure] = caught.value.failures
+    assert (failure.record, failure.kind, failure.step, failure.attempts) == (3, "crashed", "exit_at_three", 2)
     assert caught.value.report is not None
     assert balanced(caught.value.report)
 
 
 async def test_a_warm_frame_replaces_a_dead_worker_for_the_next_run() -> None:
     async with PipeFrame(1) as frame:
-        with pytest.raises(WorkerLost):
-            await frame.run(type("Deadly", (p.Numbers,), {"steps": (p.kill_at_three,)}))
+        with pytest.raises(PipelineFailed):
+            await frame.run(type("Deadly", (p.Numbers,), {"steps": (p.exit_at_three,)}))
         pipeline = p.Collected(10)
         report = await frame.run(pipeline)
-    assert report.delivered == 10
-    assert report.worker_restarts == 1
+    assert (report.delivered, report.failed) == (10, 0)
 
 
 async def test_a_broken_foreign_executor_is_a_clear_error() -> None:
     deadly = type("Deadly", (p.Numbers,), {"steps": (p.kill_at_three,)})
     pool = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("forkserver"))
-    with pool, pytest.raises(WorkerLost, match="ProcessPoolExecutor broke while it had batch"):
+    with pool, pytest.raises(WorkerLost, match="ProcessPoolExecutor is broken and takes no more work") as caught:
         await PipeFrame(1, executor=pool).run(deadly)
+    assert caught.value.report is not None
+    assert balanced(caught.value.report)
 
 
 async def test_stop_drains_what_is_in_flight_and_returns_normally() -> None:
@@ -283,6 +294,7 @@ async def test_spawn_works_like_the_fork_server() -> None:
     try:
         chain = lanes.load(ChainSpec(("add_one",), (p.add_one,), None))
         reply = await lanes.lanes[0].run(chain, 0, Packed(3, codec.dumps([1, 2, 3])), ship=True)
+        assert isinstance(reply, Reply)
         assert lanes.codec.unpack(reply, "add_one") == ([2, 3, 4], {})
     finally:
         await lanes.close(kill=False, timeout=5)
