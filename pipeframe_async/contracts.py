@@ -62,6 +62,9 @@ class Codec(Protocol):
         Raises whatever reading raises when the results came as one pickle.
         """
 
+    def record(self, frame: bytes) -> Any:
+        """A record from its frame; the frame itself where it cannot be read."""
+
     def failures(self, reply: Reply, names: Sequence[str]) -> list[tuple[int, AnyFailure]]:
         """The failures of a reply, each with its record's index, and with the record as it was fed."""
 

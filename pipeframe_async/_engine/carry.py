@@ -136,9 +136,10 @@ class Carrier:
         if not death.begun:
             return
         self._ledger.re_executed += death.ran
-        if death.whole and not trial.batch.packed.framed and stop - start > 1:
-            self._reframe(trial)
-            return
+        if death.at is None and not trial.batch.packed.framed:
+            self._reframe(trial)  # parts of one pickle are read as a whole: each would die of the same record
+            if death.whole and stop - start > 1:
+                return
         at = None if death.at is None else start + death.at
         saved = self._saved(trial, death, start)
         if death.kind == "timeout" and (at is not None or stop - start == 1):
@@ -163,7 +164,6 @@ class Carrier:
 
     def _failure(self, trial: _Trial, death: Death, place: int) -> AnyFailure:
         """The failure of a record that is to blame for a worker's death, with the record as it was fed."""
-        data = trial.batch.packed.data
         failure = WireFailure(
             place=place,
             step=death.step or 0,
@@ -171,18 +171,20 @@ class Carrier:
             error_type="TimeoutError" if death.kind == "timeout" else "WorkerLost",
             message=death.cause,
             traceback=death.stack,
-            record=data[place] if isinstance(data, tuple) and death.step is not None else None,
+            record=None,
         )
         ((_, made),) = self._codec.failures(Reply(1, failures=(failure,)), self._names)
-        return replace(self._with_record(trial.batch, place, made), attempts=trial.inquest.tries(place))
+        made = replace(made, attempts=trial.inquest.tries(place))
+        return self._with_record(trial.batch, place, made, readable=death.step is not None)
 
-    def _with_record(self, batch: Batch, place: int, failure: AnyFailure) -> AnyFailure:
-        """A failure with its record, where that did not come back with it."""
+    def _with_record(self, batch: Batch, place: int, failure: AnyFailure, *, readable: bool = True) -> AnyFailure:
+        """A failure with its record, where that did not come back with it; `readable`: it may be read here."""
         if failure.record is not None:
             return failure
         if batch.records is not None:
             return replace(failure, record=batch.records[place])
-        return failure
+        frame = batch.packed.data[place]
+        return replace(failure, record=self._codec.record(frame) if readable and isinstance(frame, bytes) else frame)
 
     def _answer(self, trial: _Trial) -> Answer:
         """All that came of the batch: its pieces in order, and the records that were in none."""

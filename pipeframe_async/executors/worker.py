@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from pipeframe_async._worker import bootstrap, envelope
 from pipeframe_async._worker.cursor import NBYTES, Cursor, Place
-from pipeframe_async.errors import ConfigError, WorkerLost
+from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors.launch import LaneContext
 from pipeframe_async.executors.reap import kill_family
 from pipeframe_async.wire import ChainRef, Packed, Reply
@@ -52,7 +52,7 @@ class Remains(NamedTuple):
     words: bytes
 
 
-class StartFailed(WorkerLost):
+class StartFailed(Exception):
     """A worker could not start; `foreign`: because somebody else has ended it, as far as one can tell."""
 
     def __init__(self, text: str, *, foreign: bool = False) -> None:
