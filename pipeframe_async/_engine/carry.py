@@ -179,10 +179,10 @@ class Carrier:
 
     def _with_record(self, batch: Batch, place: int, failure: AnyFailure, *, readable: bool = True) -> AnyFailure:
         """A failure with its record, where that did not come back with it; `readable`: it may be read here."""
+        if batch.records is not None and (failure.record is None or isinstance(failure.record, bytes)):
+            return replace(failure, record=batch.records[place])  # bytes are what could not be read there
         if failure.record is not None:
             return failure
-        if batch.records is not None:
-            return replace(failure, record=batch.records[place])
         frame = batch.packed.data[place]
         return replace(failure, record=self._codec.record(frame) if readable and isinstance(frame, bytes) else frame)
 

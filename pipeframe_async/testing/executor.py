@@ -1,13 +1,14 @@
 """An executor whose lanes take time without taking any: for tests of the engine on the virtual clock.
 
 Batches go through the real envelope, in this process, after a virtual delay. Lanes can be told to die, to hang
-and to refuse, over batches or over records; a lane that died takes its start time again.
+and to refuse, over batches or over records, and can be killed; a lane that died takes its start time again.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any
 
 from pipeframe_async._worker import codec, envelope
@@ -45,6 +46,13 @@ class FakeLane:
         self._alive = False
         self._fleet = fleet
         self._busy = asyncio.Lock()
+        self._killed: asyncio.Future[None] | None = None  # done when the worker is killed over the batch it has
+
+    def kill(self) -> None:
+        """End the worker now, as somebody from outside does; where there is none nothing happens."""
+        self._alive = False
+        if self._killed is not None and not self._killed.done():
+            self._killed.set_result(None)
 
     async def start(self) -> None:
         """Take the fleet's start time, where there is no worker."""
@@ -62,16 +70,32 @@ class FakeLane:
                 return Death(f"{self.name} died of another batch", begun=False)
             if number in self._fleet.refusals:
                 raise WorkerLost(f"{self.name} refuses batch {number}, as it was told to")
-            if number in self._fleet.hangs:
-                await _for_ever()
             seconds = self._fleet.seconds(number, batch.records)
-            await asyncio.sleep(seconds)
+            share = await self._lasts(None if number in self._fleet.hangs else seconds)
+            if share < 1.0:
+                at = int(share * batch.records)
+                return Death(f"{self.name} was killed, as it was told to", at=at, ran=at, foreign=True)
             death = await self._died(chain, number, batch, ship)
             if death is not None:
                 self._alive = False
                 return death
             self.batches.append((number, batch.records))
             return self._work(chain, number, batch, ship)._replace(wall=seconds, cpu=seconds)
+
+    async def _lasts(self, seconds: float | None) -> float:
+        """Let so many seconds pass, or for ever; returns which share of them (of which 1.0 is all) the worker lived."""
+        if seconds is not None and seconds <= 0.0:
+            await asyncio.sleep(0)
+            return 1.0 if self._alive else 0.0
+        loop = asyncio.get_running_loop()
+        began, self._killed = loop.time(), loop.create_future()
+        try:
+            await asyncio.wait([self._killed], timeout=seconds)
+        finally:
+            self._killed = None
+        if self._alive:
+            return 1.0
+        return 0.0 if seconds is None else min((loop.time() - began) / seconds, 0.999)
 
     async def _died(self, chain: ChainRef, number: int, batch: Packed, ship: bool) -> Death | None:
         """How the worker dies of this batch; None where it lives."""
@@ -81,13 +105,12 @@ class FakeLane:
             fleet.died.add(number)
             at = batch.records // 2
             return Death(cause, at=at, ran=at, foreign=True)
-        for at, record in enumerate(_records(batch)):
+        for at, record in _readable(batch):
             if fleet.poison(record):
                 return Death(cause, at=at, ran=at)
             if fleet.stuck(record):
-                if chain.time_limit is None:
-                    await _for_ever()
-                await asyncio.sleep(chain.time_limit or 0)
+                if await self._lasts(chain.time_limit) < 1.0:
+                    return Death(cause, at=at, ran=at, foreign=True)
                 done = self._work(chain, number, batch.part(batch.start, batch.start + at), ship) if at else None
                 return Death(cause, kind="timeout", at=at, done=done and done._replace(wall=0.0, cpu=0.0))
         return None
@@ -161,13 +184,16 @@ class FakeExecutor:
         self._chains.close()
 
 
-def _records(batch: Packed) -> list[Any]:
-    """The records of a batch that are to be run, for the fleet's tests of them."""
-    if isinstance(batch.data, tuple):
-        return [codec.loads(frame) for frame in batch.data]
-    records: list[Any] = codec.loads(batch.data)
-    return records[batch.start : batch.start + batch.records]
-
-
-async def _for_ever() -> None:
-    await asyncio.get_running_loop().create_future()
+def _readable(batch: Packed) -> list[tuple[int, Any]]:
+    """The records of a batch that are to be run and can be read, with their places, for the fleet's tests of them."""
+    if not isinstance(batch.data, tuple):
+        try:
+            records: list[Any] = codec.loads(batch.data)
+        except BaseException:  # the envelope will ask for frames
+            return []
+        return list(enumerate(records[batch.start : batch.start + batch.records]))
+    found = []
+    for at, frame in enumerate(batch.data):
+        with suppress(BaseException):
+            found.append((at, codec.loads(frame)))
+    return found

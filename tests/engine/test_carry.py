@@ -1,0 +1,309 @@
+"""One batch through a lane whose workers die: each record comes to what it must, whatever happened on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeframe_async import StepError, WorkerLost
+from pipeframe_async._engine.batch import Answer, Batch
+from pipeframe_async._engine.carry import Carrier
+from pipeframe_async._rules.batching import Sizer
+from pipeframe_async._rules.ledger import Ledger
+from pipeframe_async._rules.timing import StepClock
+from pipeframe_async._worker import envelope
+from pipeframe_async.errors import InternalError
+from pipeframe_async.executors.packing import Packing
+from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, Death, Fault, Packed, Reply, StepTimes
+from tests.engine.mortal import ACCIDENTS, CHAIN, HITS, OUTCOMES, Item, MortalLane, results_of
+
+CODEC = Packing()
+
+
+@pytest.fixture(autouse=True)
+def chains_are_forgotten() -> Iterator[None]:
+    yield
+    envelope.forget()
+
+
+class Carried:
+    """A batch that was carried, and the books."""
+
+    def __init__(self, items: Sequence[Item], lane: Any, *, disk: bool = False, ship: bool = True) -> None:
+        self.ledger = Ledger(1000, 2**30)
+        sizer = Sizer(fixed=None, capacity=1000, capacity_bytes=2**30, slots=1)
+        self.carrier = Carrier(
+            codec=CODEC,
+            chain=CHAIN,
+            names=["step"],
+            ship=ship,
+            ledger=self.ledger,
+            sizer=sizer,
+            clocks=[StepClock("step", "fake")],
+        )
+        packed, rejected = (CODEC.pack_frames if disk else CODEC.pack)(items, "step")
+        self.ledger.admit(len(items))
+        self.ledger.open(5, len(items), packed.nbytes)
+        self.batch = Batch(5, 100, packed, None if disk else items, rejected)
+        self.answer: Answer = asyncio.run(self.carrier.carry(lane, self.batch))
+        self.ledger.settle(5, self.answer.outcome)
+        self.ledger.audit(final=True)
+
+    def failed(self) -> list[tuple[int, str]]:
+        return [(place, failure.kind) for place, failure in self.answer.failures]
+
+
+def items_of(*kinds: str) -> list[Item]:
+    return [Item(place, kind) for place, kind in enumerate(kinds)]
+
+
+def carried(
+    *kinds: str, accidents: Sequence[tuple[str, int]] = (), saves: bool = True, vague: bool = False, **how: Any
+) -> tuple[Any, ...]:
+    items = items_of(*kinds)
+    lane = MortalLane(items, accidents, saves=saves, vague=vague)
+    return Carried(items, lane, **how), lane
+
+
+KINDS = st.sampled_from(["passes"] * 8 + list(OUTCOMES))
+
+
+@settings(max_examples=300)
+@given(
+    kinds=st.lists(KINDS, min_size=1, max_size=20),
+    accidents=st.lists(st.tuples(st.sampled_from(ACCIDENTS), st.integers(0, 19)), max_size=25),
+    saves=st.booleans(),
+    disk=st.booleans(),
+    ship=st.booleans(),
+    vague=st.booleans(),
+)
+def test_whatever_workers_die_of_each_record_comes_to_what_it_must(
+    kinds: list[str], accidents: list[tuple[str, int]], saves: bool, disk: bool, ship: bool, vague: bool
+) -> None:
+    if vague:  # who hangs is nobody's to end there; who kills when read has a test of its own
+        kinds = [{"hangs": "kills", "kills when read": "kills"}.get(kind, kind) for kind in kinds]
+    if not ship:  # then results are not read, and cannot fail
+        kinds = [
+            kind.replace("result cannot be read at home", "passes").replace("result cannot be read", "passes")
+            for kind in kinds
+        ]
+    items = items_of(*kinds)
+    lane = MortalLane(items, accidents, saves=saves, vague=vague)
+    done = Carried(items, lane, disk=disk, ship=ship)
+    answer, outcome = done.answer, done.answer.outcome
+    bad = [(item.place, OUTCOMES[item.kind]) for item in items if OUTCOMES[item.kind] not in ("delivered", "filtered")]
+    assert done.failed() == bad
+    assert answer.results == (results_of(items) if ship else [])
+    assert (outcome.delivered, outcome.failed) == (len(results_of(items)), len(bad))
+    assert (outcome.filtered, outcome.bypassed) == (kinds.count("is filtered"), kinds.count("bypasses"))
+    assert outcome.emitted == 2 * kinds.count("is made three")
+    assert answer.spans == {item.place: times for item in items if (times := results_of([item]).count(item.place)) != 1}
+    for place, failure in answer.failures:
+        kind = items[place].kind
+        assert failure.step == "step"
+        assert failure.attempts >= (2 if kind.startswith("kills") else 1)
+        if disk and kind in ("cannot be read", "kills when read"):
+            assert not isinstance(failure.record, Item)
+        else:
+            assert failure.record == items[place]
+
+
+def test_a_batch_without_bad_records_is_run_once() -> None:
+    done, lane = carried("passes", "is made three", "is filtered")
+    assert (lane.parts, done.ledger.re_executed) == ([(0, 3)], 0)
+
+
+def test_a_record_from_disk_whose_result_cannot_be_read_here_is_in_its_failure() -> None:
+    done, _ = carried("passes", "result cannot be read at home", disk=True)
+    assert [failure.record for _, failure in done.answer.failures] == [Item(1, "result cannot be read at home")]
+
+
+def test_a_record_from_disk_that_kills_who_reads_it_is_in_its_failure_as_bytes() -> None:
+    done, _ = carried("passes", "kills when read", disk=True)
+    assert [type(failure.record) for _, failure in done.answer.failures] == [bytes]
+
+
+def test_a_record_that_kills_who_reads_it_is_found_also_where_nobody_says_who_it_was() -> None:
+    done, _ = carried("passes", "passes", "kills when read", "passes", vague=True)
+    assert done.failed() == [(2, "crashed")]
+    assert done.answer.results == [0, 1, 3]
+
+
+# Deaths at each kind of place.
+
+
+def test_a_worker_that_had_not_begun_costs_nothing() -> None:
+    done, lane = carried("passes", "passes", accidents=[("not begun", 0)] * 20)
+    assert lane.parts == [(0, 2)] * 21
+    assert (done.answer.results, done.ledger.re_executed) == ([0, 1], 0)
+
+
+def test_a_kill_at_a_record_has_it_run_alone_and_the_others_around_it() -> None:
+    done, lane = carried(*["passes"] * 6, accidents=[("killed", 3)])
+    assert lane.parts == [(0, 6), (0, 3), (3, 4), (4, 6)]
+    assert done.answer.results == [0, 1, 2, 3, 4, 5]
+    assert done.ledger.re_executed == 4  # three that had been run, and the one that was being run
+
+
+def test_a_kill_at_no_record_has_the_halves_run() -> None:
+    done, lane = carried(*["passes"] * 6, accidents=[("killed at no record", 0)])
+    assert lane.parts == [(0, 6), (0, 3), (3, 6)]
+    assert done.ledger.re_executed == 6
+
+
+def test_a_kill_while_all_records_are_read_sends_them_in_frames() -> None:
+    done, lane = carried(*["passes"] * 6, accidents=[("killed while all is read", 0)])
+    assert lane.parts == [(0, 6), (0, 6)]
+    assert done.batch.packed.framed
+    assert (done.answer.results, done.ledger.re_executed) == ([0, 1, 2, 3, 4, 5], 0)
+
+
+def test_frames_from_disk_are_halved_after_a_kill_that_says_nothing() -> None:
+    done, lane = carried(*["passes"] * 4, accidents=[("killed while all is read", 0)], disk=True)
+    assert lane.parts == [(0, 4), (0, 2), (2, 4)]
+    assert done.answer.results == [0, 1, 2, 3]
+
+
+def test_a_record_that_kills_is_blamed_after_the_second_time_with_step_and_stack() -> None:
+    done, lane = carried("passes", "passes", "kills", "passes", saves=False)
+    assert lane.parts == [(0, 4), (0, 2), (2, 3), (3, 4)]
+    ((place, failure),) = done.answer.failures
+    assert (place, failure.kind, failure.step, failure.attempts) == (2, "crashed", "step", 2)
+    assert (failure.error_type, failure.message, failure.traceback) == ("WorkerLost", "it ran", "in step")
+    assert failure.record == Item(2, "kills")
+
+
+def test_what_was_saved_before_a_death_is_not_run_again() -> None:
+    done, lane = carried("passes", "is made three", "kills", "passes")
+    assert lane.parts == [(0, 4), (2, 3), (3, 4)]
+    assert done.answer.results == [0, 1, 1, 1, 3]
+    assert done.ledger.re_executed == 1  # the one that kills
+
+
+def test_a_record_over_its_limit_is_blamed_at_once() -> None:
+    done, lane = carried("passes", "hangs", "passes")
+    assert lane.parts == [(0, 3), (2, 3)]
+    ((place, failure),) = done.answer.failures
+    assert (place, failure.kind, failure.error_type, failure.attempts) == (1, "timeout", "TimeoutError", 1)
+    assert done.ledger.re_executed == 0
+
+
+def test_what_was_saved_and_cannot_be_read_here_is_run_again_record_by_record() -> None:
+    done, lane = carried("passes", "result cannot be read", "hangs", "passes")
+    assert lane.parts == [(0, 4), (0, 2), (0, 2), (3, 4)]
+    assert done.failed() == [(1, "unpicklable"), (2, "timeout")]
+    assert done.answer.results == [0, 3]
+
+
+def test_records_without_a_pickle_are_not_part_of_any_part() -> None:
+    done, lane = carried("has no pickle", "passes", "passes", "has no pickle", "kills", "has no pickle", saves=False)
+    assert lane.parts == [(1, 3), (4, 5), (4, 5)]
+    assert done.failed() == [(0, "unpicklable"), (3, "unpicklable"), (4, "crashed"), (5, "unpicklable")]
+
+
+def test_where_no_record_has_a_pickle_no_lane_is_asked() -> None:
+    done, lane = carried("has no pickle", "has no pickle")
+    assert (lane.parts, done.failed()) == ([], [(0, "unpicklable"), (1, "unpicklable")])
+
+
+def test_a_record_found_unreadable_after_a_death_costs_itself() -> None:
+    accidents = [("killed while all is read", 0)]
+    done, lane = carried("passes", "passes", "cannot be read", "passes", accidents=accidents, vague=True)
+    assert lane.parts == [(0, 4), (0, 2), (2, 4)]
+    assert done.batch.packed.framed
+    assert done.failed() == [(2, "unpicklable")]
+
+
+def test_a_result_found_unreadable_after_a_death_costs_itself() -> None:
+    done, _ = carried("passes", "passes", "result cannot be read at home", "passes", accidents=[("killed", 1)])
+    assert done.failed() == [(2, "unpicklable")]
+    assert done.answer.results == [0, 1, 3]
+
+
+def test_an_innocent_is_not_blamed_for_kills_from_outside_however_many_hit_its_batch() -> None:
+    done, _ = carried(*["passes"] * 3, accidents=[("killed", 1)] * (HITS - 1))
+    assert done.answer.results == [0, 1, 2]
+
+
+class Says:
+    """A lane that gives the same answer to everything."""
+
+    name = "says"
+    workers = slots = 1
+
+    def __init__(self, answer: Reply | Death) -> None:
+        self._answer = answer
+
+    async def start(self) -> None: ...
+
+    async def run(self, *_: Any, **__: Any) -> Reply | Death:
+        return self._answer
+
+
+def test_a_death_at_no_record_of_a_batch_of_one_is_that_records() -> None:
+    done = Carried(items_of("passes"), Says(Death("gone", at=None, whole=True)))
+    assert done.failed() == [(0, "crashed")]
+    done = Carried(items_of("passes"), Says(Death("late", at=None, whole=True, kind="timeout")))
+    assert done.failed() == [(0, "timeout")]
+
+
+def test_kills_that_never_end_are_at_some_time_taken_for_the_records_deed() -> None:
+    done = Carried(items_of("passes"), Says(Death("killed", at=0, foreign=True)))
+    assert [failure.attempts for _, failure in done.answer.failures] == [HITS]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault(BROKEN_CHAIN, "setup raised", "Traceback …"), StepError),
+        (Fault("envelope", "a bug", "Traceback …"), InternalError),
+    ],
+)
+def test_a_fault_ends_the_run_with_its_traceback(fault: Fault, error: type[Exception]) -> None:
+    with pytest.raises(error, match=fault.message) as caught:
+        Carried(items_of("passes"), Says(Reply(0, fault=fault)))
+    assert caught.value.__notes__ == ["In the worker:\nTraceback …"]
+
+
+def test_frames_that_are_said_to_be_unreadable_are_our_bug() -> None:
+    with pytest.raises(InternalError, match=UNREADABLE):
+        Carried(items_of("passes"), Says(Reply(0, fault=Fault(UNREADABLE, "?"))))
+
+
+def test_a_reply_about_fewer_records_than_were_sent_is_our_bug() -> None:
+    with pytest.raises(InternalError, match="batch of 2 records came back as"):
+        Carried(items_of("passes", "passes"), Says(Reply(1, 1, steps=(StepTimes(1, 0, 0, ()),))), ship=False)
+
+
+def test_a_lane_that_gives_up_ends_it() -> None:
+    class GivesUp(Says):
+        async def run(self, *_: Any, **__: Any) -> Reply | Death:
+            raise WorkerLost("no more workers")
+
+    with pytest.raises(WorkerLost, match="no more workers"):
+        Carried(items_of("passes"), GivesUp(Death("")))
+
+
+def test_too_large_a_record_is_a_batch_without_bytes() -> None:
+    lane = MortalLane(items_of("passes"))
+    ledger = Ledger(1, 1)
+    rejected = CODEC.pack_frames(items_of("has no pickle"), "step")[1]
+    ledger.admit(1)
+    ledger.open(0, 1, 0)
+    sizer = Sizer(fixed=None, capacity=1, capacity_bytes=1, slots=1)
+    carrier = Carrier(
+        codec=CODEC,
+        chain=CHAIN,
+        names=["step"],
+        ship=True,
+        ledger=ledger,
+        sizer=sizer,
+        clocks=[StepClock("step", "fake")],
+    )
+    answer = asyncio.run(carrier.carry(lane, Batch(0, 0, Packed(1, (b"",)), items_of("passes"), rejected)))
+    assert (lane.parts, answer.outcome.failed, answer.spans) == ([], 1, {0: 0})
