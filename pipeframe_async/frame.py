@@ -18,7 +18,7 @@ from pipeframe_async._engine.supervise import ended
 from pipeframe_async._engine.watch import watched
 from pipeframe_async._rules import knobs
 from pipeframe_async.contracts import Executor
-from pipeframe_async.errors import ConfigError, FeedError, InternalError, StateError
+from pipeframe_async.errors import ConfigError, FeedError, InternalError, PipeFrameError, StateError
 from pipeframe_async.executors import choose, hosts
 from pipeframe_async.model import FeedLike
 from pipeframe_async.observe.progress import MODES, progress_display
@@ -209,7 +209,7 @@ class PipeFrame:
         if self._home is not None and self._home is not loop and (self._runs or self._warm is not None):
             raise StateError(f"{self.name} is in use on another event loop: use it there, or make another PipeFrame")
         self._home, self._process = loop, os.getpid()
-        warm, left_work = self._warm, False
+        warm, left_work, report = self._warm, False, None
         executor = warm or choose.make(self._kind, self._workers, self._wear)
         try:
             run = Run(plan, form, executor, self._limits, streaming=streaming)
@@ -221,11 +221,15 @@ class PipeFrame:
                         yield run
             finally:
                 self._runs.remove(run)
-                self._last, left_work = run.stats(), run.left_work
+                self._last, left_work, report = run.stats(), run.left_work, run.report
                 self._ended.ring()
         finally:
             if warm is None:
-                await executor.close(kill=left_work, timeout=self._limits.drain_timeout)
+                try:
+                    await executor.close(kill=left_work, timeout=self._limits.drain_timeout)
+                except PipeFrameError as error:  # a teardown raised: the run itself was over, and has its books
+                    error.report = error.report or report
+                    raise
 
     def _signals(self, task: asyncio.Task[Any] | None) -> AbstractContextManager[None]:
         if not self._handle_signals or task is None:

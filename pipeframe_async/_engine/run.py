@@ -79,6 +79,7 @@ class Run:
         self._started, self._started_cpu = time.perf_counter(), time.thread_time()
         self._ended: float | None = None
         self.left_work = False  # batches were given up while a worker had them
+        self.report: RunReport | None = None
         self.on_end: Callable[[], None] = lambda: None
 
     def _connect(self, feed: Feed, streaming: bool) -> None:
@@ -288,7 +289,7 @@ class Run:
         self.on_end()
         stats = self.stats()
         steps = [clock.report() for clock in self._clocks]
-        report = summary(stats, steps, self._usage(stats.elapsed), self._life.ended_by)
+        self.report = report = summary(stats, steps, self._usage(stats.elapsed), self._life.ended_by)
         if isinstance(error, PipeFrameError):
             error.report = report
         try:

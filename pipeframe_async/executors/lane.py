@@ -32,6 +32,11 @@ TEARDOWN_TIMEOUT = 10.0
 """Seconds a worn worker has for its teardown. Less cuts off what saves a model, more lets hung ones pile up."""
 
 
+MOST_GOING = 4
+"""Workers of a lane that may be on their way out while the next is started. One would hold up every replacement by
+a slow teardown, many would fill the memory with workers that only tear down."""
+
+
 class ProcessLane:
     """A lane of one worker process at a time.
 
@@ -50,10 +55,11 @@ class ProcessLane:
         self._method = method
         self._wear = wear
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"pipeframe-lane-{number}")
-        self._undertaker = ThreadPoolExecutor(1, thread_name_prefix=f"pipeframe-lane-{number}-end")
+        self._undertaker = ThreadPoolExecutor(MOST_GOING, thread_name_prefix=f"pipeframe-lane-{number}-end")
         self._tickets = count(1)  # batches of many runs come here: each gets a number of its own
         self._restarts = Restarts()
         self._worker: Worker | None = None
+        self._candidate: Worker | None = None  # that is being started
         self._guards: dict[Worker, Guard] = {}  # of each worker that lives: the present one, and those that retire
         self._starting: asyncio.Future[None] | None = None
         self._buried: dict[Worker, asyncio.Future[Remains]] = {}
@@ -64,6 +70,9 @@ class ProcessLane:
     async def start(self) -> None:
         """Have a worker; callers that come while one is being started wait for the same one."""
         while self._worker is None:
+            if len(self._buried) >= MOST_GOING:
+                await asyncio.wait([*self._buried.values()], return_when=asyncio.FIRST_COMPLETED)
+                continue
             if self._starting is None or self._starting.done():
                 self._starting = asyncio.get_running_loop().run_in_executor(self._thread, self._begin)
                 self._starting.add_done_callback(_looked_at)
@@ -76,12 +85,14 @@ class ProcessLane:
                 raise WorkerLost(f"{self.name} gives up: its workers die before they have done anything; {self._last}")
             if self._closing.wait(self._restarts.delay):
                 raise WorkerLost(f"{self.name} was closed before its worker had started")
+            self._candidate = Worker(self._method)
             try:
-                self._worker = Worker(self._method)
+                self._candidate.start()
             except StartFailed as error:
                 self._restarts.in_vain(foreign=error.foreign)
                 self._last = str(error)
                 continue
+            self._worker, self._candidate = self._candidate, None
             self.starts += 1
             return
 
@@ -162,17 +173,18 @@ class ProcessLane:
         if self._closing.is_set() or worker not in self._guards or worker in self._buried:
             return
         watchdog = asyncio.get_running_loop().call_later(TEARDOWN_TIMEOUT, worker.kill_overdue)
-        self._put_away(worker, self._end).add_done_callback(lambda ended: watchdog.cancel())
+        self._put_away(self._undertaker, worker, self._end).add_done_callback(lambda ended: watchdog.cancel())
 
     def _bury(self, worker: Worker) -> asyncio.Future[Remains]:
         """A worker has died: put it away. All its batches learn from the same remains."""
         if self._worker is worker:
             self._worker = None
-        return self._buried.get(worker) or self._put_away(worker, Worker.end)
+        return self._buried.get(worker) or self._put_away(self._thread, worker, Worker.end)
 
-    def _put_away(self, worker: Worker, end: Callable[[Worker], Remains]) -> asyncio.Future[Remains]:
-        """End a worker in a thread other than the one that starts the next."""
-        ended = asyncio.get_running_loop().run_in_executor(self._undertaker, end, worker)
+    def _put_away(
+        self, thread: ThreadPoolExecutor, worker: Worker, end: Callable[[Worker], Remains]
+    ) -> asyncio.Future[Remains]:
+        ended = asyncio.get_running_loop().run_in_executor(thread, end, worker)
         self._buried[worker] = ended
         ended.add_done_callback(lambda ended: self._forget(worker, ended))
         return ended
@@ -184,7 +196,8 @@ class ProcessLane:
         if self._guards.pop(worker, None) is None or ended.cancelled() or ended.exception() is not None:
             return
         remains = ended.result()
-        if not worker.answered and remains.place.at is None:
+        idle = remains.place.phase is Phase.LOADING or not remains.place.batch  # it had not come to any record
+        if idle and not worker.answered:
             self._restarts.in_vain(foreign=remains.foreign)
             doing = (
                 "in setup, or while it loaded the steps" if remains.place.phase is Phase.LOADING else "before it did"
@@ -197,7 +210,8 @@ class ProcessLane:
             worker.kill_overdue() if overdue else worker.kill()
 
     def _living(self) -> list[Worker]:
-        return [*dict.fromkeys([*([self._worker] if self._worker is not None else []), *self._guards])]
+        known = [self._worker, self._candidate, *self._guards]
+        return [*dict.fromkeys(worker for worker in known if worker is not None)]
 
     def closing(self) -> None:
         """Start no more workers."""

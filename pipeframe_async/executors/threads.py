@@ -5,12 +5,18 @@ Steps are used as they are, not copied; records and results are pickled as every
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from pipeframe_async.executors.inline import InProcessChains
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.executors.shared import SharedLane
 from pipeframe_async.wire import ChainRef, ChainSpec
+
+logger = logging.getLogger("pipeframe_async")
 
 
 class ThreadsExecutor:
@@ -30,6 +36,20 @@ class ThreadsExecutor:
         return self._chains.load(chain)
 
     async def close(self, *, kill: bool, timeout: float) -> None:
-        """End the threads, which are idle unless `kill` (and then end by themselves: a thread cannot be killed)."""
-        self._pool.shutdown(wait=not kill, cancel_futures=True)
-        self._chains.close()
+        """End the threads; one whose step does not end within `timeout` seconds is left behind: it cannot be killed."""
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+        def end() -> None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            with suppress(RuntimeError):  # the loop has not waited for us
+                loop.call_soon_threadsafe(ended.set)
+
+        threading.Thread(target=end, name="pipeframe-step-end", daemon=True).start()
+        try:
+            async with asyncio.timeout(0 if kill else timeout):
+                await ended.wait()
+        except TimeoutError:
+            if not kill:
+                logger.warning("a step in a thread has not ended within %g s and was left behind", timeout)
+        finally:
+            self._chains.close()

@@ -32,6 +32,10 @@ FOREIGN_SIGNALS = frozenset(getattr(signal, name, None) for name in ("SIGKILL", 
 """Signals that others send: the OOM killer, an operator, a container that is stopped."""
 
 
+UNKNOWN_CODE = 255
+"""The exit code of a worker whose fork server was killed: nobody has seen it end."""
+
+
 class Remains(NamedTuple):
     """What is known of a worker after its end.
 
@@ -61,11 +65,7 @@ class StartFailed(Exception):
 
 
 class Worker:
-    """A running worker process. Made blocking; used by `call`, gone after `end`.
-
-    Raises:
-        StartFailed: it could not start; the message has the reason.
-    """
+    """A worker process: runs after `start`, is used by `call`, gone after `end`; `kill` reaches it all the time."""
 
     def __init__(self, method: str) -> None:
         self._files = _Files() if os.name == "posix" else None
@@ -79,6 +79,14 @@ class Worker:
         self.overdue = False  # it was killed because it took too long to end
         self.remains: Remains | None = None
         self.pid = 0
+
+    def start(self) -> None:
+        """Start the process, and wait until it can work.
+
+        Raises:
+            StartFailed: it could not start; the message has the reason. It has been put away.
+            ConfigError: this host cannot have workers.
+        """
         try:
             self.pid, problem = self.pool.submit(bootstrap.ready).result(START_TIMEOUT)
         except ConfigError:  # this host cannot have workers
@@ -169,7 +177,7 @@ class Worker:
             place=self.cursor.read(),
             sought=self.cursor.sought,
             ending=_ending(code),
-            foreign=code is not None and -code in FOREIGN_SIGNALS,
+            foreign=code is not None and (-code in FOREIGN_SIGNALS or code == UNKNOWN_CODE),
             stack=stack.decode(errors="replace"),
             words=words,
         )
@@ -186,14 +194,13 @@ def _seen(asked: asyncio.Future[Reply]) -> None:
 
 
 def _let_go(pool: ProcessPoolExecutor) -> None:
-    """Close this process's copies of the ends that only the worker uses.
+    """Close this process's copy of the end that only the worker writes to.
 
-    While we hold them, the pipes of a worker that was killed in the middle of a large message never end: the
-    pool's threads would wait for the rest of it for ever.
+    While we hold it, the pipe of a worker that was killed in the middle of a large reply never ends: the pool's
+    thread would wait for the rest of it for ever. (The other pipe the pool closes itself.)
     """
     private: Any = pool
-    for end in (private._result_queue._writer, private._call_queue._reader):
-        end.close()
+    private._result_queue._writer.close()
 
 
 class _Files:
