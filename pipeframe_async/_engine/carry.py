@@ -113,10 +113,10 @@ class Carrier:
                 raise InternalError(f"framed results could not be read: {error!r}") from error
             return None
 
-    def _take(self, trial: _Trial, start: int, reply: Reply, results: Results) -> None:
+    def _take(self, trial: _Trial, start: int, reply: Reply, results: Results, *, saved: bool = False) -> None:
         if not reply.records:
             return
-        if reply.wall:  # what was saved of a worker's end has no times
+        if not saved:  # what was saved of a worker's end has no times
             self.work_seconds += reply.wall
             self._sizer.replied(reply.records, reply.nbytes, wall=reply.wall, cpu=reply.cpu)
         gather(self._clocks, reply.steps)
@@ -159,7 +159,7 @@ class Carrier:
         if results is None:
             self._ledger.re_executed += death.at
             return False
-        self._take(trial, start, death.done, results)
+        self._take(trial, start, death.done, results, saved=True)
         return True
 
     def _failure(self, trial: _Trial, death: Death, place: int) -> AnyFailure:

@@ -71,7 +71,7 @@ class SharedLane:
             raise WorkerLost(
                 f"{self.name} has lost {self._in_vain} batches and answered none: {_text(error)}"
             ) from error
-        return Death(cause, ran=batch.records)
+        return Death(cause, ran=batch.records, foreign=True)  # it does not say what it died of
 
 
 class SharedExecutor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import Context
@@ -22,7 +23,7 @@ class FakeFrame(PipeFrame):
     def __init__(self, executor: FakeExecutor | None = None, **options: Any) -> None:
         super().__init__(executor="inline", **options)
         self.executor = executor or FakeExecutor()
-        self._warm = self.executor
+        self._warm, self._process = self.executor, os.getpid()
         self.made: list[Run] = []
 
     @asynccontextmanager
@@ -110,21 +111,36 @@ def settled(frame: FakeFrame) -> RunReport:
 class SteppingLoop(VirtualClockLoop):
     """Calls `after` with a running number after every callback, which is after every step of every task."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, seed: int | None = None) -> None:
         self.steps = 0
         self.after: Callable[[int], None] | None = None
-        super().__init__()
+        super().__init__(seed=seed)
 
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        return super().call_soon(self._step, partial(callback, *args), context=context)
+        return super().call_soon(_Step(self, callback, args), context=context)
 
-    def _step(self, callback: Callable[[], object]) -> None:
-        callback()
+    def stepped(self) -> None:
         if self.after is not None:
             self.steps += 1
             self.after(self.steps)
+
+
+class _Step:
+    """A callback that tells the loop when it has run; a bound method of the same object, so that tasks stay known."""
+
+    __slots__ = ("__self__", "_args", "_callback", "_loop")
+
+    def __init__(self, loop: SteppingLoop, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.__self__ = getattr(callback, "__self__", None)
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+
+    def __call__(self) -> None:
+        self._callback(*self._args)
+        self._loop.stepped()
 
 
 def stepped(main: Callable[[SteppingLoop], Awaitable[Any]]) -> Any:

@@ -175,6 +175,7 @@ class Trial:
             order=self.setting.order,
             batch_size=self.setting.batch_size,
             dead_letter=self.dead_letter,
+            timeout=None,
             **({"sink": self.sink} if self.setting.consumer == "sink" else {}),
         )
         if self.setting.consumer == "stream":

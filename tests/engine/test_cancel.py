@@ -142,6 +142,31 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
+def healthy() -> FakeExecutor:
+    return FakeExecutor(2, slots=1, delay=lambda number, records: 0.02)
+
+
+def mortal() -> FakeExecutor:
+    """Workers that are killed, that die of record 5, and that are ended over record 7."""
+    return FakeExecutor(
+        2,
+        slots=2,
+        delay=lambda number, records: 0.02,
+        start_seconds=0.03,
+        deaths={0, 3},
+        poison=lambda record: record == 5,
+        stuck=lambda record: record == 7,
+    )
+
+
+MORTAL: dict[str, Scenario] = {
+    "run": running("chunks", time_limit=0.05, max_failures=None),
+    "run by completion": running("singles", order="completion", time_limit=0.05, max_failures=None),
+    "batch": running("chunks", source="batch", time_limit=0.05, batch_size=4, max_failures=None),
+    "stream": streaming("chunks", time_limit=0.05),
+}
+
+
 def checked(frame: FakeFrame, handed: Handed) -> None:
     assert handed.closed == handed.opened
     if not frame.made:
@@ -155,13 +180,18 @@ def checked(frame: FakeFrame, handed: Handed) -> None:
     assert not others
 
 
-def interrupted(scenario: Scenario, at: int, how: Callable[[FakeFrame, asyncio.Task[None]], object]) -> bool:
+def interrupted(
+    scenario: Scenario,
+    at: int,
+    how: Callable[[FakeFrame, asyncio.Task[None]], object],
+    executor: Callable[[], FakeExecutor] = healthy,
+) -> bool:
     """Run a scenario and interrupt it after step `at`; False where it had ended before."""
     hit = False
 
     async def main(loop: SteppingLoop) -> None:
         nonlocal hit
-        frame = FakeFrame(FakeExecutor(2, slots=1, delay=lambda number, records: 0.02), buffer_size=3)
+        frame = FakeFrame(executor(), buffer_size=3 if executor is healthy else 6)
         handed = Handed()
         task = asyncio.ensure_future(scenario(frame, handed))
 
@@ -225,3 +255,33 @@ def test_interrupted_otherwise_after_any_step_it_leaves_nothing(scenario: str, h
     while interrupted(SCENARIOS[scenario], step, how):
         step += 3
     assert step > 50
+
+
+@pytest.mark.parametrize("scenario", MORTAL)
+def test_cancelled_after_any_step_while_workers_die_it_leaves_nothing(scenario: str) -> None:
+    step = 1
+    while interrupted(MORTAL[scenario], step, cancel, mortal):
+        step += 1
+    assert step > 80
+
+
+@pytest.mark.parametrize("how", [cancel_twice, stop, stop_and_cancel])
+@pytest.mark.parametrize("scenario", ["run", "stream"])
+def test_interrupted_otherwise_after_any_step_while_workers_die_it_leaves_nothing(scenario: str, how: Any) -> None:
+    step = 1
+    while interrupted(MORTAL[scenario], step, how, mortal):
+        step += 3
+    assert step > 80
+
+
+@pytest.mark.parametrize("scenario", MORTAL)
+def test_uninterrupted_they_lose_only_what_kills(scenario: str) -> None:
+    async def main(loop: SteppingLoop) -> None:
+        frame, handed = FakeFrame(mortal(), buffer_size=6), Handed()
+        await MORTAL[scenario](frame, handed)
+        checked(frame, handed)
+        assert sorted(handed.nacked) == [4, 5, 7]
+        assert sorted(handed.taken) == [0, 1, 3, 6, 6, 6, 8]
+        assert frame.executor.restarts
+
+    stepped(main)

@@ -53,7 +53,7 @@ async def too_many_failures(feed: Feed, tap: Tap) -> str:
 
 
 async def worker_lost(feed: Feed, tap: Tap) -> str:
-    frame = FakeFrame(FakeExecutor(deaths={2}), buffer_size=50)
+    frame = FakeFrame(FakeExecutor(refusals={2}), buffer_size=50)
     with pytest.raises(WorkerLost):
         await frame.run(Through(feed()))
     return settled(frame).ended_by

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async import Chunk, FeedError, PipelineFailed, SinkError
+from pipeframe_async import Chunk, FeedError, PipelineFailed, SinkError, WorkerLost
 from pipeframe_async.testing import FakeExecutor
 from tests.engine.runs import Kept, Stream, a_run, balanced, watched
 
@@ -234,6 +234,8 @@ async def test_a_feed_that_never_waits_lets_other_tasks_run() -> None:
             await asyncio.sleep(0)
 
     class Greedy(Stream):
+        batch_size = 1000
+
         async def feed(self) -> AsyncIterator[int]:
             until = time.perf_counter() + 0.2
             i = 0
@@ -242,12 +244,13 @@ async def test_a_feed_that_never_waits_lets_other_tasks_run() -> None:
                 i += 1
 
     task = asyncio.ensure_future(other())
-    await a_run(Greedy(), FakeExecutor(delay=lambda number, records: 0.0), buffer_size=10**9).execute()
+    # No delay at all, for the other task never lets the clock go on; so nothing is learnt about the size of batches.
+    await a_run(Greedy(), FakeExecutor(delay=0.0), buffer_size=10**9).execute()
     task.cancel()
     assert turns >= 10
 
 
-@pytest.mark.parametrize("ending", ["sink", "failure", "death"])
+@pytest.mark.parametrize("ending", ["sink", "failure", "lost worker"])
 async def test_the_feed_is_closed_and_the_books_balance_however_a_run_fails(ending: str) -> None:
     class Failing(Kept):
         async def sink(self, records: list[Any]) -> None:
@@ -262,8 +265,8 @@ async def test_the_feed_is_closed_and_the_books_balance_however_a_run_fails(endi
     pipeline = Failing([item for i in range(100) for item in (i, 0.01)])
     pipeline.steps = (step,)
     pipeline.max_failures = 0
-    run = a_run(pipeline, FakeExecutor(deaths={5} if ending == "death" else ()))
-    expected = {"sink": SinkError, "failure": PipelineFailed}.get(ending, Exception)
+    run = a_run(pipeline, FakeExecutor(refusals={5} if ending == "lost worker" else ()))
+    expected = {"sink": SinkError, "failure": PipelineFailed, "lost worker": WorkerLost}[ending]
     with pytest.raises(expected) as caught:
         await watched(run)
     assert pipeline.closed == 1

@@ -94,7 +94,7 @@ async def test_each_result_goes_to_exactly_one_of_many_consumers(consumers: int)
 
 
 async def test_an_error_reaches_one_of_two_consumers_and_the_other_ends() -> None:
-    frame = FakeFrame(FakeExecutor(deaths={2}))
+    frame = FakeFrame(FakeExecutor(refusals={2}))
     async with frame.stream(Through(numbers(None, 0.1))) as results:
 
         async def consume() -> None:

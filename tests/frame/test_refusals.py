@@ -123,7 +123,7 @@ def having(**attributes: Any) -> type[Fine]:
         (having(max_failures=1.5), ["max_failures=1.5", "(0, 1]"]),
         (having(max_failures=True), ["max_failures=True"]),
         (having(batch_size=0), ["Wrong.batch_size=0", "None"]),
-        (having(time_limit=1.0), ["Wrong.time_limit=1.0"]),
+        (having(time_limit=0), ["Wrong.time_limit=0", "seconds", "None"]),
         (having(retry=Retry(3)), ["Wrong.retry"]),
         (having(sink=[]), ["Wrong.sink", "method"]),
         (having(sink=lambda self: None), ["Wrong.sink", "one list"]),

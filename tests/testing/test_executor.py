@@ -10,7 +10,8 @@ import pytest
 from pipeframe_async.contracts import Executor, Lane
 from pipeframe_async.errors import StepError, WorkerLost
 from pipeframe_async.testing import FakeExecutor
-from pipeframe_async.wire import ChainRef, ChainSpec, Reply
+from pipeframe_async.wire import UNREADABLE, ChainRef, ChainSpec, Death, Packed, Reply
+from tests.worker import hostile
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -36,13 +37,30 @@ class Warm:
         self.said.append("teardown")
 
 
-def loaded(executor: FakeExecutor, step: Any = double, pipeline: Any = None) -> ChainRef:
-    return executor.load(ChainSpec(("double",), (step,), pipeline))
+def loaded(
+    executor: FakeExecutor, step: Any = double, pipeline: Any = None, time_limit: float | None = None
+) -> ChainRef:
+    return executor.load(ChainSpec(("double",), (step,), pipeline, time_limit))
 
 
 async def run(executor: FakeExecutor, lane: Lane, chain: ChainRef, number: int, *records: object) -> Reply:
-    packed, _ = executor.codec.pack(records, "double")
-    return await lane.run(chain, number, packed, ship=True)
+    reply = await sent(executor, lane, chain, number, packed(executor, *records))
+    assert isinstance(reply, Reply)
+    return reply
+
+
+async def death(executor: FakeExecutor, lane: Lane, chain: ChainRef, number: int, *records: object) -> Death:
+    dead = await sent(executor, lane, chain, number, packed(executor, *records))
+    assert isinstance(dead, Death)
+    return dead
+
+
+async def sent(executor: FakeExecutor, lane: Lane, chain: ChainRef, number: int, batch: Packed) -> Reply | Death:
+    return await lane.run(chain, number, batch, ship=True)
+
+
+def packed(executor: FakeExecutor, *records: object) -> Packed:
+    return executor.codec.pack(records, "double")[0]
 
 
 async def test_it_is_an_executor_and_runs_steps_for_real() -> None:
@@ -88,13 +106,136 @@ async def test_a_start_takes_its_time() -> None:
     assert now() == 3
 
 
-async def test_a_batch_that_was_told_to_kill_its_worker_has_no_reply() -> None:
-    executor = FakeExecutor(1, deaths={1}, delay=lambda number, records: 1.0)
+async def test_a_batch_that_was_told_to_kill_its_worker_does_so_at_its_middle_and_once() -> None:
+    executor = FakeExecutor(1, deaths={1}, delay=1.0, start_seconds=3.0)
+    lane, chain = executor.lanes[0], loaded(executor)
+    await run(executor, lane, chain, 0, 1)
+    dead = await death(executor, lane, chain, 1, 1, 2, 3, 4)
+    assert (dead.at, dead.kind, dead.begun, dead.foreign, dead.done) == (2, "crashed", True, True, None)
+    assert executor.batches == [(0, 1)]
+    assert (now(), executor.restarts) == (5.0, 0)
+    assert (await run(executor, lane, chain, 1, 1, 2, 3, 4)).delivered == 4
+    assert (now(), executor.restarts) == (9.0, 1)  # a new worker, which takes its start time
+
+
+async def test_what_waits_behind_a_batch_that_dies_has_not_begun() -> None:
+    executor = FakeExecutor(1, deaths={0}, delay=1.0)
+    lane, chain = executor.lanes[0], loaded(executor)
+    first, second = await asyncio.gather(death(executor, lane, chain, 0, 1), death(executor, lane, chain, 1, 1))
+    assert (first.begun, second.begun) == (True, False)
+
+
+async def test_a_batch_that_is_refused_has_no_reply_and_no_death() -> None:
+    executor = FakeExecutor(1, refusals={1})
     chain = loaded(executor)
     await run(executor, executor.lanes[0], chain, 0, 1)
-    with pytest.raises(WorkerLost, match="batch 1"):
+    with pytest.raises(WorkerLost, match="refuses batch 1"):
         await run(executor, executor.lanes[0], chain, 1, 1)
     assert executor.batches == [(0, 1)]
+
+
+@pytest.mark.parametrize("framed", [False, True], ids=["whole", "frames"])
+async def test_poison_kills_its_worker_whenever_it_is_run(framed: bool) -> None:
+    executor = FakeExecutor(1, poison=lambda record: record == 7)
+    lane, chain = executor.lanes[0], loaded(executor)
+    batch = executor.codec.pack_frames([5, 6, 7, 8], "double")[0] if framed else packed(executor, 5, 6, 7, 8)
+    for start, stop, at in [(0, 4, 2), (1, 4, 1), (2, 3, 0)]:
+        dead = await sent(executor, lane, chain, 0, batch.part(start, stop))
+        assert isinstance(dead, Death)
+        assert (dead.at, dead.kind, dead.foreign) == (at, "crashed", False)
+    reply = await sent(executor, lane, chain, 0, batch.part(0, 2))
+    assert isinstance(reply, Reply)
+    assert executor.codec.unpack(reply, "double") == ([10, 12], {})
+
+
+@pytest.mark.parametrize("framed", [False, True], ids=["whole", "frames"])
+@pytest.mark.parametrize(("start", "at"), [(0, 2), (1, 1), (2, 0)])
+async def test_a_stuck_record_is_ended_at_the_time_limit_and_what_was_finished_before_it_is_saved(
+    framed: bool, start: int, at: int
+) -> None:
+    executor = FakeExecutor(1, stuck=lambda record: record == 7, delay=1.0)
+    lane, chain = executor.lanes[0], loaded(executor, time_limit=4.0)
+    batch = executor.codec.pack_frames([5, 6, 7, 8], "double")[0] if framed else packed(executor, 5, 6, 7, 8)
+    dead = await sent(executor, lane, chain, 0, batch.part(start, 4))
+    assert isinstance(dead, Death)
+    assert (now(), dead.at, dead.kind) == (5.0, at, "timeout")
+    if at == 0:
+        assert dead.done is None
+    else:
+        assert dead.done is not None
+        assert dead.done.records == at
+        assert executor.codec.unpack(dead.done, "double") == ([10, 12][start:], {})
+
+
+async def test_a_lane_that_is_killed_loses_what_it_runs_at_the_record_it_is_at() -> None:
+    executor = FakeExecutor(1, delay=10.0, start_seconds=1.0)
+    lane, chain = executor.lanes[0], loaded(executor)
+    running = asyncio.ensure_future(death(executor, lane, chain, 0, *range(10)))
+    waiting = asyncio.ensure_future(death(executor, lane, chain, 1, 1))
+    await asyncio.sleep(1.0 + 7.5)
+    lane.kill()
+    dead, unbegun = await running, await waiting
+    assert (now(), dead.at, dead.ran, dead.kind, dead.foreign) == (8.5, 7, 7, "crashed", True)
+    assert not unbegun.begun
+    assert executor.batches == []
+    assert (await run(executor, lane, chain, 0, 1)).delivered == 1
+    assert (now(), executor.restarts) == (19.5, 1)
+
+
+async def test_an_idle_lane_that_is_killed_loses_nothing() -> None:
+    executor = FakeExecutor(1)
+    lane, chain = executor.lanes[0], loaded(executor)
+    lane.kill()  # it has no worker yet
+    await run(executor, lane, chain, 0, 1)
+    lane.kill()
+    lane.kill()
+    assert (await run(executor, lane, chain, 1, 1)).delivered == 1
+    assert executor.restarts == 1
+
+
+async def test_a_lane_that_hangs_or_is_stuck_can_be_killed() -> None:
+    executor = FakeExecutor(2, hangs={0}, stuck=lambda record: record == 7, delay=1.0)
+    chain = loaded(executor)
+    hanging = asyncio.ensure_future(death(executor, executor.lanes[0], chain, 0, 1, 2))
+    stuck = asyncio.ensure_future(death(executor, executor.lanes[1], chain, 1, 5, 7))
+    await asyncio.sleep(100)
+    for lane in executor.lanes:
+        lane.kill()
+    assert [((await dead).at, (await dead).foreign) for dead in (hanging, stuck)] == [(0, True), (1, True)]
+
+
+@pytest.mark.parametrize("framed", [False, True], ids=["whole", "frames"])
+async def test_records_that_cannot_be_read_are_left_to_the_envelope(framed: bool) -> None:
+    executor = FakeExecutor(1, poison=lambda record: record == 7)
+    lane, chain = executor.lanes[0], loaded(executor)
+    records = [5, hostile.RaisesWhenRead(), 6]
+    batch = (executor.codec.pack_frames if framed else executor.codec.pack)(records, "double")[0]
+    reply = await sent(executor, lane, chain, 0, batch)
+    assert isinstance(reply, Reply)
+    if framed:
+        assert [failure.place for failure in reply.failures] == [1]
+        poisoned = await sent(executor, lane, chain, 0, executor.codec.pack_frames([*records, 7], "double")[0])
+        assert isinstance(poisoned, Death)
+        assert poisoned.at == 3
+    else:
+        assert reply.fault is not None
+        assert reply.fault.kind == UNREADABLE
+
+
+async def test_a_stuck_record_without_a_time_limit_never_ends() -> None:
+    executor = FakeExecutor(1, stuck=lambda record: True)
+    running = asyncio.ensure_future(run(executor, executor.lanes[0], loaded(executor), 0, 1))
+    await asyncio.sleep(1000)
+    assert not running.done()
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_the_limit_of_a_chain_is_kept_by_the_executor_itself(caplog: pytest.LogCaptureFixture) -> None:
+    executor = FakeExecutor(1)
+    assert loaded(executor, time_limit=4.0).time_limit == 4.0
+    assert not caplog.records  # no warning that nobody would keep it
+    assert loaded(executor).time_limit is None
 
 
 async def test_a_batch_that_hangs_holds_its_lane_until_it_is_cancelled() -> None:

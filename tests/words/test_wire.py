@@ -28,6 +28,22 @@ def test_the_payload_is_weighed_in_either_form() -> None:
     assert Reply(2).nbytes == 0
 
 
+@given(st.lists(st.binary(max_size=5), min_size=1, max_size=10), st.data())
+def test_a_part_is_the_records_between_two_places(records: list[bytes], data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(records) - 1))
+    stop = data.draw(st.integers(start + 1, len(records)))
+    framed = Packed(len(records), tuple(records)).part(start, stop)
+    assert (framed.records, framed.data, framed.span) == (stop - start, tuple(records[start:stop]), None)
+    whole = Packed(len(records), pickle.dumps(records)).part(start, stop)
+    assert (whole.records, whole.span) == (stop - start, (start, stop - start))
+    assert whole.data == pickle.dumps(records)  # one pickle cannot be cut: the worker reads all and runs these
+
+
+def test_the_whole_of_one_pickle_is_a_part_of_it_too() -> None:
+    assert Packed(3, b"123").span == (0, 3)
+    assert Packed(3, b"123").part(0, 3) == Packed(3, b"123")
+
+
 def test_a_reply_comes_back_equal() -> None:
     failure = WireFailure(1, 0, "raised", "ValueError", "bad", "Traceback", b"1")
     times = (StepTimes(2, 1, 500, (500,)),)

@@ -4,45 +4,109 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pipeframe_async._worker.cursor import NBYTES, Cursor
+from pipeframe_async._worker.cursor import (
+    FIRST_PHASE,
+    INDEX,
+    NBYTES,
+    NO_STEP,
+    SOUGHT_BATCH,
+    SOUGHT_INDEX,
+    STEP,
+    Cursor,
+    Phase,
+    Place,
+)
+
+IDLE = Place(0, None, Phase.IDLE, None)
 
 
-def test_a_new_cursor_is_at_no_record() -> None:
-    assert Cursor().read() == (0, None)
-
-
-@pytest.mark.parametrize("index", [0, 1, 2**32, 2**63, 2**64 - 2])
-def test_a_cursor_is_where_it_was_put(index: int) -> None:
-    cursor = Cursor()
-    cursor.enter(7)
-    cursor.cells[1] = index
-    assert cursor.read() == (7, index)
-    cursor.leave()
-    assert cursor.read() == (7, None)
-
-
-def test_what_one_side_writes_the_other_reads(tmp_path: Path) -> None:
+@pytest.fixture
+def both_sides(tmp_path: Path) -> Iterator[tuple[Cursor, Cursor]]:
+    """The parent's and the worker's."""
     path = tmp_path / "cells"
     path.write_bytes(bytes(NBYTES))
     fd = os.open(path, os.O_RDWR)
-    ours, theirs = Cursor(fd), Cursor(fd)
+    parents, workers = Cursor(fd), Cursor(fd)
     os.close(fd)  # the mapping stays
+    yield parents, workers
+    parents.close()
+
+
+def test_a_new_cursor_is_at_no_record() -> None:
+    assert Cursor().read() == IDLE
+
+
+@pytest.mark.parametrize("index", [0, 1, 2**32, 2**63, FIRST_PHASE - 1])
+@pytest.mark.parametrize(("step", "says"), [(0, 0), (3, 3), (NO_STEP, None)])
+def test_a_cursor_is_where_it_was_put(index: int, step: int, says: int | None) -> None:
+    cursor = Cursor()
+    cursor.enter(7)
+    cursor.cells[STEP], cursor.cells[INDEX] = step, index
+    assert cursor.read() == Place(7, index, None, says)
+    cursor.leave()
+    assert cursor.read() == Place(7, None, Phase.IDLE, None)
+
+
+def test_a_batch_is_entered_by_loading_its_chain() -> None:
+    cursor = Cursor()
+    cursor.enter(7)
+    assert cursor.read() == Place(7, None, Phase.LOADING, None)
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_in_a_phase_a_cursor_is_at_no_record_and_in_no_step(phase: Phase) -> None:
+    cursor = Cursor()
+    cursor.enter(7)
+    cursor.cells[STEP] = 2
+    cursor.phase(phase)
+    assert cursor.read() == Place(7, None, phase, None)
+
+
+def test_what_one_side_writes_the_other_reads(both_sides: tuple[Cursor, Cursor]) -> None:
+    ours, theirs = both_sides
     theirs.enter(3)
-    theirs.cells[1] = 41
-    assert ours.read() == (3, 41)
+    theirs.cells[STEP], theirs.cells[INDEX] = 1, 41
+    assert ours.read() == Place(3, 41, None, 1)
     theirs.close()
-    assert ours.read() == (3, 41)  # also after the worker has gone
-    ours.close()
+    assert ours.read() == Place(3, 41, None, 1)  # also after the worker has gone
+
+
+def test_a_worker_is_sought_where_it_was_seen_and_nowhere_else(both_sides: tuple[Cursor, Cursor]) -> None:
+    ours, theirs = both_sides
+    theirs.enter(3)
+    theirs.cells[INDEX] = 41
+    assert not theirs.sought
+    ours.seek()
+    assert theirs.sought
+    theirs.cells[INDEX] = 42
+    assert not theirs.sought
+    theirs.cells[INDEX] = 41
+    theirs.cells[SOUGHT_BATCH] = 4  # the same place in another batch
+    assert not theirs.sought
+    theirs.close()
+
+
+def test_seeking_tells_what_was_marked() -> None:
+    cursor = Cursor()
+    cursor.enter(9)
+    cursor.cells[STEP], cursor.cells[INDEX] = 1, 5
+    assert cursor.seek() == Place(9, 5, None, 1)
+    assert (cursor.cells[SOUGHT_BATCH], cursor.cells[SOUGHT_INDEX]) == (9, 5)
+
+
+def test_a_new_cursor_is_not_sought() -> None:
+    assert not Cursor().sought
 
 
 def test_a_cursor_without_a_descriptor_is_private() -> None:
     one, other = Cursor(), Cursor()
     one.enter(5)
-    assert other.read() == (0, None)
+    assert other.read() == IDLE
 
 
 def test_closing_gives_the_memory_back() -> None:

@@ -14,7 +14,7 @@ import cloudpickle
 import pytest
 
 from pipeframe_async._worker import codec, envelope
-from pipeframe_async._worker.cursor import Cursor
+from pipeframe_async._worker.cursor import Cursor, Phase, Place
 from pipeframe_async.model import DROP
 from pipeframe_async.pipeline import PipelineEngine
 from pipeframe_async.wire import BROKEN_CHAIN, UNKNOWN_CHAIN, UNREADABLE, ChainRef, ChainSpec, Packed
@@ -478,15 +478,15 @@ def run_and_watch(
 def test_the_cursor_is_at_the_record_being_run_and_at_none_afterwards(
     monkeypatch: pytest.MonkeyPatch, framed: bool
 ) -> None:
-    at: list[tuple[int, int | None]] = []
+    at: list[Place] = []
 
     def sees(record: int) -> tuple[int, bool]:
         at.append(cursor_of().read())
         return record, True
 
     cursor = run_and_watch(monkeypatch, sees, [5, 6], framed=framed)
-    assert at == [(0, 0), (0, 1)]
-    assert cursor.read() == (0, None)
+    assert at == [Place(0, 0, None, 0), Place(0, 1, None, 0)]
+    assert cursor.read() == Place(0, None, Phase.IDLE, None)
 
 
 def test_the_cursor_counts_places_in_the_batch_where_records_before_could_not_be_read(
@@ -495,7 +495,7 @@ def test_the_cursor_counts_places_in_the_batch_where_records_before_could_not_be
     at: dict[int, int | None] = {}
 
     def sees(record: int) -> tuple[int, bool]:
-        at[record] = cursor_of().read()[1]
+        at[record] = cursor_of().read().at
         return record, True
 
     run_and_watch(monkeypatch, sees, [0, hostile.RaisesWhenRead(), 2, hostile.RaisesWhenRead(), 4])
@@ -503,16 +503,16 @@ def test_the_cursor_counts_places_in_the_batch_where_records_before_could_not_be
 
 
 def test_the_cursor_is_at_the_frame_being_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    at: list[int | None] = []
+    at: list[Place] = []
     monkeypatch.setattr(LooksWhenRead, "at", at)
     run_and_watch(monkeypatch, hostile.passes, [LooksWhenRead() for _ in range(3)], framed=True)
-    assert at[:3] == [0, 1, 2]
+    assert at[:3] == [Place(0, index, None, None) for index in range(3)]  # at no step: it has not come to one
 
 
 def test_the_cursor_is_at_none_after_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(envelope, "_cursor", cursor := Cursor())
     assert work(ChainRef("unknown", None), packed(1), number=9).fault is not None
-    assert cursor.read() == (9, None)
+    assert cursor.read() == Place(9, None, Phase.IDLE, None)
 
 
 def cursor_of() -> Cursor:
@@ -521,12 +521,12 @@ def cursor_of() -> Cursor:
 
 
 def look() -> int:
-    LooksWhenRead.at.append(cursor_of().read()[1])
+    LooksWhenRead.at.append(cursor_of().read())
     return os.getpid()
 
 
 class LooksWhenRead:
-    at: list[int | None] = []
+    at: list[Place] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
         return look, ()

@@ -1,0 +1,208 @@
+"""Somebody else's executor as a lane: what it loses is found by halves, and when it is broken that is said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from pipeframe_async import Failure, PipeFrame, PipelineEngine, StateError, WorkerLost
+from pipeframe_async._worker import codec, envelope
+from pipeframe_async.executors.shared import MOST_IN_VAIN, SharedExecutor, SharedLane
+from pipeframe_async.wire import ChainRef, ChainSpec, Death, Packed, Reply
+
+
+@pytest.fixture(autouse=True)
+def chains_are_forgotten() -> Iterator[None]:
+    yield
+    envelope.forget()
+
+
+def double(record: int) -> tuple[int, bool]:
+    return 2 * record, True
+
+
+class Given(Executor):
+    """Answers each submission as it is told to: with an error, by running it, or never (None)."""
+
+    def __init__(self, *answers: str | BaseException | None) -> None:
+        self.answers = list(answers)
+        self.futures: list[Future[Any]] = []
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.futures.append(future)
+        match self.answers.pop(0):
+            case BaseException() as error:
+                future.set_exception(error)
+            case "run":
+                future.set_result(call(*args, **kwargs))
+            case "cancel":
+                future.cancel()
+        return future
+
+
+class Refuses(Executor):
+    """Takes no work."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        raise self._error
+
+
+CHAIN = ChainSpec(("double",), (double,), None)
+
+
+def lane_of(executor: Executor, workers: int = 2) -> tuple[SharedLane, ChainRef]:
+    shared = SharedExecutor(executor, workers)
+    return shared.lanes[0], shared.load(CHAIN)
+
+
+async def run(lane: SharedLane, chain: ChainRef, *records: int, part: tuple[int, int] | None = None) -> Reply | Death:
+    packed = Packed(len(records), codec.dumps(list(records)))
+    return await lane.run(chain, 3, packed.part(*part) if part else packed, ship=True)
+
+
+async def test_it_is_one_lane_that_is_given_twice_as_much_as_it_runs() -> None:
+    lane, _ = lane_of(Given(), workers=3)
+    assert (lane.workers, lane.slots) == (3, 6)
+    assert lane.name.endswith("test_shared.Given")
+
+
+async def test_a_batch_is_run_there_and_parts_of_it_too() -> None:
+    lane, chain = lane_of(Given("run", "run"))
+    for part, results in [(None, [2, 4, 6]), ((1, 3), [4, 6])]:
+        reply = await run(lane, chain, 1, 2, 3, part=part)
+        assert isinstance(reply, Reply)
+        assert isinstance(reply.results, bytes)
+        assert codec.loads(reply.results) == results
+
+
+@pytest.mark.parametrize("error", [BrokenExecutor("a child died"), OSError("no pipe"), MemoryError()])
+async def test_a_batch_that_was_lost_is_a_death_that_knows_nothing_of_records(error: Exception) -> None:
+    lane, chain = lane_of(Given(error))
+    death = await run(lane, chain, 1, 2, 3)
+    assert isinstance(death, Death)
+    assert (death.at, death.begun, death.whole, death.ran, death.kind) == (None, True, False, 3, "crashed")
+    assert type(error).__name__ in death.cause
+    assert lane.name in death.cause
+
+
+async def test_an_executor_that_is_broken_for_good_says_so() -> None:
+    lane, chain = lane_of(Refuses(BrokenExecutor("a child died")))
+    with pytest.raises(WorkerLost, match="Refuses is broken and takes no more work: BrokenExecutor: a child died"):
+        await run(lane, chain, 1)
+
+
+async def test_an_executor_that_was_shut_down_says_so() -> None:
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    lane, chain = lane_of(pool)
+    with pytest.raises(StateError, match="ThreadPoolExecutor does not take work: RuntimeError: cannot schedule"):
+        await run(lane, chain, 1)
+
+
+async def test_a_batch_that_the_executor_cancels_is_told_with_its_number() -> None:
+    lane, chain = lane_of(Given("cancel"))
+    with pytest.raises(WorkerLost, match="cancelled batch 3: was it shut down"):
+        await run(lane, chain, 1)
+
+
+async def test_a_batch_nobody_waits_for_is_cancelled_in_the_executor() -> None:
+    executor = Given(None)
+    lane, chain = lane_of(executor)
+    waiting = asyncio.ensure_future(run(lane, chain, 1))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    while not executor.futures[0].cancelled():
+        await asyncio.sleep(0)
+
+
+async def test_an_executor_that_never_answers_is_given_up() -> None:
+    lane, chain = lane_of(Given(*[OSError("lost")] * (MOST_IN_VAIN + 1)))
+    for _ in range(MOST_IN_VAIN):
+        assert isinstance(await run(lane, chain, 1), Death)
+    with pytest.raises(WorkerLost, match=f"has lost {MOST_IN_VAIN + 1} batches and answered none: OSError: lost"):
+        await run(lane, chain, 1)
+
+
+async def test_an_executor_that_has_answered_once_is_not_given_up() -> None:
+    lost = [OSError("lost")] * (2 * MOST_IN_VAIN)
+    lane, chain = lane_of(Given(*lost[:MOST_IN_VAIN], "run", *lost))
+    answers = [await run(lane, chain, 1) for _ in range(3 * MOST_IN_VAIN + 1)]
+    assert [at for at, answer in enumerate(answers) if isinstance(answer, Reply)] == [MOST_IN_VAIN]
+
+
+async def test_closing_leaves_it_open() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        await SharedExecutor(pool, 1).close(kill=True, timeout=1)
+        assert pool.submit(int).result() == 0
+
+
+# Whole runs.
+
+
+class Fragile(Executor):
+    """Loses a batch that has a deadly record, as a pool that replaces its workers does; `lives`: then it is broken."""
+
+    def __init__(self, deadly: set[int], lives: int | None = None) -> None:
+        self._deadly = deadly
+        self.lives = lives
+        self.lost = 0
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self.lives == self.lost:
+            raise BrokenExecutor("no lives left")
+        future: Future[Any] = Future()
+        *_, data, _ship, span = args
+        records = [codec.loads(frame) for frame in data] if span is None else codec.loads(data)
+        first, count = span or (0, len(records))
+        if self._deadly & set(records[first : first + count]):
+            self.lost += 1
+            future.set_exception(BrokenExecutor("a worker died"))
+        else:
+            future.set_result(call(*args, **kwargs))
+        return future
+
+
+class Kept(PipelineEngine[int, int]):
+    steps = (double,)
+    source = "stream"
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+        self.dead: list[Failure[int]] = []
+
+    async def sink(self, records: list[int]) -> None:
+        self.taken += records
+
+    async def dead_letter(self, failures: list[Failure[int]]) -> None:
+        self.dead += failures
+
+
+async def test_exactly_the_records_that_kill_are_blamed() -> None:
+    executor, pipeline, deadly = Fragile({0, 17, 18, 63}), Kept(), [0, 17, 18, 63]
+    report = await PipeFrame(2, executor=executor).run(pipeline, range(64))
+    assert [(failure.record, failure.kind) for failure in pipeline.dead] == [(record, "crashed") for record in deadly]
+    assert pipeline.taken == [2 * record for record in range(64) if record not in deadly]
+    assert (report.fed, report.delivered, report.failed, report.aborted) == (64, 60, 4, 0)
+
+
+@pytest.mark.parametrize("lives", [0, 1, 3])
+async def test_a_broken_executor_ends_the_run_with_every_record_accounted_for(lives: int) -> None:
+    executor, pipeline = Fragile({20}, lives), Kept()
+    with pytest.raises(WorkerLost, match="takes no more work: BrokenExecutor: no lives left") as caught:
+        await PipeFrame(2, executor=executor).run(pipeline, range(64))
+    report = caught.value.report
+    assert report is not None
+    assert report.fed == report.delivered + report.failed + report.aborted
+    assert (report.delivered, report.failed) == (len(pipeline.taken), len(pipeline.dead))
+    assert report.aborted > 0
+    assert pipeline.taken == [2 * record for record in range(len(pipeline.taken))]
