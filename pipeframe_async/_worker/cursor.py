@@ -11,9 +11,9 @@ import mmap
 from enum import IntEnum
 from typing import NamedTuple
 
-BATCH, INDEX, STEP, SOUGHT_BATCH, SOUGHT_INDEX = range(5)
-"""What each cell says."""
-NBYTES = 8 * 5
+BATCH, INDEX, STEP, SOUGHT_BATCH, SOUGHT_INDEX, SPOKEN = range(6)
+"""What each cell says; the last is 1 when a worker has said its last words and waits for its end."""
+NBYTES = 8 * 6
 
 
 class Phase(IntEnum):
@@ -73,15 +73,16 @@ class Cursor:
             return Place(batch, None, Phase(index), None)
         return Place(batch, index, None, None if step == NO_STEP else step)
 
-    def seek(self) -> Place:
-        """Mark the present place as the one to be ended; called by the parent."""
-        self.cells[SOUGHT_BATCH], self.cells[SOUGHT_INDEX] = self.cells[BATCH], self.cells[INDEX]
-        return self.read()
+    def seek(self, place: Place) -> None:
+        """Mark the place that was looked at as the one to be ended; called by the parent."""
+        index = place.phase if place.at is None else place.at
+        assert index is not None
+        self.cells[SOUGHT_BATCH], self.cells[SOUGHT_INDEX] = place.batch, index
 
     @property
     def sought(self) -> bool:
         """Whether the worker still is where its parent wants it ended."""
-        batch, index, _, sought_batch, sought_index = self.cells
+        batch, index, _, sought_batch, sought_index, _ = self.cells
         return (batch, index) == (sought_batch, sought_index)
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 Comes in: a signal of the parent's when a record takes too long, or a crash. Goes out: text in one file, a
 pickled `LastWords` in another. Two layers: faulthandler writes the stack from C, so also while C code holds
-the GIL; the Python handler runs only where the interpreter gets to it, writes more, and ends the worker.
+the GIL; the Python handler runs only where the interpreter gets to it, writes more, and waits for the end.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import faulthandler
 import os
 import pickle
 import signal
+import time
 import traceback
 from types import FrameType
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from typing import NamedTuple
 from pipeframe_async._worker import envelope
 from pipeframe_async._worker.chain import OUR_ROOM
 from pipeframe_async._worker.codec import PROTOCOL
-from pipeframe_async._worker.cursor import Cursor
+from pipeframe_async._worker.cursor import SPOKEN, Cursor
 from pipeframe_async.wire import Reply
 
 LAST_CALL = getattr(signal, "SIGUSR2", None)
@@ -45,7 +46,9 @@ def leave_traces(cursor: Cursor, stack: int, words: int) -> None:
         _write(words, LastWords(cursor.read().batch, _stack(frame), None))
         if (done := envelope.finished_part()) is not None:  # second: pickling may run into what it hangs in
             _write(words, LastWords(cursor.read().batch, _stack(frame), done))
-        os.kill(os.getpid(), signal.SIGKILL)
+        cursor.cells[SPOKEN] = 1
+        while True:  # the parent ends us, with all that was started here: were we to go first, it would not find them
+            time.sleep(1)
 
     signal.signal(LAST_CALL, last_words)
     faulthandler.register(LAST_CALL, stack, all_threads=False, chain=True)

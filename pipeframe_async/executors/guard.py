@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeframe_async._worker.cursor import Phase, Place
+from pipeframe_async._worker.cursor import SPOKEN, Phase, Place
 from pipeframe_async._worker.postmortem import LAST_CALL
 from pipeframe_async.executors.worker import Worker
 
@@ -26,6 +26,9 @@ SLOW_LOOP_SECONDS = 1.0
 """A look that comes so much late was not the worker's fault: that time is not held against its record."""
 MEMORY_SECONDS = 0.2
 """Seconds a record runs before its worker's memory is looked at: short ones are looked at when they are answered."""
+
+GROWTH = 1.05
+"""How much more than at its first look a worker must hold for its record to be ended. Less is noise."""
 
 
 @dataclass(slots=True)
@@ -55,6 +58,7 @@ class Guard:
         self._place: Place | None = None  # where the worker was at the last look
         self._since = 0.0
         self._called = False  # to say its last words
+        self._rss = 0  # resident bytes when memory was first looked at for this record
         self.reason = ""
 
     @property
@@ -96,7 +100,7 @@ class Guard:
         except ValueError:  # closed: the lane's thread has put the worker away
             return
         if place[:3] != (self._place or ())[:3]:
-            self._place, self._since, self._called, self.reason = place, now, False, ""
+            self._place, self._since, self._called, self.reason, self._rss = place, now, False, "", 0
         elif (late := now - self._due) > SLOW_LOOP_SECONDS:
             self._since += late
         if (watch := self._watches.get(place.batch)) is not None and place.phase is not Phase.IDLE:
@@ -114,17 +118,20 @@ class Guard:
             self._end_if_large(self._max_rss)
 
     def _end_if_large(self, max_rss: int) -> None:
-        if _resident_bytes(self._worker.pid) > max_rss:
+        """Only where it is this record that takes more and more: what `setup` holds is not its fault."""
+        rss = _resident_bytes(self._worker.pid)
+        self._rss = self._rss or rss
+        if rss > max(max_rss, GROWTH * self._rss):
             self._end("max_worker_rss")
 
     def _time_out(self, place: Place, over: float) -> None:
         """Ask for last words first, where a record is at work; then there is no more asking."""
         if LAST_CALL is not None and place.at is not None and not self._called:
             self._called, self.reason = True, "time_limit"
-            self._worker.cursor.seek()
+            self._worker.cursor.seek(place)
             self._worker.signal(LAST_CALL)
-        elif over >= GRACE_SECONDS or not self._called:
-            self._worker.cursor.seek()
+        elif over >= GRACE_SECONDS or not self._called or self._worker.cursor.cells[SPOKEN]:
+            self._worker.cursor.seek(place)
             self._end("time_limit")
 
     def _end(self, reason: str) -> None:

@@ -85,8 +85,8 @@ class ProcessLane:
                 raise WorkerLost(f"{self.name} gives up: its workers die before they have done anything; {self._last}")
             if self._closing.wait(self._restarts.delay):
                 raise WorkerLost(f"{self.name} was closed before its worker had started")
-            self._candidate = Worker(self._method)
             try:
+                self._candidate = Worker(self._method)
                 self._candidate.start()
             except StartFailed as error:
                 self._restarts.in_vain(foreign=error.foreign)
@@ -210,7 +210,7 @@ class ProcessLane:
             worker.kill_overdue() if overdue else worker.kill()
 
     def _living(self) -> list[Worker]:
-        known = [self._worker, self._candidate, *self._guards]
+        known = [self._candidate, self._worker, *self._guards]  # in this order: one may just become the other
         return [*dict.fromkeys(worker for worker in known if worker is not None)]
 
     def closing(self) -> None:

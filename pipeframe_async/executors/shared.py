@@ -48,7 +48,7 @@ class SharedLane:
             )
         except BrokenExecutor as error:
             raise WorkerLost(f"{self.name} is broken and takes no more work: {_text(error)}") from error
-        except RuntimeError as error:
+        except Exception as error:
             raise StateError(f"{self.name} does not take work: {_text(error)}") from error
         try:
             reply = await asyncio.shield(answer)

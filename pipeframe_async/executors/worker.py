@@ -33,7 +33,7 @@ FOREIGN_SIGNALS = frozenset(getattr(signal, name, None) for name in ("SIGKILL", 
 
 
 UNKNOWN_CODE = 255
-"""The exit code of a worker whose fork server was killed: nobody has seen it end."""
+"""The exit code of a worker whose fork server was killed; the worker itself lives on, until it is ended for that."""
 
 
 class Remains(NamedTuple):
@@ -68,11 +68,16 @@ class Worker:
     """A worker process: runs after `start`, is used by `call`, gone after `end`; `kill` reaches it all the time."""
 
     def __init__(self, method: str) -> None:
-        self._files = _Files() if os.name == "posix" else None
-        self.cursor = Cursor(self._files.cursor if self._files else -1)
         self._context = LaneContext(method)
-        traces = self._files.shared() if self._files else None
-        self.pool = ProcessPoolExecutor(1, self._context, bootstrap.begin, (traces,))
+        files = None
+        try:
+            self._files = files = _Files() if os.name == "posix" else None
+            self.cursor = Cursor(files.cursor if files else -1)
+            self.pool = ProcessPoolExecutor(1, self._context, bootstrap.begin, (files.shared() if files else None,))
+        except OSError as error:
+            if files is not None:
+                files.close()
+            raise StartFailed(f"a worker process could not be started: {error}") from error
         self._chains: set[str] = set()
         self.given = self.answered = 0  # batches
         self.asked: set[asyncio.Future[Reply]] = set()  # what it has not answered yet
@@ -167,17 +172,18 @@ class Worker:
             return self.remains
         self.pool.shutdown(wait=True, cancel_futures=True)
         process, self._context.process = self._context.process, None
-        code = None
+        code, unseen = None, False
         if process is not None and process.pid is not None:
             code = process.exitcode
+            unseen = code == UNKNOWN_CODE and _runs(process.pid)
             kill_family(process.pid)
             process.close()
         stack, words = self._files.read() if self._files else (b"", b"")
         self.remains = Remains(
             place=self.cursor.read(),
             sought=self.cursor.sought,
-            ending=_ending(code),
-            foreign=code is not None and (-code in FOREIGN_SIGNALS or code == UNKNOWN_CODE),
+            ending="its fork server was killed" if unseen else _ending(code),
+            foreign=unseen or (code is not None and -code in FOREIGN_SIGNALS),
             stack=stack.decode(errors="replace"),
             words=words,
         )
@@ -185,6 +191,14 @@ class Worker:
         if self._files:
             self._files.close()
         return self.remains
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _seen(asked: asyncio.Future[Reply]) -> None:
@@ -207,7 +221,15 @@ class _Files:
     """The three files of `bootstrap.Traces`, as descriptors; they have no names and end with the last of those."""
 
     def __init__(self) -> None:
-        self.cursor, self.stack, self.words = (_unnamed(name) for name in bootstrap.Traces._fields)
+        made: list[int] = []
+        try:
+            for name in bootstrap.Traces._fields:
+                made.append(_unnamed(name))
+        except OSError:
+            for fd in made:
+                os.close(fd)
+            raise
+        self.cursor, self.stack, self.words = made
         os.truncate(self.cursor, NBYTES)
 
     def shared(self) -> bootstrap.Traces:

@@ -316,12 +316,25 @@ async def test_a_record_that_makes_its_worker_too_large_is_ended(resident: list[
     worker = FakeWorker()
     guard = guarded(worker, max_rss=100)
     guard.watch(1, None)
+    resident[0] = 50
     worker.at(1, 0)
     await asyncio.sleep(1)
     assert worker.killed == []
     resident[0] = 101
     await asyncio.sleep(2 * LOOK_SECONDS)
     assert (len(worker.killed), guard.reason) == (1, "max_worker_rss")
+
+
+async def test_what_a_worker_held_before_the_record_is_not_held_against_it(resident: list[int]) -> None:
+    resident[0] = 200
+    worker = FakeWorker()
+    guard = guarded(worker, max_rss=100)
+    guard.watch(1, None)
+    worker.at(1, 0)
+    await asyncio.sleep(1)
+    resident[0] = 205
+    await asyncio.sleep(1)
+    assert (worker.killed, guard.reason) == ([], "")
 
 
 async def test_the_memory_of_a_worker_with_short_records_is_not_looked_at(resident: list[int]) -> None:

@@ -81,7 +81,7 @@ def test_a_worker_is_sought_where_it_was_seen_and_nowhere_else(both_sides: tuple
     theirs.enter(3)
     theirs.cells[INDEX] = 41
     assert not theirs.sought
-    ours.seek()
+    ours.seek(ours.read())
     assert theirs.sought
     theirs.cells[INDEX] = 42
     assert not theirs.sought
@@ -91,12 +91,24 @@ def test_a_worker_is_sought_where_it_was_seen_and_nowhere_else(both_sides: tuple
     theirs.close()
 
 
-def test_seeking_tells_what_was_marked() -> None:
+def test_who_has_gone_on_since_it_was_looked_at_is_not_sought() -> None:
     cursor = Cursor()
     cursor.enter(9)
     cursor.cells[STEP], cursor.cells[INDEX] = 1, 5
-    assert cursor.seek() == Place(9, 5, None, 1)
+    seen = cursor.read()
+    cursor.cells[INDEX] = 6
+    cursor.seek(seen)
     assert (cursor.cells[SOUGHT_BATCH], cursor.cells[SOUGHT_INDEX]) == (9, 5)
+    assert not cursor.sought
+
+
+@pytest.mark.parametrize("phase", [Phase.READING, Phase.WRITING])
+def test_a_phase_is_sought_too(phase: Phase) -> None:
+    cursor = Cursor()
+    cursor.enter(9)
+    cursor.phase(phase)
+    cursor.seek(cursor.read())
+    assert cursor.sought
 
 
 def test_a_new_cursor_is_not_sought() -> None:
