@@ -50,8 +50,8 @@ class PipeFrame:
             `"plain"`, `"json"`, False or `"none"` for nothing.
         name: for logs and thread names.
         stream_buffer_size: other spelling of `buffer_size`.
-        max_worker_rss: resident bytes over which a worker is replaced after its batch; a record that runs for
-            long and alone holds more has its worker killed. None: no limit.
+        max_worker_rss: resident bytes over which a worker is replaced after its batch; one that grows over them in
+            the middle of a long record is killed, and the record tried alone. None: no limit.
         max_worker_batches: batches after which a worker is replaced, for steps that leak something else. None:
             no limit. Only for `executor="processes"`, as `max_worker_rss`.
 
