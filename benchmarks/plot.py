@@ -8,12 +8,8 @@ from typing import Any
 OURS, THEIRS, INK = "#0b7285", "#adb5bd", "#343a40"
 
 
-def draw(found: dict[str, Any], file: Path) -> None:
-    """Draw the answer of a benchmark.
-
-    Args:
-        found: what `overhead.answer` returns.
-        file: where the PNG goes.
+def canvas() -> Any:
+    """matplotlib's pyplot, drawing to files.
 
     Raises:
         SystemExit: matplotlib is missing; it says how to get it.
@@ -25,6 +21,20 @@ def draw(found: dict[str, Any], file: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def draw(found: dict[str, Any], file: Path) -> None:
+    """Draw the answer of a benchmark.
+
+    Args:
+        found: what `overhead.answer` returns.
+        file: where the PNG goes.
+
+    Raises:
+        SystemExit: matplotlib is missing; it says how to get it.
+    """
+    pyplot = canvas()
     rows = sorted(found["contestants"], key=lambda row: row["rate"])
     rates = [row["rate"] for row in rows]
     whiskers = [

@@ -8,6 +8,8 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
+from benchmarks.plot import canvas
+
 FINE, BAD, INK, PALE = "#0b7285", "#c92a2a", "#343a40", "#ffffff"
 SHADES = ("#ffe3e3", "#ffc9c9", "#ff8787", "#fa5252", "#e03131", BAD)
 """From one record lost to all of them."""
@@ -23,13 +25,7 @@ def draw(found: dict[str, Any], file: Path) -> None:
     Raises:
         SystemExit: matplotlib is missing; it says how to get it.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        raise SystemExit("a picture needs matplotlib: pip install 'pipeframe_async[bench]'") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = canvas()
     rows, columns = found["contestants"], found["faults"]
     figure, axes = pyplot.subplots(figsize=(9.6, 0.37 * len(rows) + 1.8), layout="constrained")
     _fill(axes, found, pyplot.Rectangle)
