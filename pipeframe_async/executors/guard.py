@@ -2,7 +2,10 @@
 
 Reasons: a record over its `time_limit`, a batch nobody waits for any more, memory over `max_worker_rss` in the
 middle of a record. It reads the worker's cursor a few times a limit, so that it costs the worker nothing and
-ends it at most `LOOK_SECONDS + GRACE_SECONDS` after the limit, whatever the code there is doing.
+ends it at most `2 * LOOK_SECONDS + GRACE_SECONDS` after the limit, whatever the code there is doing: a look to see
+the record begin, one to find it out of time, and the time for its last words.
+
+Process: lives in the parent; all of it runs on the loop.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 A lane outlives its workers. One that dies is replaced when the next batch comes; one that is worn is replaced
 at once, and finishes what it has. Batches go through `loop.run_in_executor`; starting and ending workers, which
-blocks, happens in two threads, so that neither waits for the other.
+blocks, happens in threads: one that starts them and puts dead ones away, and others for teardowns, which may hang.
+
+Process: lives in the parent; what is `async` and its callbacks run on the loop.
 """
 
 from __future__ import annotations
@@ -30,8 +32,6 @@ BATCHES_IN_LANE = 2
 """One being run and one waiting in the pipe. One leaves the worker idle for a hop (8 %), three gain nothing."""
 TEARDOWN_TIMEOUT = 10.0
 """Seconds a worn worker has for its teardown. Less cuts off what saves a model, more lets hung ones pile up."""
-
-
 MOST_GOING = 4
 """Workers of a lane that may be on their way out while the next is started. One would hold up every replacement by
 a slow teardown, many would fill the memory with workers that only tear down."""
@@ -62,7 +62,7 @@ class ProcessLane:
         self._candidate: Worker | None = None  # that is being started
         self._guards: dict[Worker, Guard] = {}  # of each worker that lives: the present one, and those that retire
         self._starting: asyncio.Future[None] | None = None
-        self._buried: dict[Worker, asyncio.Future[Remains]] = {}
+        self._buried: dict[Worker, asyncio.Future[Remains]] = {}  # on their way out, dead or worn
         self._closing = threading.Event()
         self._problems: list[str] = []
         self._last = ""  # why the last worker died that had done nothing

@@ -1,6 +1,6 @@
 """One worker process: a pool of one, the files it leaves traces in, and what is known of it after its end.
 
-Process: lives in the parent. Making and ending one blocks, and is done in its lane's thread; the rest is called
+Process: lives in the parent. Starting and ending one blocks, and is done in its lane's threads; the rest is called
 on the loop.
 """
 
