@@ -7,6 +7,7 @@ NamedTuples, because the executor's own pickling of them is on the path of every
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pipeframe_async.model import FailureKind
@@ -15,6 +16,26 @@ Step = Callable[[Any], Any]
 
 Frames = tuple[bytes, ...]
 """One pickle per record (or result): slower than one for all, but a bad one spoils only itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """One pickle for all, with large buffers beside it: views of the sender's objects, copies at the receiver."""
+
+    data: bytes
+    buffers: tuple[Any, ...]
+
+
+Payload = bytes | Frames | Apart
+
+
+def size_of(payload: Payload) -> int:
+    """Bytes of a payload."""
+    if isinstance(payload, tuple):
+        return sum(map(len, payload))
+    if isinstance(payload, Apart):
+        return len(payload.data) + sum(memoryview(buffer).nbytes for buffer in payload.buffers)
+    return len(payload)
 
 
 class ChainSpec(NamedTuple):
@@ -44,7 +65,7 @@ class Packed(NamedTuple):
     """
 
     records: int
-    data: bytes | Frames
+    data: Payload
     start: int = 0
 
     def part(self, start: int, stop: int) -> Packed:
@@ -66,7 +87,7 @@ class Packed(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Bytes of payload."""
-        return sum(map(len, self.data)) if isinstance(self.data, tuple) else len(self.data)
+        return size_of(self.data)
 
 
 class WireFailure(NamedTuple):
@@ -117,7 +138,7 @@ class Reply(NamedTuple):
     bypassed: int = 0
     filtered: int = 0
     emitted: int = 0
-    results: bytes | Frames | None = None
+    results: Payload | None = None
     spans: dict[int, int] = {}  # noqa: RUF012 - a default that is never written
     failures: tuple[WireFailure, ...] = ()
     steps: tuple[StepTimes, ...] = ()
@@ -134,9 +155,7 @@ class Reply(NamedTuple):
     def nbytes(self) -> int:
         """Bytes of results, and of what failures carry."""
         failed = sum(len(failure.traceback) + len(failure.record or b"") for failure in self.failures)
-        if self.results is None:
-            return failed
-        return failed + (sum(map(len, self.results)) if isinstance(self.results, tuple) else len(self.results))
+        return failed if self.results is None else failed + size_of(self.results)
 
 
 class Death(NamedTuple):

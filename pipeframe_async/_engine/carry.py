@@ -183,8 +183,9 @@ class Carrier:
             return replace(failure, record=batch.records[place])  # bytes are what could not be read there
         if failure.record is not None:
             return failure
+        assert isinstance(batch.packed.data, tuple)  # what has no live records comes in frames
         frame = batch.packed.data[place]
-        return replace(failure, record=self._codec.record(frame) if readable and isinstance(frame, bytes) else frame)
+        return replace(failure, record=self._codec.record(frame) if readable else frame)
 
     def _answer(self, trial: _Trial) -> Answer:
         """All that came of the batch: its pieces in order, and the records that were in none."""

@@ -52,8 +52,8 @@ class Spill:
             failures[0] = too_large(record, self._step, packed.nbytes, self._most_bytes)
             packed = Packed(1, (b"",))
         self._rejected.extend(failures.values())
+        assert isinstance(packed.data, tuple)
         (frame,) = packed.data
-        assert isinstance(frame, bytes)
         self._file.write(_LENGTH.pack(_NO_BYTES if failures else len(frame)))
         self._file.write(frame)
         self._records += 1

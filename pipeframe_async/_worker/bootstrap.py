@@ -13,7 +13,7 @@ import signal
 import traceback
 from typing import Any, NamedTuple
 
-from pipeframe_async._worker import envelope, orphan
+from pipeframe_async._worker import envelope, orphan, session
 from pipeframe_async._worker.cursor import Cursor
 from pipeframe_async._worker.postmortem import leave_traces
 
@@ -60,11 +60,19 @@ class Traces(NamedTuple):
     words: SharedFile
 
 
+class Ends(NamedTuple):
+    """The worker's part of the channel: a socket, regions that batches come in, and regions for replies."""
+
+    socket: SharedFile
+    inbound: tuple[SharedFile, ...]
+    outbound: tuple[SharedFile, ...]
+
+
 _problem = ""
 
 
-def begin(traces: Traces | None) -> None:
-    """The pool's initializer: map the cursor the parent watches, and be ready to leave traces."""
+def begin(traces: Traces | None, ends: Ends | None) -> None:
+    """The pool's initializer: map the cursor the parent watches, be ready to leave traces, and for the session."""
     global _problem
     try:
         cursor = Cursor(-1 if traces is None else traces.cursor.fd)
@@ -72,6 +80,10 @@ def begin(traces: Traces | None) -> None:
         if traces is not None:
             os.close(traces.cursor.fd)
             leave_traces(cursor, traces.stack.fd, traces.words.fd)
+        if ends is not None:
+            session.attach(
+                session.Session(ends.socket.fd, [file.fd for file in ends.inbound], [file.fd for file in ends.outbound])
+            )
     except BaseException:  # told by `ready`: the pool itself would only say that it is broken
         _problem = traceback.format_exc()
 

@@ -10,11 +10,16 @@ from __future__ import annotations
 import io
 import pickle
 import sys
+from functools import partial
 from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from pipeframe_async.wire import Apart
+
 PROTOCOL = 5
+APART_BYTES = 16 * 1024
+"""Smallest buffer that stands beside its pickle. A smaller one is copied into it in less time than that takes."""
 
 _MAINS = ("__main__", "__mp_main__")
 """The main module, and what multiprocessing calls it in a child of its own."""
@@ -23,21 +28,46 @@ _MAIN = b"_main__"
 _class_bytes: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
 
 
-def dumps(value: object) -> bytes:
-    """Pickle a value; raises whatever pickling raises, BaseException included."""
+def dumps(value: object, beside: list[pickle.PickleBuffer] | None = None) -> bytes:
+    """Pickle a value; raises whatever pickling raises, BaseException included.
+
+    Args:
+        value: what is pickled.
+        beside: gets the large buffers; None has them in the pickle.
+    """
+    large = None if beside is None else partial(_is_kept_in, beside)
     try:
-        data = pickle.dumps(value, PROTOCOL)
+        data = pickle.dumps(value, PROTOCOL, buffer_callback=large)
         if _MAIN not in data:
             return data
     except (pickle.PicklingError, AttributeError):
         pass  # an instance of a class that is not importable here, or something nobody can pickle
+    if beside is not None:
+        beside.clear()
     buffer = io.BytesIO()
-    _ByValuePickler(buffer, PROTOCOL).dump(value)
+    _ByValuePickler(buffer, PROTOCOL, buffer_callback=large).dump(value)
     return buffer.getvalue()
 
 
-def loads(data: bytes) -> Any:
-    """Unpickle what `dumps` made."""
+def _is_kept_in(beside: list[pickle.PickleBuffer], buffer: pickle.PickleBuffer) -> bool:
+    view = memoryview(buffer)
+    if view.nbytes < APART_BYTES or not view.contiguous:
+        return True
+    beside.append(buffer)
+    return False
+
+
+def dumps_apart(value: object) -> bytes | Apart:
+    """Pickle a value with its large buffers (arrays and the like) beside it: views, so the value must be kept."""
+    beside: list[pickle.PickleBuffer] = []
+    data = dumps(value, beside)
+    return Apart(data, tuple(beside)) if beside else data
+
+
+def loads(data: bytes | Apart) -> Any:
+    """Unpickle what `dumps` or `dumps_apart` made. Buffers that are beside it become part of the value, uncopied."""
+    if isinstance(data, Apart):
+        return pickle.loads(data.data, buffers=data.buffers)  # noqa: S301 - as below
     return pickle.loads(data)  # noqa: S301 - bytes of our own workers, see the module's docstring
 
 

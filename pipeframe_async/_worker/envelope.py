@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import pickle
 from collections import OrderedDict
+from collections.abc import Callable
 from operator import attrgetter
 from threading import Lock
 from time import perf_counter, thread_time
@@ -24,9 +25,11 @@ from pipeframe_async.wire import (
     BROKEN_CHAIN,
     UNKNOWN_CHAIN,
     UNREADABLE,
+    Apart,
     ChainSpec,
     Fault,
     Frames,
+    Payload,
     Reply,
     WireFailure,
     owners,
@@ -51,7 +54,14 @@ def attach_cursor(cursor: Cursor) -> None:
 
 
 def work(
-    key: str, chain: bytes | None, number: int, data: bytes | Frames, ship: bool, part: tuple[int, int] | None = None
+    key: str,
+    chain: bytes | None,
+    number: int,
+    data: Payload,
+    ship: bool,
+    part: tuple[int, int] | None = None,
+    *,
+    apart: bool = False,
 ) -> Reply:
     """Run one batch. The function a lane calls in its worker.
 
@@ -62,6 +72,7 @@ def work(
         data: the records, as one pickle or as frames.
         ship: whether the results are wanted back.
         part: where only some of the records of one pickle are to be run: the place of the first, and how many.
+        apart: whether large buffers among the results may stand beside their pickle.
 
     Returns:
         A `Reply`; its `fault` is set where the chain or the batch could not be loaded.
@@ -72,7 +83,7 @@ def work(
         loaded = _chain(key, chain)
         if isinstance(loaded, Fault):
             return Reply(0, fault=loaded)
-        return _run(_Batch(loaded, data, part, ship, cursor))
+        return _run(_Batch(loaded, data, part, ship, cursor), apart)
     except BaseException as error:  # the last net: a worker always answers
         failure = failure_of(0, 0, error)
         return Reply(0, fault=Fault("envelope", f"{failure.error_type}: {failure.message}", failure.traceback))
@@ -145,7 +156,7 @@ def _teardown(chain: Chain) -> str:
 class _Batch:
     """A batch at work. `places`: where its readable records stand in it; `gaps`: whether others do not."""
 
-    def __init__(self, chain: Chain, data: bytes | Frames, part: tuple[int, int] | None, ship: bool, cursor: Cursor):
+    def __init__(self, chain: Chain, data: Payload, part: tuple[int, int] | None, ship: bool, cursor: Cursor):
         self.chain = chain
         self.data = data
         self.part = part
@@ -173,7 +184,7 @@ class _Batch:
         self.records = _part(codec.loads(self.data), self.part)
 
 
-def _run(batch: _Batch) -> Reply:
+def _run(batch: _Batch, apart: bool) -> Reply:
     global _at_work
     wall, cpu = perf_counter(), thread_time()
     try:
@@ -190,14 +201,17 @@ def _run(batch: _Batch) -> Reply:
     finally:
         _at_work = None
     batch.cursor.phase(Phase.WRITING)
-    reply = _reply(batch, batch.tally, len(batch.records), cells)
+    reply = _reply(batch, batch.tally, len(batch.records), cells, apart=apart)
     rss = 0 if _cursor is None else resident_bytes()
     return reply._replace(wall=perf_counter() - wall, cpu=thread_time() - cpu, rss=rss)
 
 
-def _reply(batch: _Batch, tally: Tally, count: int, cells: Any) -> Reply:
+def _reply(batch: _Batch, tally: Tally, count: int, cells: Any, *, apart: bool = False) -> Reply:
     """What so many of the batch's readable records came to, and those that could not be read."""
-    results = _write(tally, count, len(batch.chain.names) - 1, batch.framed, cells) if batch.ship else None
+    dumps = codec.dumps_apart if apart else codec.dumps
+    results = (
+        _write(tally, count, len(batch.chain.names) - 1, None if batch.framed else dumps, cells) if batch.ship else None
+    )
     if batch.gaps and batch.places is not None:
         _renumber(tally, batch.places)
     failures = [*batch.unreadable, *_with_originals(tally.failures, batch.data, batch.part)]
@@ -253,11 +267,14 @@ def _read_frames(frames: Frames, cursor: Cursor) -> tuple[list[Any], list[int], 
     return records, places, unreadable
 
 
-def _write(tally: Tally, count: int, last_step: int, framed: bool, cells: Any) -> bytes | Frames:
-    """The results as bytes; those that cannot be written become failures of their records."""
-    if not framed:
+def _write(tally: Tally, count: int, last_step: int, whole: Callable[[Any], Payload] | None, cells: Any) -> Payload:
+    """The results as bytes; those that cannot be written become failures of their records.
+
+    `whole`: pickles all at once, which is tried first; None where that has been.
+    """
+    if whole is not None:
         try:
-            return codec.dumps(tally.results)
+            return whole(tally.results)
         except BaseException:  # noqa: S110 - one of them cannot be written: find out which, one by one
             pass
     frames: list[bytes] = []
@@ -287,12 +304,13 @@ def _renumber(tally: Tally, places: list[int]) -> None:
     tally.spans = {places[index]: span for index, span in tally.spans.items()}
 
 
-def _with_originals(
-    failures: list[WireFailure], data: bytes | Frames, part: tuple[int, int] | None
-) -> list[WireFailure]:
-    """Failures with their records as they were fed: read again, for a step may have changed them."""
-    if not failures:
-        return []
+def _with_originals(failures: list[WireFailure], data: Payload, part: tuple[int, int] | None) -> list[WireFailure]:
+    """Failures with their records as they were fed: read again, for a step may have changed them.
+
+    Without them where buffers are apart, which are the records' own: the parent has what it has sent.
+    """
+    if not failures or isinstance(data, Apart):
+        return failures
     if isinstance(data, tuple):
         return [failure._replace(record=data[failure.place]) for failure in failures]
     try:

@@ -128,10 +128,9 @@ class ProcessLane:
         return guard
 
     async def _asked(self, worker: Worker, chain: ChainRef, ticket: int, batch: Packed, ship: bool) -> Reply:
-        loop = asyncio.get_running_loop()
         guard = self._guards[worker]
         while True:
-            asked = worker.submit(loop, worker.call(chain, ticket, batch, ship))
+            asked = worker.ask(chain, ticket, batch, ship)
             try:
                 reply = await asyncio.shield(asked)
             except asyncio.CancelledError as error:
@@ -184,6 +183,7 @@ class ProcessLane:
     def _put_away(
         self, thread: ThreadPoolExecutor, worker: Worker, end: Callable[[Worker], Remains]
     ) -> asyncio.Future[Remains]:
+        worker.hang_up()
         ended = asyncio.get_running_loop().run_in_executor(thread, end, worker)
         self._buried[worker] = ended
         ended.add_done_callback(lambda ended: self._forget(worker, ended))
@@ -220,6 +220,8 @@ class ProcessLane:
     async def close(self, *, graceful: bool) -> list[str]:
         """End the workers. Returns the traceback of each teardown that raised, in retired workers too."""
         await asyncio.gather(*self._buried.values(), return_exceptions=True)
+        for worker in self._living():
+            worker.hang_up()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close, graceful)
         self._thread.shutdown(wait=False)
         self._undertaker.shutdown(wait=False)

@@ -31,7 +31,7 @@ class ProcessLanes:
     where = "worker"
 
     def __init__(self, workers: int, method: str = DEFAULT_METHOD, wear: Wear = NO_WEAR) -> None:
-        self.codec = Packing()
+        self.codec = Packing(apart=True)
         self.lanes = tuple(ProcessLane(i, method, wear) for i in range(workers))
 
     @property

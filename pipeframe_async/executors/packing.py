@@ -5,22 +5,29 @@ Whole batch first; record by record only after that has failed, so one bad recor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeframe_async._worker import codec
 from pipeframe_async._worker.chain import failure_of
 from pipeframe_async.model import AnyFailure, Failure
-from pipeframe_async.wire import Packed, Reply, WireFailure
+from pipeframe_async.wire import Apart, Packed, Reply, WireFailure
 
 
 class Packing:
-    """The `contracts.Codec` that pickles on the loop: cheaper than in the pool's feeder thread, and it can blame."""
+    """The `contracts.Codec` that pickles on the loop: cheaper than in the pool's feeder thread, and it can blame.
+
+    Args:
+        apart: whether large buffers may stand beside the pickle of a batch.
+    """
+
+    def __init__(self, *, apart: bool = False) -> None:
+        self._dumps: Callable[[object], bytes | Apart] = codec.dumps_apart if apart else codec.dumps
 
     def pack(self, records: Sequence[Any], step: str) -> tuple[Packed, dict[int, AnyFailure]]:
         """One pickle for all records; frames and failures where that cannot be made."""
         try:
-            return Packed(len(records), codec.dumps(records)), {}
+            return Packed(len(records), self._dumps(records)), {}
         except BaseException:  # even SystemExit: a record's __reduce__ may do anything
             return self.pack_frames(records, step)
 

@@ -14,14 +14,17 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from pipeframe_async._worker import bootstrap, envelope
+from pipeframe_async._worker import bootstrap, envelope, session
 from pipeframe_async._worker.cursor import NBYTES, Cursor, Place
 from pipeframe_async.errors import ConfigError
+from pipeframe_async.executors.channel import Channel
 from pipeframe_async.executors.launch import LaneContext
 from pipeframe_async.executors.reap import kill_family
 from pipeframe_async.wire import ChainRef, Packed, Reply
+
+T = TypeVar("T")
 
 START_TIMEOUT = 60.0
 """Seconds a worker has to say that it is ready. It takes 0.02-0.2; a shorter limit fails on a machine that swaps."""
@@ -69,16 +72,21 @@ class Worker:
 
     def __init__(self, method: str) -> None:
         self._context = LaneContext(method)
-        files = None
+        files = self._channel = None
         try:
             self._files = files = _Files() if os.name == "posix" else None
             self.cursor = Cursor(files.cursor if files else -1)
-            self.pool = ProcessPoolExecutor(1, self._context, bootstrap.begin, (files.shared() if files else None,))
+            self._channel = Channel() if files else None
+            traces, ends = files.shared() if files else None, self._channel.ends() if self._channel else None
+            self.pool = ProcessPoolExecutor(1, self._context, bootstrap.begin, (traces, ends))
         except OSError as error:
+            if self._channel is not None:
+                self._channel.close()
             if files is not None:
                 files.close()
             raise StartFailed(f"a worker process could not be started: {error}") from error
         self._chains: set[str] = set()
+        self._listens = False
         self.given = self.answered = 0  # batches
         self.asked: set[asyncio.Future[Reply]] = set()  # what it has not answered yet
         self.overdue = False  # it was killed because it took too long to end
@@ -110,27 +118,40 @@ class Worker:
             self.end()
             raise StartFailed(f"a worker process could not be started:\n{problem}")
         _let_go(self.pool)
+        if self._channel is not None:
+            self._channel.given()
 
-    def call(self, chain: ChainRef, ticket: int, batch: Packed, ship: bool) -> Callable[[], Reply]:
-        """The call that runs a batch in this worker; the chain's bytes go along the first time."""
-        data = None if chain.key in self._chains else chain.data
-        self._chains.add(chain.key)
-        return partial(envelope.work, chain.key, data, ticket, batch.data, ship, batch.span)
-
-    def submit(self, loop: asyncio.AbstractEventLoop, call: Callable[[], Reply]) -> asyncio.Future[Reply]:
-        """Have a call run in the worker.
+    def ask(self, chain: ChainRef, ticket: int, batch: Packed, ship: bool) -> asyncio.Future[Reply]:
+        """Have a batch run in the worker; the chain's bytes go along the first time.
 
         Raises:
             BrokenExecutor: the worker is dead.
         """
-        asked = loop.run_in_executor(self.pool, call)
+        data = None if chain.key in self._chains else chain.data
+        self._chains.add(chain.key)
+        if self._channel is None:
+            asked = self._submit(partial(envelope.work, chain.key, data, ticket, batch.data, ship, batch.span))
+        else:
+            if not self._listens:
+                self._channel.open(self._submit(session.serve))
+                self._listens = True
+            asked = self._channel.ask(ticket, chain.key, data, batch, ship)
         self.asked.add(asked)
         asked.add_done_callback(self.asked.discard)
+        return asked
+
+    def _submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        asked = asyncio.get_running_loop().run_in_executor(self.pool, call)
         if self.pool._broken:
             # Before 3.12 a pool that breaks takes no lock: it may have overlooked the call it has just accepted.
             asked.add_done_callback(_seen)
             raise BrokenExecutor("the worker died as it was given a batch")
         return asked
+
+    def hang_up(self) -> None:
+        """Hear no more of it; on the loop, before the worker is ended in a thread."""
+        if self._channel is not None:
+            self._channel.detach()
 
     def again(self, chain: ChainRef) -> None:
         """The worker has dropped a chain it had: send it again."""
@@ -164,12 +185,16 @@ class Worker:
 
     def teardown(self) -> list[str]:
         """Run the teardown of every chain in the worker; the traceback of each that raised."""
+        if self._channel is not None:
+            self._channel.finish()
         return self.pool.submit(envelope.forget).result() if self._chains else []
 
     def end(self) -> Remains:
         """Wait for the process to end, end what it leaves behind, and free what the parent holds for it; once."""
         if self.remains is not None:
             return self.remains
+        if self._channel is not None:
+            self._channel.close()
         self.pool.shutdown(wait=True, cancel_futures=True)
         process, self._context.process = self._context.process, None
         code, unseen = None, False
@@ -201,7 +226,7 @@ def _runs(pid: int) -> bool:
     return True
 
 
-def _seen(asked: asyncio.Future[Reply]) -> None:
+def _seen(asked: asyncio.Future[Any]) -> None:
     """Nobody waits for this any more: an error of it is not to be reported as forgotten."""
     if not asked.cancelled():
         asked.exception()

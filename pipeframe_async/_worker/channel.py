@@ -1,0 +1,159 @@
+"""Messages between a parent and its worker: small ones whole over a socket pair, large ones through shared memory.
+
+Comes in: a value of plain data, in which large buffers may stand as `PickleBuffer`s. Goes out: the same value,
+with a `bytearray` of the receiver's own for each. Both sides use this; waiting for the socket is theirs.
+
+A large message goes into a `Region`, which both map, and only its lengths over the socket. A region is leased
+for one batch, from the message that brings it to the worker until the reply has been read, so nobody writes
+where the other one reads. Regions have no names: they are gone with the last process that has them open.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from pipeframe_async._worker.codec import PROTOCOL
+from pipeframe_async.wire import Apart, Payload
+
+INLINE_BYTES = 32 * 1024
+"""Largest payload that goes over the socket where there is a region. The socket holds about 200 KiB: less goes in one
+write, more would wait for the reader, and is copied twice by the kernel."""
+REGION_BYTES = 64 * 2**20
+"""Largest payload that goes through a region, which keeps its size: larger ones are rare, and would hold memory."""
+NO_REGION = -1
+_HEAD = struct.Struct("<QiI")
+"""Bytes of pickle, the region that has the parts or `NO_REGION`, and how many parts there are; their lengths follow."""
+
+
+class Region:
+    """Memory that two processes share, for one message at a time.
+
+    Args:
+        fd: of a file without a name; whoever writes makes it as large as it must be.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._map: mmap.mmap | None = None
+
+    def write(self, parts: Sequence[Any]) -> None:
+        """Put the parts one after the other."""
+        view = memoryview(self._mapped(sum(len(part) for part in parts), grow=True))
+        at = 0
+        for part in parts:
+            view[at : at + len(part)] = part
+            at += len(part)
+        view.release()
+
+    def read(self, lengths: Sequence[int]) -> list[bytearray]:
+        """Copies of the parts."""
+        view = memoryview(self._mapped(sum(lengths)))
+        parts, at = [], 0
+        for length in lengths:
+            parts.append(bytearray(view[at : at + length]))
+            at += length
+        view.release()
+        return parts
+
+    def _mapped(self, nbytes: int, *, grow: bool = False) -> mmap.mmap:
+        """The memory, at least so much of it. What was mapped before stays: its pages need not be touched anew."""
+        if self._map is not None and len(self._map) >= nbytes:
+            return self._map
+        if grow:
+            os.ftruncate(self.fd, max(nbytes, 2 * os.fstat(self.fd).st_size))
+        if self._map is not None:
+            self._map.close()
+        self._map = mmap.mmap(self.fd, os.fstat(self.fd).st_size)
+        return self._map
+
+    def close(self) -> None:
+        """Unmap it, and let go of the file."""
+        if self._map is not None:
+            self._map.close()
+        os.close(self.fd)
+
+
+def pack(value: Any, region: Region | None, number: int = NO_REGION) -> bytes:
+    """A value as a message; its large buffers go into the region, where there is one and they fit."""
+    parts: list[Any] = []
+    data = pickle.dumps(value, PROTOCOL, buffer_callback=parts.append)
+    if not parts:
+        return _HEAD.pack(len(data), NO_REGION, 0) + data
+    raw = [part.raw() for part in parts]
+    lengths = [len(part) for part in raw]
+    fits = region is not None and sum(lengths) <= REGION_BYTES
+    if region is not None and fits:
+        region.write(raw)
+    head = _HEAD.pack(len(data), number if fits else NO_REGION, len(raw))
+    message = b"".join([head, struct.pack(f"<{len(raw)}Q", *lengths), data, *([] if fits else raw)])
+    for part in parts:
+        part.release()
+    return message
+
+
+def light(payload: Payload | None) -> Any:
+    """A payload as it is put in a message: what is large is not copied into it, and comes out as a `bytearray`."""
+    if isinstance(payload, Apart):
+        return Apart(light(payload.data), payload.buffers)
+    return pickle.PickleBuffer(payload) if isinstance(payload, bytes) and len(payload) > INLINE_BYTES else payload
+
+
+class Inbox:
+    """Bytes from the socket, as they come, to the values of messages.
+
+    Args:
+        regions: those the other side writes to, by their number.
+    """
+
+    def __init__(self, regions: Sequence[Region]) -> None:
+        self._regions = regions
+        self._data = bytearray()
+
+    def take(self, received: bytes) -> list[Any]:
+        """The values of all messages that are complete now."""
+        data: bytes | bytearray = received
+        if self._data:
+            self._data += received
+            data = self._data
+        values, at = [], 0
+        while (end := _end(data, at)) is not None:
+            values.append(self._value(data, at))
+            at = end
+        if at < len(data) or self._data:
+            self._data = bytearray(memoryview(data)[at:])
+        return values
+
+    def _value(self, data: bytes | bytearray, at: int) -> Any:
+        size, number, count = _HEAD.unpack_from(data, at)
+        at += _HEAD.size
+        lengths = struct.unpack_from(f"<{count}Q", data, at)
+        at += 8 * count
+        view = memoryview(data)
+        parts: list[bytearray] = []
+        if number != NO_REGION:
+            parts = self._regions[number].read(lengths)
+        elif count:
+            start = at + size
+            for length in lengths:
+                parts.append(bytearray(view[start : start + length]))
+                start += length
+        return pickle.loads(view[at : at + size], buffers=parts)  # noqa: S301 - of our own worker, or of its parent
+
+
+def _end(data: bytes | bytearray, at: int) -> int | None:
+    """Where the message that begins here ends; None where it is not complete."""
+    if len(data) < at + _HEAD.size:
+        return None
+    size, number, count = _HEAD.unpack_from(data, at)
+    end = at + _HEAD.size + 8 * count
+    if len(data) < end:
+        return None
+    if number == NO_REGION:
+        end += sum(struct.unpack_from(f"<{count}Q", data, end - 8 * count))
+    end += size
+    return end if len(data) >= end else None

@@ -1,0 +1,70 @@
+"""A worker at work: takes batches from its parent's messages, runs each in the envelope, and answers.
+
+The pool's one call into this process that does not end before the parent hangs up: batches come and go beside
+the pool's queues, without its threads.
+
+Process: the worker's main thread.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from pipeframe_async._worker import envelope
+from pipeframe_async._worker.channel import NO_REGION, Inbox, Region, light, pack
+from pipeframe_async.wire import Fault, Reply
+
+RECEIVE_BYTES = 256 * 1024
+"""Most bytes of one read. Smaller costs more reads for large messages, larger costs memory for small ones."""
+
+_session: Session | None = None
+
+
+class Session:
+    """The worker's end of the channel.
+
+    Args:
+        fd: of the socket.
+        inbound: regions that batches come in.
+        outbound: regions for replies.
+    """
+
+    def __init__(self, fd: int, inbound: Sequence[int], outbound: Sequence[int]) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self._outbound = [Region(fd) for fd in outbound]
+        self._inbox = Inbox([Region(fd) for fd in inbound])
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._socket.close)  # of a process a step forks: the talk is ours
+
+    def serve(self) -> None:
+        """Answer batch after batch until the parent hangs up."""
+        try:
+            while received := self._socket.recv(RECEIVE_BYTES):
+                for ticket, region, call in self._inbox.take(received):
+                    self._socket.sendall(self._answered(ticket, region, call))
+        except OSError:
+            return  # the parent is gone, or a step has closed what was not its own
+
+    def _answered(self, ticket: int, number: int, call: tuple[Any, ...]) -> bytes:
+        reply = envelope.work(*call, apart=True)
+        region = None if number == NO_REGION else self._outbound[number]
+        try:
+            return pack((ticket, tuple(reply._replace(results=light(reply.results)))), region, number)
+        except BaseException as error:  # no memory, most likely: the worker always answers
+            fault = Fault("envelope", f"{type(error).__name__}: {error}")
+            return pack((ticket, tuple(Reply(0, fault=fault))), None)
+
+
+def attach(session: Session) -> None:
+    """Use this session (called once, when the worker begins)."""
+    global _session
+    _session = session
+
+
+def serve() -> None:
+    """Answer batches until the parent hangs up. The function the parent calls in its worker."""
+    assert _session is not None
+    _session.serve()

@@ -1,0 +1,175 @@
+"""The parent's end of the talk with one worker: batches out, replies in, without a thread in between.
+
+A pool's own queues cost two threads and 0.4 ms a batch, of which the parent pays most; this costs the loop a
+write and a read. The pool still starts the worker, runs the session in it, and tells of its death.
+
+Process: lives in the parent; runs on the loop, but for `hang_up` and `close`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import deque
+from concurrent.futures import BrokenExecutor
+from contextlib import suppress
+
+from pipeframe_async._worker.bootstrap import Ends, SharedFile
+from pipeframe_async._worker.channel import NO_REGION, Inbox, Region, light, pack
+from pipeframe_async._worker.session import RECEIVE_BYTES
+from pipeframe_async.wire import Packed, Reply
+
+REGIONS = 2
+"""Batches of one worker that may have shared memory at a time: as many as a run puts in a lane. More go inline."""
+
+
+class Channel:
+    """Asks a worker, and has its answers as futures."""
+
+    def __init__(self) -> None:
+        self._socket, self._theirs = socket.socketpair()
+        self._socket.setblocking(False)
+        self._out, self._back = _memory("out"), _memory("back")
+        self._free = list(range(len(self._out)))
+        self._leased: dict[int, int] = {}  # by ticket, the region of its batch and of its reply
+        self._asked: dict[int, asyncio.Future[Reply]] = {}
+        self._inbox = Inbox(self._back)
+        self._unsent: deque[memoryview] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def ends(self) -> Ends:
+        """The worker's part, to be pickled while it is started."""
+        return Ends(
+            SharedFile(self._theirs.fileno()),
+            tuple(SharedFile(region.fd) for region in self._out),
+            tuple(SharedFile(region.fd) for region in self._back),
+        )
+
+    def given(self) -> None:
+        """The worker has its part: this process needs it no more."""
+        self._theirs.close()
+
+    def open(self, session: asyncio.Future[None]) -> None:
+        """Listen from now on. `session` is done when the worker does not."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket.fileno(), self._receive)
+        session.add_done_callback(self._over)
+
+    def ask(self, ticket: int, chain: str, data: bytes | None, batch: Packed, ship: bool) -> asyncio.Future[Reply]:
+        """Send a batch.
+
+        Raises:
+            BrokenExecutor: the worker does not listen any more.
+        """
+        if self._loop is None:
+            raise BrokenExecutor("the worker was gone before it was given a batch")
+        answer: asyncio.Future[Reply] = self._loop.create_future()
+        self._asked[ticket] = answer
+        number, region = NO_REGION, None
+        if self._free:
+            number = self._leased[ticket] = self._free.pop()
+            region = self._out[number]
+        call = (chain, data, ticket, light(batch.data), ship, batch.span)
+        self._send(pack((ticket, number, call), region, number))
+        return answer
+
+    def _send(self, message: bytes) -> None:
+        """Write what the socket takes now, and the rest when it takes more."""
+        assert self._loop is not None
+        if not self._unsent:
+            try:
+                sent = self._socket.send(message)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return  # the worker is gone: the session tells
+            if sent == len(message):
+                return
+            message = message[sent:]
+            self._loop.add_writer(self._socket.fileno(), self._send_rest)
+        self._unsent.append(memoryview(message))
+
+    def _send_rest(self) -> None:
+        assert self._loop is not None
+        try:
+            while self._unsent:
+                view = self._unsent[0]
+                sent = self._socket.send(view)
+                if sent < len(view):
+                    self._unsent[0] = view[sent:]
+                    return
+                self._unsent.popleft()
+        except BlockingIOError:
+            return
+        except OSError:
+            self._unsent.clear()
+        self._loop.remove_writer(self._socket.fileno())
+
+    def _receive(self) -> bool:
+        """Read what there is; replies go to those who wait for them. False where there was nothing."""
+        try:
+            received = self._socket.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            received = b""
+        if not received:
+            self.detach()  # the end of the talk; what it means, the session tells
+            return False
+        try:
+            for ticket, reply in self._inbox.take(received):
+                self._answered(ticket, Reply(*reply))
+        except Exception as error:  # no memory, most likely: what comes after it cannot be read either
+            self._lost(error)
+        return True
+
+    def _answered(self, ticket: int, reply: Reply) -> None:
+        if (number := self._leased.pop(ticket, None)) is not None:
+            self._free.append(number)
+        if not (answer := self._asked.pop(ticket)).done():
+            answer.set_result(reply)
+
+    def _over(self, session: asyncio.Future[None]) -> None:
+        """The worker does not listen any more: hear what it has said before, and end."""
+        while self._loop is not None and self._receive():
+            pass
+        self._lost(None if session.cancelled() else session.exception())
+
+    def _lost(self, error: BaseException | None) -> None:
+        """Tell those who still wait that nothing will come."""
+        self.detach()
+        asked, self._asked = self._asked, {}
+        for answer in asked.values():
+            if not answer.done():
+                broken = BrokenExecutor("the worker does not answer any more")
+                broken.__cause__ = error
+                answer.set_exception(broken)
+
+    def detach(self) -> None:
+        """Hear and send no more. On the loop; before `close`, which may be called in any thread."""
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.remove_reader(self._socket.fileno())
+            loop.remove_writer(self._socket.fileno())
+
+    def finish(self) -> None:
+        """Tell the worker that no more batches come: its session ends after those it has. In any thread."""
+        with suppress(OSError):  # it is gone
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """End the talk, also for a worker that still writes, and free what the parent holds for it."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._theirs.close()
+        for region in [*self._out, *self._back]:
+            region.close()
+
+
+def _memory(name: str) -> list[Region]:
+    """Regions, where the system has memory without a name."""
+    if not hasattr(os, "memfd_create"):
+        return []
+    return [Region(os.memfd_create(f"pipeframe-{name}")) for _ in range(REGIONS)]
