@@ -11,12 +11,13 @@ class Bell:
     def __init__(self) -> None:
         self._waiters: list[asyncio.Future[None]] = []
 
-    def ring(self) -> None:
-        """Wake everybody who waits now."""
+    def ring(self) -> bool:
+        """Wake everybody who waits now; returns whether anybody did."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+        return bool(waiters)
 
     async def wait(self) -> None:
         """Wait for the next ring. The caller checks what it waits for again afterwards."""

@@ -113,7 +113,7 @@ class Intake:
             pass
         except asyncio.CancelledError as error:
             if not self._acquit(error):
-                self._refuse(self._source.rest() if self._source is not None else [])
+                self._refuse(_flat(self._source.rest()) if self._source is not None else [])
                 raise
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -130,11 +130,15 @@ class Intake:
             self._backlog.drop()  # a batch whose feed failed has run no step
         self._backlog.end()
 
-    def _keep(self, records: list[Any]) -> None:
-        """Records the feed had handed over when it was stopped: they had a permit each, and are not lost."""
-        self._append(records)
+    def _keep(self, handed: list[Any]) -> None:
+        """Records the feed had handed over when it was stopped are not lost, as far as there are permits for them."""
+        records = _flat(handed)
+        self._backlog.note()
+        room = len(records) if self._whole else self._ledger.room
+        self._append(records[:room])
         if self._whole:
             self._backlog.overflow()
+        self._refuse(records[room:])
 
     def _append(self, records: list[Any]) -> None:
         """Many records into the backlog."""
@@ -181,10 +185,11 @@ class Intake:
         backlog, records = self._backlog, self._backlog.records
         append = records.append
         async for record in feed:
-            if type(record) is Chunk:
+            kind = type(record)
+            if kind is Chunk:
                 await self._extend(record.records)
                 continue
-            if type(record) is Delivery:
+            if kind is Delivery:
                 self._handles.hold(backlog.entered, record)
                 record = record.record
             append(record)
@@ -194,7 +199,7 @@ class Intake:
     async def _take(self, source: Source) -> None:
         self._source = source
         while (records := await source.take(self._ledger.room or MOST_UNWATCHED)) is not None:
-            await self._extend(records)
+            await self._extend(_flat(records))
 
     async def _extend(self, records: list[Any]) -> None:
         """Many records at once: as many as there is room for, then the next."""
@@ -220,11 +225,10 @@ class Intake:
         if self._whole:
             backlog.overflow()
         backlog.note()
-        if len(backlog.records) >= self._sizer.size and not self._whole:
-            backlog.bell.ring()
+        taken = len(backlog.records) >= self._sizer.size and not self._whole and backlog.bell.ring()
         if ledger.room == 0 and not self._whole:
             await self._wait_for_room()
-        await self._breathe()
+        await self._breathe(now=taken)
         if self._stopped:
             raise Stopped
         # From here to the next record nothing waits but the feed: `_paused` runs when it does.
@@ -262,12 +266,15 @@ class Intake:
         self._idle.start()
         self._breathed = time.perf_counter()
 
-    async def _breathe(self) -> None:
-        """Let the loop turn every few milliseconds, and learn how many records that is."""
-        now = time.perf_counter()
-        spent = now - self._breathed
+    async def _breathe(self, *, now: bool) -> None:
+        """Let the loop turn every few milliseconds, and learn how many records that is.
+
+        And `now`, where a lane waits for the batch that is there: it would idle while the next ones are fed.
+        """
+        spent = time.perf_counter() - self._breathed
         if spent >= BREATH:
             self._unwatched = max(1, self._unwatched // 2)
+        if now or spent >= BREATH:
             await asyncio.sleep(0)
             self._breathed = time.perf_counter()
         elif spent < BREATH / 4:
@@ -275,3 +282,10 @@ class Intake:
 
     def _fed(self) -> int:
         return self._ledger.fed + len(self._backlog.records) - self._backlog.noted
+
+
+def _flat(handed: list[Any]) -> list[Any]:
+    """Records, and the records of chunks among them."""
+    if Chunk not in map(type, handed):
+        return handed
+    return [record for one in handed for record in (one.records if type(one) is Chunk else (one,))]

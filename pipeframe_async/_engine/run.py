@@ -80,7 +80,7 @@ class Run:
         self._ended: float | None = None
         self.left_work = False  # batches were given up while a worker had them
         self.report: RunReport | None = None
-        self.on_end: Callable[[], None] = lambda: None
+        self.on_end: Callable[[], object] = lambda: None
 
     def _connect(self, feed: Feed, streaming: bool) -> None:
         """Make the moving parts and join them, from the feed to the consumer."""
@@ -103,8 +103,12 @@ class Run:
             dried=lambda: self._stop_feeding("idle"),
             moved=lambda: self._stall.touch(),
         )
-        self._collect = Collect(keep_order=plan.keep_order, budget=FailureBudget(plan.max_failures), tripped=self._trip)
         ship, names = streaming or self._sink is not None, plan.chain.names
+        self._collect = Collect(
+            keep_order=plan.keep_order and (ship or self._dead_letter is not None),  # else nobody could tell
+            budget=FailureBudget(plan.max_failures),
+            tripped=self._trip,
+        )
         self._carrier = Carrier(
             codec=executor.codec,
             chain=executor.load(plan.chain),

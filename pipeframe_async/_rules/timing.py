@@ -5,23 +5,25 @@ Buckets are an eighth of an octave or finer: a quantile is off by at most 1/8 of
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from pipeframe_async.report import StepReport
 from pipeframe_async.wire import StepTimes
 
+_EDGES = (*range(8), *(leading << octave for octave in range(61) for leading in range(8, 16)))
+"""Where buckets begin, nanoseconds: exact below 16, then eight an octave."""
 
-def bucket(ns: int) -> tuple[int, int]:
-    """The bucket of a duration: how far it is shifted, and the four leading bits left."""
-    shift = max(0, ns.bit_length() - 4)
-    return shift, ns >> shift
+bucket = partial(bisect_right, _EDGES)
+"""The bucket of a duration in nanoseconds, by its number. Without Python code: it is asked for each sample."""
 
 
-def middle(key: tuple[int, int]) -> float:
+def middle(number: int) -> float:
     """The duration in the middle of a bucket, nanoseconds."""
-    shift, leading = key
-    return (leading + (0.5 if shift else 0.0)) * (1 << shift)
+    begin = _EDGES[number - 1]
+    return (begin + _EDGES[number] - 1) / 2 if number < len(_EDGES) else float(begin)
 
 
 class StepClock:
@@ -31,7 +33,7 @@ class StepClock:
         self._name = name
         self._where = where
         self._calls = self._timed = self._timed_ns = 0
-        self._histogram: Counter[tuple[int, int]] = Counter()
+        self._histogram: Counter[int] = Counter()
 
     def add(self, times: StepTimes) -> None:
         """Add what one batch measured."""
@@ -56,10 +58,10 @@ class StepClock:
     def _quantile(self, q: float) -> float:
         rank = q * self._histogram.total()
         seen = 0
-        for key in sorted(self._histogram, key=middle):
-            seen += self._histogram[key]
+        for number in sorted(self._histogram):
+            seen += self._histogram[number]
             if seen >= rank:
-                return middle(key) / 1e9
+                return middle(number) / 1e9
         return 0.0
 
 

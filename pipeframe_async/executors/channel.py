@@ -12,6 +12,7 @@ import asyncio
 import os
 import socket
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 
@@ -20,12 +21,15 @@ from pipeframe_async._worker.channel import NO_REGION, Inbox, Region, light, pac
 from pipeframe_async._worker.session import RECEIVE_BYTES
 from pipeframe_async.wire import Packed, Reply
 
+Told = Callable[[Reply | Exception], None]
+"""Is called on the loop, once: with the reply, or with why there will be none."""
+
 REGIONS = 2
 """Batches of one worker that may have shared memory at a time: as many as a run puts in a lane. More go inline."""
 
 
 class Channel:
-    """Asks a worker, and has its answers as futures."""
+    """Asks a worker, and tells those who wait."""
 
     def __init__(self) -> None:
         self._socket, self._theirs = socket.socketpair()
@@ -33,7 +37,7 @@ class Channel:
         self._out, self._back = _memory("out"), _memory("back")
         self._free = list(range(len(self._out)))
         self._leased: dict[int, int] = {}  # by ticket, the region of its batch and of its reply
-        self._asked: dict[int, asyncio.Future[Reply]] = {}
+        self._asked: dict[int, Told] = {}
         self._inbox = Inbox(self._back)
         self._unsent: deque[memoryview] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -56,7 +60,7 @@ class Channel:
         self._loop.add_reader(self._socket.fileno(), self._receive)
         session.add_done_callback(self._over)
 
-    def ask(self, ticket: int, chain: str, data: bytes | None, batch: Packed, ship: bool) -> asyncio.Future[Reply]:
+    def ask(self, ticket: int, chain: str, data: bytes | None, batch: Packed, ship: bool, told: Told) -> None:
         """Send a batch.
 
         Raises:
@@ -64,15 +68,13 @@ class Channel:
         """
         if self._loop is None:
             raise BrokenExecutor("the worker was gone before it was given a batch")
-        answer: asyncio.Future[Reply] = self._loop.create_future()
-        self._asked[ticket] = answer
+        self._asked[ticket] = told
         number, region = NO_REGION, None
         if self._free:
             number = self._leased[ticket] = self._free.pop()
             region = self._out[number]
         call = (chain, data, ticket, light(batch.data), ship, batch.span)
         self._send(pack((ticket, number, call), region, number))
-        return answer
 
     def _send(self, message: bytes) -> None:
         """Write what the socket takes now, and the rest when it takes more."""
@@ -121,30 +123,28 @@ class Channel:
             for ticket, reply in self._inbox.take(received):
                 self._answered(ticket, Reply(*reply))
         except Exception as error:  # no memory, most likely: what comes after it cannot be read either
-            self._lost(error)
+            self.lost(error)
         return True
 
     def _answered(self, ticket: int, reply: Reply) -> None:
         if (number := self._leased.pop(ticket, None)) is not None:
             self._free.append(number)
-        if not (answer := self._asked.pop(ticket)).done():
-            answer.set_result(reply)
+        self._asked.pop(ticket)(reply)
 
     def _over(self, session: asyncio.Future[None]) -> None:
         """The worker does not listen any more: hear what it has said before, and end."""
         while self._loop is not None and self._receive():
             pass
-        self._lost(None if session.cancelled() else session.exception())
+        self.lost(None if session.cancelled() else session.exception())
 
-    def _lost(self, error: BaseException | None) -> None:
+    def lost(self, error: BaseException | None = None) -> None:
         """Tell those who still wait that nothing will come."""
         self.detach()
         asked, self._asked = self._asked, {}
-        for answer in asked.values():
-            if not answer.done():
-                broken = BrokenExecutor("the worker does not answer any more")
-                broken.__cause__ = error
-                answer.set_exception(broken)
+        for told in asked.values():
+            broken = BrokenExecutor("the worker does not answer any more")
+            broken.__cause__ = error
+            told(broken)
 
     def detach(self) -> None:
         """Hear and send no more. On the loop; before `close`, which may be called in any thread."""

@@ -14,6 +14,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -103,7 +104,6 @@ class ProcessLane:
         assert worker is not None
         guard = self._guarded(worker)
         ticket = next(self._tickets)
-        guard.watch(ticket, chain.time_limit)
         worker.given += 1
         if self._wear.full(worker.given):
             self._worker = None
@@ -128,35 +128,39 @@ class ProcessLane:
         return guard
 
     async def _asked(self, worker: Worker, chain: ChainRef, ticket: int, batch: Packed, ship: bool) -> Reply:
-        guard = self._guards[worker]
+        guard, loop = self._guards[worker], asyncio.get_running_loop()
         while True:
-            asked = worker.ask(chain, ticket, batch, ship)
+            answer: asyncio.Future[Reply | Exception] = loop.create_future()
+            told = partial(self._told, worker, guard, ticket, answer)
+            guard.watch(ticket, chain.time_limit)
+            worker.ask(chain, ticket, batch, ship, told)
             try:
-                reply = await asyncio.shield(asked)
-            except asyncio.CancelledError as error:
-                if asked.cancelled() and not _cancelling():  # by `_forget`: the pool never answered for its worker
-                    guard.done(ticket)
-                    raise BrokenExecutor from error
+                reply = await answer
+            except asyncio.CancelledError:
                 guard.abandon(ticket)
-                asked.add_done_callback(lambda done: self._left(worker, ticket, done))
                 raise
-            except BaseException:
-                guard.done(ticket)
-                raise
+            if isinstance(reply, Exception):
+                raise reply
             if reply.fault is None or reply.fault.kind != UNKNOWN_CHAIN:
-                guard.done(ticket)
                 return reply
             worker.again(chain)
 
-    def _left(self, worker: Worker, ticket: int, done: asyncio.Future[Reply]) -> None:
-        """A batch nobody waited for has ended, one way or the other."""
-        if (guard := self._guards.get(worker)) is not None:
-            guard.done(ticket)
-        if done.cancelled() or done.exception() is not None:
-            if not self._closing.is_set():
-                self._bury(worker).add_done_callback(_looked_at)
-        else:
-            self._answered(worker, done.result())
+    def _told(
+        self,
+        worker: Worker,
+        guard: Guard,
+        ticket: int,
+        answer: asyncio.Future[Reply | Exception],
+        reply: Reply | Exception,
+    ) -> None:
+        """A batch has ended, one way or the other; where nobody waits for it any more, that is looked at here."""
+        guard.done(ticket)
+        if not answer.done():
+            answer.set_result(reply)
+        elif not isinstance(reply, Exception):
+            self._answered(worker, reply)
+        elif not self._closing.is_set():
+            self._bury(worker).add_done_callback(_looked_at)
 
     def _answered(self, worker: Worker, reply: Reply) -> None:
         """A worker is alive and well; or has done enough."""
@@ -191,8 +195,7 @@ class ProcessLane:
 
     def _forget(self, worker: Worker, ended: asyncio.Future[Remains]) -> None:
         self._buried.pop(worker, None)
-        for asked in worker.asked:
-            asked.cancel()
+        worker.lost()
         if self._guards.pop(worker, None) is None or ended.cancelled() or ended.exception() is not None:
             return
         remains = ended.result()
@@ -260,8 +263,3 @@ def _looked_at(future: asyncio.Future[Any]) -> None:
     """Whoever waited has left: an error of the start is nobody's, and not to be reported as forgotten."""
     if not future.cancelled():
         future.exception()
-
-
-def _cancelling() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

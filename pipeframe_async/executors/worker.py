@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 from pipeframe_async._worker import bootstrap, envelope, session
 from pipeframe_async._worker.cursor import NBYTES, Cursor, Place
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.executors.channel import Channel
+from pipeframe_async.executors.channel import Channel, Told
 from pipeframe_async.executors.launch import LaneContext
 from pipeframe_async.executors.reap import kill_family
 from pipeframe_async.wire import ChainRef, Packed, Reply
@@ -88,7 +88,7 @@ class Worker:
         self._chains: set[str] = set()
         self._listens = False
         self.given = self.answered = 0  # batches
-        self.asked: set[asyncio.Future[Reply]] = set()  # what it has not answered yet
+        self._asked: set[asyncio.Future[Reply]] = set()  # of the pool, where there is no channel
         self.overdue = False  # it was killed because it took too long to end
         self.remains: Remains | None = None
         self.pid = 0
@@ -121,8 +121,15 @@ class Worker:
         if self._channel is not None:
             self._channel.given()
 
-    def ask(self, chain: ChainRef, ticket: int, batch: Packed, ship: bool) -> asyncio.Future[Reply]:
+    def ask(self, chain: ChainRef, ticket: int, batch: Packed, ship: bool, told: Told) -> None:
         """Have a batch run in the worker; the chain's bytes go along the first time.
+
+        Args:
+            chain: what to run.
+            ticket: the batch's number.
+            batch: what to run it on.
+            ship: whether results are wanted.
+            told: gets the reply, or an error: `BrokenExecutor` where the worker is gone.
 
         Raises:
             BrokenExecutor: the worker is dead.
@@ -131,14 +138,21 @@ class Worker:
         self._chains.add(chain.key)
         if self._channel is None:
             asked = self._submit(partial(envelope.work, chain.key, data, ticket, batch.data, ship, batch.span))
-        else:
-            if not self._listens:
-                self._channel.open(self._submit(session.serve))
-                self._listens = True
-            asked = self._channel.ask(ticket, chain.key, data, batch, ship)
-        self.asked.add(asked)
-        asked.add_done_callback(self.asked.discard)
-        return asked
+            self._asked.add(asked)
+            asked.add_done_callback(self._asked.discard)
+            asked.add_done_callback(lambda asked: told(_outcome(asked)))
+            return
+        if not self._listens:
+            self._channel.open(self._submit(session.serve))
+            self._listens = True
+        self._channel.ask(ticket, chain.key, data, batch, ship, told)
+
+    def lost(self) -> None:
+        """It is gone: whoever still waits for an answer is told so."""
+        for asked in list(self._asked):
+            asked.cancel()
+        if self._channel is not None:
+            self._channel.lost()
 
     def _submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
         asked = asyncio.get_running_loop().run_in_executor(self.pool, call)
@@ -224,6 +238,14 @@ def _runs(pid: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _outcome(asked: asyncio.Future[Reply]) -> Reply | Exception:
+    """What became of a call."""
+    if asked.cancelled():
+        return BrokenExecutor("the worker does not answer any more")
+    error = asked.exception()
+    return asked.result() if error is None else error if isinstance(error, Exception) else BrokenExecutor(str(error))
 
 
 def _seen(asked: asyncio.Future[Any]) -> None:
