@@ -6,6 +6,7 @@ last look is noted in the ledger by whoever looks next.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pipeframe_async._engine.bell import Bell
@@ -25,6 +26,7 @@ class Backlog:
         ended: no more will come.
         noted: how many of `records` are in the books.
         mark: length of `records` at which intake stops to look around; moves when records are taken.
+        on_taken: called when records were taken.
     """
 
     def __init__(self, ledger: Ledger, spill: Spill) -> None:
@@ -37,6 +39,7 @@ class Backlog:
         self._ledger = ledger
         self.noted = 0
         self.mark = 0
+        self.on_taken: Callable[[], object] = lambda: None
         self._entered = 0
         self._dropped = False
 
@@ -84,6 +87,7 @@ class Backlog:
         del self.records[:records]
         self.noted -= len(taken)
         self.mark -= len(taken)
+        self.on_taken()
         return taken
 
     def give_back(self, records: list[Any]) -> None:

@@ -9,7 +9,7 @@ Tasks: called by a slot of dispatch, which owns the batch meanwhile.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any
 
@@ -29,12 +29,16 @@ Results = tuple[list[Any], dict[int, AnyFailure]]
 
 @dataclass(slots=True)
 class _Trial:
-    """A batch on its way: what is still to be run, and what came of the rest."""
+    """A batch on its way: what is still to be run, and what came of the rest.
+
+    `readable`: places of records that a worker was seen to have read before it died.
+    """
 
     batch: Batch
     inquest: Inquest
-    pieces: list[tuple[int, Reply, Results]]
-    blamed: dict[int, AnyFailure]
+    pieces: list[tuple[int, Reply, Results]] = field(default_factory=list)
+    blamed: dict[int, AnyFailure] = field(default_factory=dict)
+    readable: set[int] = field(default_factory=set)
 
 
 class Carrier:
@@ -77,7 +81,7 @@ class Carrier:
             StepError: the chain cannot be loaded in a worker, or its `setup` raised.
             WorkerLost: the lane has no worker any more.
         """
-        trial = _Trial(batch, Inquest(batch.count, frozenset(batch.rejected)), [], {})
+        trial = _Trial(batch, Inquest(batch.count, frozenset(batch.rejected)))
         while (part := trial.inquest.part) is not None:
             start, stop = part
             packed = batch.packed if stop - start == batch.count else batch.packed.part(start, stop)
@@ -141,6 +145,8 @@ class Carrier:
             if death.whole and stop - start > 1:
                 return
         at = None if death.at is None else start + death.at
+        if at is not None and death.step is not None:
+            trial.readable.add(at)
         saved = self._saved(trial, death, start)
         if death.kind == "timeout" and (at is not None or stop - start == 1):
             culprit: int | None = trial.inquest.timed_out(start if at is None else at, done=saved)
@@ -175,7 +181,7 @@ class Carrier:
         )
         ((_, made),) = self._codec.failures(Reply(1, failures=(failure,)), self._names)
         made = replace(made, attempts=trial.inquest.tries(place))
-        return self._with_record(trial.batch, place, made, readable=death.step is not None)
+        return self._with_record(trial.batch, place, made, readable=death.step is not None or place in trial.readable)
 
     def _with_record(self, batch: Batch, place: int, failure: AnyFailure, *, readable: bool = True) -> AnyFailure:
         """A failure with its record, where that did not come back with it; `readable`: it may be read here."""

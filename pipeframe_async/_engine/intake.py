@@ -198,7 +198,7 @@ class Intake:
 
     async def _take(self, source: Source) -> None:
         self._source = source
-        while (records := await source.take(self._ledger.room or MOST_UNWATCHED)) is not None:
+        while (records := await source.take(self._room or MOST_UNWATCHED)) is not None:
             await self._extend(_flat(records))
 
     async def _extend(self, records: list[Any]) -> None:
@@ -207,7 +207,7 @@ class Intake:
         try:
             while at < len(records):
                 self._backlog.note()
-                part = records[at : at + (self._ledger.room or MOST_UNWATCHED)]
+                part = records[at : at + (self._room or MOST_UNWATCHED)]
                 self._append(part)  # without room this is a batch feed, and they are spilled
                 at += len(part)
                 await self._checkpoint()
@@ -221,12 +221,12 @@ class Intake:
 
     async def _checkpoint(self) -> None:
         """Book what came in, wake who waits for it, and see to it that the next record has a permit."""
-        backlog, ledger = self._backlog, self._ledger
+        backlog = self._backlog
         if self._whole:
             backlog.overflow()
         backlog.note()
         taken = len(backlog.records) >= self._sizer.size and not self._whole and backlog.bell.ring()
-        if ledger.room == 0 and not self._whole:
+        if self._room == 0 and not self._whole:
             await self._wait_for_room()
         await self._breathe(now=taken)
         if self._stopped:
@@ -236,7 +236,13 @@ class Intake:
             self._armed = True
             backlog.paused = False
             asyncio.get_running_loop().call_soon(self._paused)
-        backlog.mark = len(backlog.records) + max(1, min(ledger.room, self._unwatched, self._shortfall()))
+        backlog.mark = len(backlog.records) + max(1, min(self._room, self._unwatched, self._shortfall()))
+
+    @property
+    def _room(self) -> int:
+        """Records that may be fed now: as many as there are permits, unless those that wait are large."""
+        room = self._ledger.room
+        return room if self._whole else min(room, max(0, self._sizer.most_waiting - len(self._backlog.records)))
 
     def _shortfall(self) -> int:
         """Records until a lane that waits for a full batch can have one."""
@@ -260,7 +266,7 @@ class Intake:
         self._backlog.paused = True
         self._backlog.bell.ring()
         self.waits_for_room = True
-        while self._ledger.room == 0 and not self._stopped:
+        while self._room == 0 and not self._stopped:
             await self._freed.wait()
         self.waits_for_room = False
         self._idle.start()

@@ -86,6 +86,7 @@ class Run:
         """Make the moving parts and join them, from the feed to the consumer."""
         plan, limits, executor = self._plan, self._limits, self._executor
         self._backlog = Backlog(self.books.ledger, Spill(executor.codec, plan.chain.names[0], limits.buffer_bytes))
+        self._backlog.on_taken = self.books.freed.ring
         self._sizer = Sizer(
             fixed=plan.batch_size,
             capacity=limits.buffer_size,

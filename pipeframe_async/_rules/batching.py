@@ -19,6 +19,9 @@ MAX_RECORDS = 4_000
 """Most records a batch, however cheap. More gains nothing measurable and shows as loop lag."""
 MAX_BYTES = 4 * 2**20
 """Most payload a batch, unless one record alone is larger. More only adds memory."""
+WAITING_BYTES = 16 * 2**20
+"""Payload of records that wait to be cut, where they are so large that it comes to more. Fewer let lanes wait for the
+feed, more fall out of the processor's cache and fill the memory."""
 MAX_GROWTH = 16
 """A batch is at most this many times the largest measured one: first records are not always typical."""
 QUEUE_SECONDS = 0.05
@@ -47,6 +50,8 @@ class Sizer:
         self._seconds = self._records = 0.0
         self._record_bytes = self._result_bytes = self._parent_seconds = 0.0
         self._largest = 0
+        self._slots = slots
+        self._capacity = capacity
         self.size = self._fixed or 1
 
     @property
@@ -58,6 +63,13 @@ class Sizer:
     def worth_queueing(self) -> bool:
         """Whether a lane that is at work should be given a batch to go on with."""
         return 0.0 < self.record_seconds * self.size <= QUEUE_SECONDS
+
+    @property
+    def most_waiting(self) -> int:
+        """How many records may wait to be cut: any number of small ones, of large ones a batch for every slot."""
+        if self._record_bytes * self._capacity <= WAITING_BYTES:
+            return self._capacity
+        return max(self._slots * self.size, int(WAITING_BYTES / self._record_bytes), 1)
 
     def expected_bytes(self, records: int) -> int:
         """What so many records are likely to hold on the way out or back, whichever is more."""

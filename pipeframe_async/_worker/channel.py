@@ -14,7 +14,9 @@ import mmap
 import os
 import pickle
 import struct
+from collections import deque
 from collections.abc import Sequence
+from sys import getrefcount
 from typing import Any
 
 from pipeframe_async._worker.codec import PROTOCOL
@@ -25,9 +27,34 @@ INLINE_BYTES = 32 * 1024
 write, more would wait for the reader, and is copied twice by the kernel."""
 REGION_BYTES = 64 * 2**20
 """Largest payload that goes through a region, which keeps its size: larger ones are rare, and would hold memory."""
+KEPT_BUFFERS = 32
+"""Buffers that are kept for the next message. Fewer are not enough for two batches of a few arrays each; more would
+hold memory that nobody uses."""
+_UNUSED = 3
+"""References to a buffer that only `Buffers` knows of: where it is kept, and those of the look itself."""
 NO_REGION = -1
 _HEAD = struct.Struct("<QiI")
 """Bytes of pickle, the region that has the parts or `NO_REGION`, and how many parts there are; their lengths follow."""
+
+
+class Buffers:
+    """Buffers of this process, used again when nobody holds them any more.
+
+    Memory that was touched before costs a tenth of what new memory does, and an allocator gives large pieces back to
+    the system at once. An array that was made of a buffer holds a reference to it for as long as it lives.
+    """
+
+    def __init__(self) -> None:
+        self._kept: deque[bytearray] = deque(maxlen=KEPT_BUFFERS)
+
+    def take(self, nbytes: int) -> bytearray:
+        """A buffer of exactly this size, with anything in it."""
+        for buffer in self._kept:
+            if len(buffer) == nbytes and getrefcount(buffer) == _UNUSED:
+                return buffer
+        buffer = bytearray(nbytes)
+        self._kept.append(buffer)
+        return buffer
 
 
 class Region:
@@ -50,12 +77,14 @@ class Region:
             at += len(part)
         view.release()
 
-    def read(self, lengths: Sequence[int]) -> list[bytearray]:
+    def read(self, lengths: Sequence[int], buffers: Buffers) -> list[bytearray]:
         """Copies of the parts."""
         view = memoryview(self._mapped(sum(lengths)))
         parts, at = [], 0
         for length in lengths:
-            parts.append(bytearray(view[at : at + length]))
+            part = buffers.take(length)
+            part[:] = view[at : at + length]
+            parts.append(part)
             at += length
         view.release()
         return parts
@@ -113,6 +142,7 @@ class Inbox:
     def __init__(self, regions: Sequence[Region]) -> None:
         self._regions = regions
         self._data = bytearray()
+        self._buffers = Buffers()
 
     def take(self, received: bytes) -> list[Any]:
         """The values of all messages that are complete now."""
@@ -136,7 +166,7 @@ class Inbox:
         view = memoryview(data)
         parts: list[bytearray] = []
         if number != NO_REGION:
-            parts = self._regions[number].read(lengths)
+            parts = self._regions[number].read(lengths, self._buffers)
         elif count:
             start = at + size
             for length in lengths:
