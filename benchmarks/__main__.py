@@ -1,27 +1,44 @@
-"""All questions, one after the other: `python -m benchmarks [--quick] [--out DIRECTORY]`.
+"""All questions, one after the other: `python -m benchmarks [--quick] [--only NAME …] [--out DIRECTORY]`.
 
+A question is a module here with `QUESTION`, its name, and `main(argv)`, which takes `--quick`, `--json` and `--plot`.
 With `--out`, each leaves its figures there as JSON, and a picture where matplotlib is installed.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import overhead
+QUESTIONS = (
+    "overhead",
+    "json_lines",
+    "computing",
+    "skewed",
+    "arrays",
+    "latency",
+    "lag",
+    "memory",
+    "start",
+    "scaling",
+    "chain",
+    "recovery",
+    "torture",
+)
 
-QUESTIONS = {overhead.QUESTION: overhead.main}
 
-
-def main() -> None:
-    """Ask every question."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Ask every question, or those named."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="All questions, one after the other.")
     parser.add_argument("--quick", action="store_true", help="a few records, once: does everything run?")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=QUESTIONS, default=QUESTIONS, help="only these")
     parser.add_argument("--out", type=Path, metavar="DIRECTORY", help="where figures and pictures go")
-    options = parser.parse_args()
-    for name, ask in QUESTIONS.items():
-        print(f"\n{name}\n")
+    options = parser.parse_args(argv)
+    for name in options.only:
+        print(f"\n{name}\n", flush=True)
+        ask = import_module(f"benchmarks.{name}").main
         ask([*(["--quick"] if options.quick else []), *_files(options.out, name)])
 
 

@@ -16,7 +16,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.work import Done, expected
+from benchmarks.workload import Done
+
+SWEPT_PART = 4
+"""A knob is tried on a fourth of the records. On fewer, large chunks end unevenly; on more, tuning takes longest."""
 
 
 class WrongWork(Exception):
@@ -30,20 +33,34 @@ class Contestant:
     Attributes:
         key: its name in files and ratios.
         label: its name for people.
-        records: how many it gets: so many that a repeat takes a second or more, since rates are compared.
+        records: how many it gets: so many that a repeat takes about a second, since rates are compared.
         run: does the work on that many records; with one more argument where there are `choices`.
-        ours: whether it is this library.
+        expected: what must have been done after that many records.
+        kind: what it stands for in the ratios: "ours", "pool" (the standard library's, tuned by hand), "peer", "plain",
+            "hop" or "original".
+        form: "counts" where only sums come back, "results" where every result does and is looked at.
+        keeps_order: whether results must come in feed order.
         choices: values of a knob that its user would find by trying; the best one is taken.
         knob: what the choices are.
+        version: of the library, where it is not Python's own.
     """
 
     key: str
     label: str
     records: int
     run: Callable[..., Done]
-    ours: bool = False
+    expected: Callable[[int], Done]
+    kind: str = "peer"
+    form: str = "counts"
+    keeps_order: bool = True
     choices: tuple[int, ...] = ()
     knob: str = ""
+    version: str = ""
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is this library."""
+        return self.kind == "ours"
 
 
 @dataclass(slots=True)
@@ -74,8 +91,9 @@ class Timing:
 
     @property
     def steady_rate(self) -> float:
-        """Records per second once started: what is left when the start is taken off."""
-        return (self.contestant.records - 1) / max(1e-9, median(self.seconds) - self.start)
+        """Records per second once started: what is left when the start is taken off, a twentieth at least."""
+        seconds = median(self.seconds)
+        return (self.contestant.records - 1) / max(seconds / 20, seconds - self.start)
 
     def as_json(self) -> dict[str, Any]:
         """For a file."""
@@ -83,11 +101,15 @@ class Timing:
         return {
             "key": c.key,
             "label": c.label,
+            "kind": c.kind,
+            "form": c.form,
             "ours": c.ours,
+            "version": c.version,
             "records": c.records,
             "records_checked": self.done.records,
             "checksum": self.done.checksum,
-            "checksum_expected": expected(c.records).checksum,
+            "checksum_expected": c.expected(c.records).checksum,
+            "in_order": self.done.in_order,
             "knob": c.knob,
             "choice": self.choice,
             "swept": {str(choice): round(rate, 1) for choice, rate in self.swept.items()},
@@ -158,7 +180,7 @@ def _jiffies() -> tuple[int, int] | None:
 
 
 def interleaved(
-    contestants: Sequence[Contestant], repeats: int, say: Callable[[str], None] = lambda line: None
+    contestants: Sequence[Contestant], repeats: int, say: Callable[[str], None] = lambda line: None, sweeps: int = 2
 ) -> list[Timing]:
     """Time all contestants, `repeats` times each, in turns, so that a slow minute of the machine hits them all.
 
@@ -166,16 +188,18 @@ def interleaved(
         contestants: who takes part.
         repeats: how often; medians need three or more.
         say: is told what goes on.
+        sweeps: how often each choice of a knob is tried before. One noisy try picks badly. With one,
+            who has no knob is not warmed up either.
 
     Returns:
         A timing each, in the order given.
 
     Raises:
-        WrongWork: somebody has lost, doubled or changed a record.
+        WrongWork: somebody has lost, doubled, changed or disordered a record.
     """
-    timings = [Timing(contestant, expected(0)) for contestant in contestants]
+    timings = [Timing(contestant, Done(0, 0)) for contestant in contestants]
     for timing in timings:
-        _tune(timing, say)
+        _tune(timing, sweeps, say)
     for repeat in range(repeats):
         say(f"repeat {repeat + 1} of {repeats}")
         turn = repeat % len(timings)
@@ -185,16 +209,21 @@ def interleaved(
     return timings
 
 
-def _tune(timing: Timing, say: Callable[[str], None]) -> None:
-    """Find the best choice by trying each once, a warm-up before; for those without choices only the warm-up."""
+def _tune(timing: Timing, sweeps: int, say: Callable[[str], None]) -> None:
+    """Warm up, and take the choice with the best try on a part of the records."""
     contestant = timing.contestant
     timing.choice = contestant.choices[0] if contestant.choices else None
-    _timed(timing, 1)
-    for timing.choice in contestant.choices:
-        timing.swept[timing.choice] = contestant.records / _timed(timing, contestant.records)
-    if timing.swept:
-        timing.choice = max(timing.swept, key=lambda choice: timing.swept[choice])
-        say(f"{contestant.label}: best {contestant.knob} of {list(timing.swept)} is {timing.choice}")
+    if len(contestant.choices) < 2:
+        if sweeps > 1:
+            _timed(timing, 1)
+        return
+    part = -(-contestant.records // SWEPT_PART)
+    for _ in range(sweeps):
+        for timing.choice in contestant.choices:
+            rate = part / _timed(timing, part)
+            timing.swept[timing.choice] = max(rate, timing.swept.get(timing.choice, 0.0))
+    timing.choice = max(timing.swept, key=lambda choice: timing.swept[choice])
+    say(f"{contestant.label}: best {contestant.knob} of {list(timing.swept)} is {timing.choice}")
 
 
 def _timed(timing: Timing, records: int) -> float:
@@ -204,6 +233,13 @@ def _timed(timing: Timing, records: int) -> float:
     started = time.perf_counter()
     timing.done = timing.contestant.run(records, *more)
     spent = time.perf_counter() - started
-    if timing.done != expected(records):
-        raise WrongWork(f"{timing.contestant.label}: {timing.done}, expected {expected(records)}")
+    _check(timing, timing.contestant.expected(records))
     return spent
+
+
+def _check(timing: Timing, expected: Done) -> None:
+    done = timing.done
+    if (done.records, done.checksum) != (expected.records, expected.checksum):
+        raise WrongWork(f"{timing.contestant.label}: {done}, expected {expected}")
+    if timing.contestant.keeps_order and done.in_order is False:
+        raise WrongWork(f"{timing.contestant.label}: results out of order")

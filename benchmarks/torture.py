@@ -24,8 +24,8 @@ from benchmarks.torture_job import TIME_LIMIT, WORKERS
 
 QUESTION = "torture"
 FULL = Plan(records=1_000, batch_size=64, limit=20.0)
-QUICK = Plan(records=400, batch_size=16, limit=7.0)
-QUICK_SIDE_BY_SIDE = 8
+QUICK = Plan(records=160, batch_size=16, limit=7.0)
+QUICK_SIDE_BY_SIDE = 12
 """Cells at a time where only the shape of the answer counts. They wait more than they work."""
 
 Question = tuple[Contestant, Fault]
