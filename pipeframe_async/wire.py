@@ -130,7 +130,7 @@ class Reply(NamedTuple):
     `delivered` counts results, the `bypassed` among them; `emitted` what fan-out added to the records
     sent, so `records + emitted == delivered + filtered + len(failures)`. `spans` maps a record's place to
     its number of results wherever that is not one. `results` is None where nobody consumes them. `rss`:
-    resident bytes of the worker's memory after it, 0 where that is not known.
+    resident bytes of the worker's memory after it, 0 where nobody wants to know.
     """
 
     records: int

@@ -113,7 +113,7 @@ class Intake:
             pass
         except asyncio.CancelledError as error:
             if not self._acquit(error):
-                self._refuse(_flat(self._source.rest()) if self._source is not None else [])
+                self._refuse(_flat(self._source.rest())[0] if self._source is not None else [])
                 raise
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -132,17 +132,17 @@ class Intake:
 
     def _keep(self, handed: list[Any]) -> None:
         """Records the feed had handed over when it was stopped are not lost, as far as there are permits for them."""
-        records = _flat(handed)
+        records, deliveries = _flat(handed)
         self._backlog.note()
         room = len(records) if self._whole else self._ledger.room
-        self._append(records[:room])
+        self._append(records[:room], deliveries=deliveries)
         if self._whole:
             self._backlog.overflow()
         self._refuse(records[room:])
 
-    def _append(self, records: list[Any]) -> None:
-        """Many records into the backlog."""
-        if Delivery in map(type, records):
+    def _append(self, records: list[Any], *, deliveries: bool) -> None:
+        """Many records into the backlog; `deliveries`: whether some are."""
+        if deliveries:
             for position, record in enumerate(records, self._backlog.entered):
                 if type(record) is Delivery:
                     self._handles.hold(position, record)
@@ -199,16 +199,17 @@ class Intake:
     async def _take(self, source: Source) -> None:
         self._source = source
         while (records := await source.take(self._room or MOST_UNWATCHED)) is not None:
-            await self._extend(_flat(records))
+            await self._extend(records)
 
-    async def _extend(self, records: list[Any]) -> None:
+    async def _extend(self, handed: list[Any]) -> None:
         """Many records at once: as many as there is room for, then the next."""
+        records, deliveries = _flat(handed)
         at = 0
         try:
             while at < len(records):
                 self._backlog.note()
                 part = records[at : at + (self._room or MOST_UNWATCHED)]
-                self._append(part)  # without room this is a batch feed, and they are spilled
+                self._append(part, deliveries=deliveries)  # without room this is a batch feed, and they are spilled
                 at += len(part)
                 await self._checkpoint()
         finally:
@@ -290,8 +291,10 @@ class Intake:
         return self._ledger.fed + len(self._backlog.records) - self._backlog.noted
 
 
-def _flat(handed: list[Any]) -> list[Any]:
-    """Records, and the records of chunks among them."""
-    if Chunk not in map(type, handed):
-        return handed
-    return [record for one in handed for record in (one.records if type(one) is Chunk else (one,))]
+def _flat(handed: list[Any]) -> tuple[list[Any], bool]:
+    """Records, and the records of chunks among them; and whether some are deliveries."""
+    kinds = set(map(type, handed))
+    if Chunk in kinds:
+        handed = [record for one in handed for record in (one.records if type(one) is Chunk else (one,))]
+        kinds = set(map(type, handed))
+    return handed, Delivery in kinds

@@ -60,6 +60,7 @@ def work(
     data: Payload,
     ship: bool,
     part: tuple[int, int] | None = None,
+    weigh: bool = False,
     *,
     apart: bool = False,
 ) -> Reply:
@@ -72,6 +73,7 @@ def work(
         data: the records, as one pickle or as frames.
         ship: whether the results are wanted back.
         part: where only some of the records of one pickle are to be run: the place of the first, and how many.
+        weigh: whether the parent wants to know how much memory this process holds.
         apart: whether large buffers among the results may stand beside their pickle.
 
     Returns:
@@ -83,7 +85,8 @@ def work(
         loaded = _chain(key, chain)
         if isinstance(loaded, Fault):
             return Reply(0, fault=loaded)
-        return _run(_Batch(loaded, data, part, ship, cursor), apart)
+        reply = _run(_Batch(loaded, data, part, ship, cursor), apart)
+        return reply._replace(rss=resident_bytes()) if weigh else reply
     except BaseException as error:  # the last net: a worker always answers
         failure = failure_of(0, 0, error)
         return Reply(0, fault=Fault("envelope", f"{failure.error_type}: {failure.message}", failure.traceback))
@@ -202,8 +205,7 @@ def _run(batch: _Batch, apart: bool) -> Reply:
         _at_work = None
     batch.cursor.phase(Phase.WRITING)
     reply = _reply(batch, batch.tally, len(batch.records), cells, apart=apart)
-    rss = 0 if _cursor is None else resident_bytes()
-    return reply._replace(wall=perf_counter() - wall, cpu=thread_time() - cpu, rss=rss)
+    return reply._replace(wall=perf_counter() - wall, cpu=thread_time() - cpu)
 
 
 def _reply(batch: _Batch, tally: Tally, count: int, cells: Any, *, apart: bool = False) -> Reply:

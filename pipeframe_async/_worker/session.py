@@ -17,8 +17,9 @@ from pipeframe_async._worker import envelope
 from pipeframe_async._worker.channel import NO_REGION, Inbox, Region, light, pack
 from pipeframe_async.wire import Fault, Reply
 
-RECEIVE_BYTES = 256 * 1024
-"""Most bytes of one read. Smaller costs more reads for large messages, larger costs memory for small ones."""
+RECEIVE_BYTES = 64 * 1024
+"""Most bytes of one read. Smaller costs more reads for large messages; from 128 KiB on an allocator asks the system for
+each such piece of memory and gives it back, which costs more than the read."""
 
 _session: Session | None = None
 

@@ -60,7 +60,9 @@ class Channel:
         self._loop.add_reader(self._socket.fileno(), self._receive)
         session.add_done_callback(self._over)
 
-    def ask(self, ticket: int, chain: str, data: bytes | None, batch: Packed, ship: bool, told: Told) -> None:
+    def ask(
+        self, ticket: int, chain: str, data: bytes | None, batch: Packed, ship: bool, weigh: bool, told: Told
+    ) -> None:
         """Send a batch.
 
         Raises:
@@ -73,7 +75,7 @@ class Channel:
         if self._free:
             number = self._leased[ticket] = self._free.pop()
             region = self._out[number]
-        call = (chain, data, ticket, light(batch.data), ship, batch.span)
+        call = (chain, data, ticket, light(batch.data), ship, batch.span, weigh)
         self._send(pack((ticket, number, call), region, number))
 
     def _send(self, message: bytes) -> None:

@@ -87,7 +87,7 @@ class ProcessLane:
             if self._closing.wait(self._restarts.delay):
                 raise WorkerLost(f"{self.name} was closed before its worker had started")
             try:
-                self._candidate = Worker(self._method)
+                self._candidate = Worker(self._method, weigh=self._wear.max_rss is not None)
                 self._candidate.start()
             except StartFailed as error:
                 self._restarts.in_vain(foreign=error.foreign)

@@ -68,9 +68,15 @@ class StartFailed(Exception):
 
 
 class Worker:
-    """A worker process: runs after `start`, is used by `call`, gone after `end`; `kill` reaches it all the time."""
+    """A worker process: runs after `start`, is used by `ask`, gone after `end`; `kill` reaches it all the time.
 
-    def __init__(self, method: str) -> None:
+    Args:
+        method: multiprocessing start method.
+        weigh: whether its replies say how much memory it holds.
+    """
+
+    def __init__(self, method: str, *, weigh: bool = False) -> None:
+        self._weigh = weigh
         self._context = LaneContext(method)
         files = self._channel = None
         try:
@@ -137,7 +143,9 @@ class Worker:
         data = None if chain.key in self._chains else chain.data
         self._chains.add(chain.key)
         if self._channel is None:
-            asked = self._submit(partial(envelope.work, chain.key, data, ticket, batch.data, ship, batch.span))
+            asked = self._submit(
+                partial(envelope.work, chain.key, data, ticket, batch.data, ship, batch.span, self._weigh)
+            )
             self._asked.add(asked)
             asked.add_done_callback(self._asked.discard)
             asked.add_done_callback(lambda asked: told(_outcome(asked)))
@@ -145,7 +153,7 @@ class Worker:
         if not self._listens:
             self._channel.open(self._submit(session.serve))
             self._listens = True
-        self._channel.ask(ticket, chain.key, data, batch, ship, told)
+        self._channel.ask(ticket, chain.key, data, batch, ship, self._weigh, told)
 
     def lost(self) -> None:
         """It is gone: whoever still waits for an answer is told so."""
