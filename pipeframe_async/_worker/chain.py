@@ -4,20 +4,21 @@ Comes in: records as objects. Goes out: a `Tally` of results, failures as plain 
 It knows nothing of bytes, processes or time limits; a record that fails leaves no result behind.
 
 What a step returns is looked at in one place for speed (`unrolled.py`) and in one place for everything else
-(`_advance`: timed records and the children of a fan-out).
+(`_judge`), from where the children of a fan-out go on (`_advance`).
 """
 
 from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from time import perf_counter_ns
 from types import GeneratorType, TracebackType
 from typing import Any
 
+from pipeframe_async import steps as wrappers
 from pipeframe_async._worker.cursor import INDEX, STEP
-from pipeframe_async._worker.unrolled import unrolled
+from pipeframe_async._worker.unrolled import FILE, Loops
 from pipeframe_async.errors import text_of
 from pipeframe_async.model import DROP, FailureKind
 from pipeframe_async.wire import ChainSpec, StepTimes, WireFailure
@@ -27,15 +28,23 @@ MESSAGE_LIMIT = 8 * 1024
 TRACEBACK_LIMIT = 64 * 1024
 """Characters of traceback that travel; of a longer one the innermost frames and the message, half of it each."""
 SAMPLES = 8
-"""Timed records a batch while steps are fast. Fewer make p99 a guess; each costs about 100 ns a step."""
+"""Timed records a batch while steps are fast, at most. Fewer make p99 a guess; more say little that is new."""
+SAMPLE_NS = 200_000
+"""Work of a batch to each timed record while steps are fast: one costs 2 µs more than others, so measuring is 1 %."""
 SLOW_NS = 20_000
-"""A record that costs more than this is always timed: measuring is then below 1 % of the work."""
+"""A record that costs more than this is always timed: measuring is then below 2 % of the work of three steps."""
 OUR_ROOM = os.path.dirname(__file__) + os.sep
 """Where the frames are that a user's traceback does not show."""
+CALLERS = (FILE, wrappers.__file__)
+"""From where the user's functions are called."""
+OUR_FILES = (OUR_ROOM, wrappers.__file__)
 
 
-Spot = Any
-"""The cursor's cell of the step being run, for blame when that raises or ends the worker."""
+Cell = Any
+"""One of the cursor's, without a dimension: `cell[()] = 3` costs a quarter less than `cells[1] = 3`."""
+MAX_PLACES = 10_000
+"""Indices kept as objects: 36 bytes each, and 10 ns a record saved. For longer batches they are made as they come."""
+_places: list[int] = []  # as many as the longest batch of this process has had records
 
 
 class Tally:
@@ -50,7 +59,6 @@ class Tally:
         "results",
         "samples",
         "spans",
-        "timed_ns",
     )
 
     def __init__(self, steps: int) -> None:
@@ -61,14 +69,13 @@ class Tally:
         self.failures: list[WireFailure] = []
         self.spans: dict[int, int] = {}
         self.calls = [0] * steps
-        self.timed_ns = [0] * steps
         self.samples: list[list[int]] = [[] for _ in range(steps)]
 
     def times(self) -> tuple[StepTimes, ...]:
         """Per step: calls, how many of them were timed, their nanoseconds, and a sample of them."""
         return tuple(
-            StepTimes(calls, len(samples), total, tuple(samples[:: 1 + len(samples) // (4 * SAMPLES)]))
-            for calls, total, samples in zip(self.calls, self.timed_ns, self.samples, strict=True)
+            StepTimes(calls, len(samples), sum(samples), tuple(samples[:: 1 + len(samples) // (4 * SAMPLES)]))
+            for calls, samples in zip(self.calls, self.samples, strict=True)
         )
 
 
@@ -78,7 +85,8 @@ class Chain:
     def __init__(self, spec: ChainSpec) -> None:
         self.names = spec.names
         self._steps = spec.steps
-        self._hot = unrolled(spec.steps, say_step=spec.time_limit is not None)
+        self._say_step = spec.time_limit is not None
+        self._loops: Loops | None = None  # made when `setup` has had its chance to change the steps
         self._pipeline = spec.pipeline
         self._ready = False
         self._record_ns = float(SLOW_NS)  # of the last batch: decides how many records are timed
@@ -88,6 +96,7 @@ class Chain:
         if not self._ready and (hook := getattr(self._pipeline, "setup", None)) is not None:
             hook()
         self._ready = True
+        self._unroll()
 
     def teardown(self) -> None:
         """Run the pipeline's `teardown` hook, where it has one and `setup` was done."""
@@ -105,43 +114,45 @@ class Chain:
             tally: where to count; a new one where none is given.
         """
         tally = tally or Tally(len(self._steps))
-        spot = cells[STEP : STEP + 1]
-        stride = 1 if self._record_ns >= SLOW_NS else max(1, len(records) // SAMPLES)
+        loops, count, left = self._unroll(), len(records), [0] * len(self._steps)
+        place, spot = _cell(cells, INDEX), _cell(cells, STEP)
+        places = _as_many_places(count)
+        stride = self._stride(count)
         started = perf_counter_ns()
-        for first in range(0, len(records), stride):
-            cells[INDEX] = first
-            self._timed(tally, first, records[first], spot)
-            if stride > 1:
-                self._plain(tally, first + 1, records[first + 1 : first + stride], cells)
-        if records:
-            self._record_ns = (perf_counter_ns() - started) / len(records)
+        if stride == 1:
+            loops.timed(self, tally, places, records, place, spot, left)
+        else:
+            for at in range(0, count, stride):
+                last = min(at + stride, count) - 1  # timed after others: what it needs is in the caches as usual
+                loops.plain(self, tally, places[at:last], records[at:last], place, spot, left)
+                loops.timed(self, tally, places[last : last + 1], records[last : last + 1], place, spot, left)
+        if count:
+            self._record_ns = (perf_counter_ns() - started) / count
+        for position, gone in enumerate(left):
+            tally.calls[position] += count
+            count -= gone
         return tally
 
-    def _plain(self, tally: Tally, first: int, records: Sequence[Any], cells: Any) -> None:
-        """The hot loop: no timing; all that is unusual is handed on."""
-        left = self._hot(self, tally, first, records, cells)
-        reached = len(records) - sum(left)
-        for position in range(len(left) - 1, -1, -1):
-            reached += left[position]
-            tally.calls[position] += reached
+    def _stride(self, count: int) -> int:
+        """Of how many records one is timed, to go by what the last batch cost."""
+        if self._record_ns >= SLOW_NS:
+            return 1
+        samples = min(SAMPLES, 1 + int(self._record_ns * count) // SAMPLE_NS)
+        return max(1, -(-count // samples))
 
-    def _timed(self, tally: Tally, index: int, record: Any, spot: Spot) -> None:
-        """One record, each of its steps timed."""
-        self._book(tally, index, spot, lambda: self._advance(tally, index, record, 0, spot))
+    def _unroll(self) -> Loops:
+        if self._loops is None or not self._loops.hold():
+            self._loops = Loops(self._steps, say_step=self._say_step)
+        return self._loops
 
-    def _unusual(self, tally: Tally, index: int, position: int, outcome: Any, cells: Any) -> None:
-        """A step of the hot loop returned neither `(record, True)` nor `(record, False)`."""
-        spot = cells[STEP : STEP + 1]
-        spot[0] = position
-        self._book(tally, index, spot, lambda: self._judge(tally, index, position, outcome, spot))
-
-    def _book(self, tally: Tally, index: int, spot: Spot, rest: Callable[[], int]) -> None:
-        """Take a record through the rest of its way and book what came of it."""
+    def _unusual(self, tally: Tally, index: int, position: int, outcome: Any, spot: Cell) -> None:
+        """A step of a loop returned something that the loop does not settle: the rest of the record's way."""
+        spot[()] = position
         before = len(tally.results)
         try:
-            outcomes = rest()
+            outcomes = self._judge(tally, index, position, outcome, spot)
         except BaseException as error:
-            self._fail(tally, index, spot[0], error)
+            self._fail(tally, index, spot[()], error)
             return
         if outcomes == 0:
             tally.filtered += 1
@@ -150,10 +161,10 @@ class Chain:
         if (results := len(tally.results) - before) != 1:
             tally.spans[index] = results
 
-    def _advance(self, tally: Tally, index: int, record: Any, position: int, spot: Spot) -> int:
+    def _advance(self, tally: Tally, index: int, record: Any, position: int, spot: Cell) -> int:
         """Take a record on from `position`, timed; returns how many outcomes came of it (0: filtered)."""
         while position < len(self._steps):
-            spot[0] = position
+            spot[()] = position
             tally.calls[position] += 1
             started, outcome = perf_counter_ns(), None
             try:
@@ -168,7 +179,7 @@ class Chain:
         tally.results.append(record)
         return 1
 
-    def _judge(self, tally: Tally, index: int, position: int, outcome: Any, spot: Spot) -> int:
+    def _judge(self, tally: Tally, index: int, position: int, outcome: Any, spot: Cell) -> int:
         """What a step returned, when it is not `(record, True)`; returns the number of outcomes."""
         if outcome is DROP:
             return 0
@@ -182,7 +193,7 @@ class Chain:
         return 1
 
     def _fan_out(
-        self, tally: Tally, index: int, position: int, children: Generator[Any, None, None], spot: Spot
+        self, tally: Tally, index: int, position: int, children: Generator[Any, None, None], spot: Cell
     ) -> int:
         """Each yielded `(record, keep_going)` goes on by itself and fails by itself.
 
@@ -192,7 +203,7 @@ class Chain:
         outcomes = spent = 0
         try:
             while True:
-                spot[0] = position
+                spot[()] = position
                 started = perf_counter_ns()
                 try:
                     child = next(children)
@@ -209,18 +220,18 @@ class Chain:
             self._clock(tally, position, spent)
             children.close()
 
-    def _child(self, tally: Tally, index: int, position: int, outcome: Any, spot: Spot) -> int:
+    def _child(self, tally: Tally, index: int, position: int, outcome: Any, spot: Cell) -> int:
         """One item of a fan-out; a child that fails or is filtered further on is one outcome too."""
         record, keep_going = self._pair(position, outcome, "yielded")
         if not keep_going:
             tally.bypass_at.append(len(tally.results))
             tally.results.append(record)
             return 1
-        spot[0] = position
+        spot[()] = position
         try:
             outcomes = self._advance(tally, index, record, position + 1, spot)
         except BaseException as error:
-            tally.failures.append(failure_of(index, spot[0], error))
+            tally.failures.append(failure_of(index, spot[()], error))
             return 1
         if outcomes == 0:
             tally.filtered += 1
@@ -232,12 +243,46 @@ class Chain:
         raise _Shape(wrong_shape(self.names[position], outcome, verb))
 
     def _clock(self, tally: Tally, position: int, spent: int) -> None:
-        tally.timed_ns[position] += spent
         tally.samples[position].append(spent)
 
     def _fail(self, tally: Tally, index: int, position: int, error: BaseException) -> None:
         tally.failures.append(failure_of(index, position, error))
         tally.spans[index] = 0
+
+
+def _cell(cells: Any, which: int) -> Cell:
+    """One cell of the cursor's; of cells that stand in for them, something to write to that passes it on."""
+    if type(cells) is not memoryview:
+        return _PassedOn(cells, which)
+    return cells[which : which + 1].cast("B").cast("Q", shape=[])
+
+
+class _PassedOn:
+    """A cell of cells that make something of what is written to them."""
+
+    __slots__ = ("_cells", "_which")
+
+    def __init__(self, cells: Any, which: int) -> None:
+        self._cells = cells
+        self._which = which
+
+    def __setitem__(self, _: tuple[()], value: int) -> None:
+        self._cells[self._which] = value
+
+    def __getitem__(self, _: tuple[()]) -> int:
+        value: int = self._cells[self._which : self._which + 1][0]
+        return value
+
+
+def _as_many_places(count: int) -> Sequence[int]:
+    """The numbers from 0 on, `count` of them or more."""
+    global _places
+    if count > MAX_PLACES:
+        return range(count)
+    if (places := _places) and len(places) >= count:  # threads may swap the list, never change it
+        return places
+    _places = places = list(range(min(MAX_PLACES, 2 * count)))
+    return places
 
 
 class _Shape(Exception):
@@ -284,8 +329,11 @@ def _trace(error: BaseException) -> str:
 
 
 def _users_frames(tb: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first frame that is not of this room; all of it where there is none."""
-    ours = tb
-    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(OUR_ROOM):
-        tb = tb.tb_next
-    return tb or ours
+    """The traceback from the first frame that is not of this library.
+
+    Where there is none: nothing, if a function without frames was called; else all of it, for the error is ours.
+    """
+    ours, last = tb, ""
+    while tb is not None and (file := tb.tb_frame.f_code.co_filename).startswith(OUR_FILES):
+        tb, last = tb.tb_next, file
+    return tb if tb is not None or last in CALLERS else ours

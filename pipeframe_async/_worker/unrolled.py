@@ -1,81 +1,151 @@
 """The hot loop over a batch, written out for its steps: source made once a chain, where a loop over them would
-cost a quarter of a trivial record (`benchmarks/overhead.py`).
+cost more than trivial steps themselves (`benchmarks/chain.py`).
 
 Comes in: records. Goes out: results appended to the tally, and how many records went no further than each step.
-It settles `(record, True)` and `(record, False)` itself; all else is the chain's to judge. No text of the user's
-gets into the source: only the number of steps does.
+It settles what is usual; all else is the chain's to judge. No text of the user's gets into the source: only the
+number of steps and their forms do.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from operator import is_
+from time import perf_counter_ns
+from types import GeneratorType
 from typing import Any
 
-HotLoop = Callable[[Any, Any, int, Sequence[Any], Any], list[int]]
+from pipeframe_async._worker.shapes import Form, Step, known, made_of
+from pipeframe_async.model import DROP
+
+Loop = Callable[[Any, Any, Sequence[int], Sequence[Any], Any, Any, list[int]], None]
+"""`loop(chain, tally, places, records, place, spot, left)`: `place` and `spot` are the cursor's cells of index and
+step, `left` counts the records that went no further than each step."""
+
+FILE = os.path.join(os.path.dirname(__file__), "<unrolled>")
+"""In tracebacks; a file that does not exist, or they would show lines of another."""
 
 _MAKE = """\
 def make({steps}):
-    def loop(chain, tally, first, records, cells):
-        append = tally.results.append
-        {lefts} = {zeros}
-        for index, record in enumerate(records, first):
-            cells[1] = index
+    def loop(chain, tally, places, records, place, spot, left):
+        append, spans, samples = tally.results.append, tally.spans, tally.samples
+        for index, record in zip(places, records):
+            place[()] = index
 {body}
             append(record)
-        return [{lefts}]
     return loop
 """
 
 # A try around the call alone: it costs nothing until a step raises, and then it is known which one it was.
 _STEP = """\
+            spot[()] = {at} # say
+            started = now() # timed
             try:
-                outcome = step{at}(record)
+                {call}
             except BaseException as error:
-                left{at} += 1
+                samples[{at}].append(now() - started) # timed
+                left[{at}] += 1
                 chain._fail(tally, index, {at}, error)
                 continue
+            samples[{at}].append(now() - started) # timed
+"""
+
+_CALLS = {
+    Form.ANY: "outcome = step{at}(record)",
+    Form.PAIR: "record, keep_going = step{at}(record)",
+    Form.GOES_ON: "record, _ = step{at}(record)",
+    Form.RECORD: "record = step{at}(record)",
+    Form.TRUTH: "dropped = not step{at}(record)",
+}
+
+_UNLESS_TUPLE = """\
             if type(outcome) is not tuple:
-                left{at} += 1
-                chain._unusual(tally, index, {at}, outcome, cells)
+                left[{at}] += 1
+                if outcome is DROP:
+                    spans[index] = 0
+                    tally.filtered += 1
+                    continue
+                if type(outcome) is GeneratorType: # timed
+                    samples[{at}].pop() # timed: it has not begun, and whoever runs it times it
+                chain._unusual(tally, index, {at}, outcome, spot)
                 continue
             try:
                 record, keep_going = outcome
             except ValueError:
                 keep_going = None
+"""
+
+_UNLESS_TRUE = """\
             if keep_going is not True:
-                left{at} += 1
+                left[{at}] += 1
                 if keep_going is False:
                     tally.bypass_at.append(len(tally.results))
                     append(record)
                 else:
-                    chain._unusual(tally, index, {at}, outcome, cells)
-                continue"""
-
-
-_SAY = """\
-            cells[2] = {at}
+                    chain._unusual(tally, index, {at}, OUTCOME, spot)
+                continue
 """
 
+_IF_DROPPED = """\
+            if dropped:
+                left[{at}] += 1
+                spans[index] = 0
+                tally.filtered += 1
+                continue
+"""
 
-def unrolled(steps: Sequence[Callable[[Any], Any]], *, say_step: bool = False) -> HotLoop:
-    """The loop for these steps: `loop(chain, tally, first, records, cells)`.
+_AFTER = {
+    Form.ANY: _UNLESS_TUPLE + _UNLESS_TRUE.replace("OUTCOME", "outcome"),
+    Form.PAIR: _UNLESS_TRUE.replace("OUTCOME", "(record, keep_going)"),
+    Form.GOES_ON: "",
+    Form.RECORD: "",
+    Form.TRUTH: _IF_DROPPED,
+}
 
-    Args:
-        steps: the chain's, one at least.
-        say_step: also write each step to the cursor, which costs as much again as the record's index: for
-            runs whose records may be ended in the middle, so that the step is known.
 
-    Returns:
-        A function that takes each record through the steps and returns how many went no further than each.
-    """
-    ats = range(len(steps))
-    source = _MAKE.format(
-        steps=", ".join(f"step{at}" for at in ats),
-        lefts=", ".join(f"left{at}" for at in ats) + ",",
-        zeros="(" + "0, " * len(steps) + ")",
-        body="\n".join((_SAY if say_step else "").format(at=at) + _STEP.format(at=at) for at in ats),
+class Loops:
+    """The loops of one chain: `plain` for speed; `timed` also times each step, and says it to the cursor."""
+
+    __slots__ = ("_made_of", "_steps", "plain", "timed")
+
+    def __init__(self, steps: Sequence[Step], *, say_step: bool = False) -> None:
+        """Write them out.
+
+        Args:
+            steps: the chain's, one at least.
+            say_step: let `plain` say each step to the cursor too, which costs as much again as the record's
+                index: for runs whose records may be ended in the middle, so that the step is known.
+        """
+        self._steps = steps
+        self._made_of = _made_of(steps)
+        forms = [known(step) for step in steps]
+        self.plain = _loop(forms, say=say_step, timed=False)
+        self.timed = _loop(forms, say=True, timed=True)
+
+    def hold(self) -> bool:
+        """Whether the steps still are what they were: code of a function may be replaced, and then counts."""
+        now = _made_of(self._steps)
+        return len(now) == len(self._made_of) and all(map(is_, now, self._made_of))
+
+
+def _made_of(steps: Sequence[Step]) -> list[object]:
+    parts: list[object] = []
+    for step in steps:
+        parts += made_of(step)
+    return parts
+
+
+def _loop(forms: Sequence[tuple[Form, Step]], *, say: bool, timed: bool) -> Loop:
+    left_out = [mark for mark, wanted in ((" # say", say), (" # timed", timed)) if not wanted]
+    body = "".join(
+        _STEP.format(at=at, call=_CALLS[form].format(at=at)) + _AFTER[form].format(at=at)
+        for at, (form, _) in enumerate(forms)
     )
-    names: dict[str, Any] = {}
-    exec(compile(source, __file__, "exec"), names)
-    loop: HotLoop = names["make"](*steps)
+    source = _MAKE.format(
+        steps=", ".join(f"step{at}" for at in range(len(forms))),
+        body="\n".join(line for line in body.splitlines() if not any(mark in line for mark in left_out)),
+    )
+    names: dict[str, Any] = {"DROP": DROP, "GeneratorType": GeneratorType, "now": perf_counter_ns}
+    exec(compile(source, FILE, "exec"), names)
+    loop: Loop = names["make"](*(call for _, call in forms))
     return loop

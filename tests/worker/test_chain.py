@@ -86,10 +86,27 @@ def passes(record: Any) -> tuple[Any, bool]:
 
 
 def test_where_records_are_fast_a_sample_of_them_is_timed() -> None:
-    (times,) = run(chained(passes), list(range(1_000)), FAST).times()
+    (times,) = run(chained(passes), list(range(1_000)), SLOW - 1).times()
     assert times.calls == 1_000
-    assert SAMPLES <= times.timed <= SAMPLES + 2
+    assert times.timed == SAMPLES
     assert sum(times.samples) == times.timed_ns
+
+
+@pytest.mark.parametrize(
+    ("cost", "count", "timed"),
+    [
+        (100.0, 1, 1),
+        (100.0, 1_000, 1),
+        (100.0, 5_000, 3),
+        (1_000.0, 1_000, 6),
+        (10_000.0, 1_000, SAMPLES),
+        (10_000.0, SAMPLES, 1),
+        (SLOW, 1_000, 1_000),
+    ],
+)
+def test_the_less_a_batch_costs_the_less_of_it_is_timed(cost: float, count: int, timed: int) -> None:
+    (times,) = run(chained(passes), list(range(count)), cost).times()
+    assert (times.calls, times.timed) == (count, timed)
 
 
 def test_of_very_many_timed_calls_a_sample_travels_and_the_whole_sum() -> None:
@@ -119,7 +136,7 @@ def test_the_time_of_a_fan_out_is_its_own_and_not_that_of_its_children() -> None
         return sum(range(spins)), True
 
     tally = run(chained(fans, works), list(range(20)))
-    assert tally.timed_ns[0] < tally.timed_ns[1] / 4
+    assert sum(tally.samples[0]) < sum(tally.samples[1]) / 4
 
 
 @COSTS
