@@ -51,7 +51,8 @@ class Cutter:
         backlog, sizer = self._backlog, self._sizer
         if backlog.held or not (waiting := backlog.waiting):
             return None
-        if not idle and (idle_workers or not sizer.worth_queueing):
+        left = waiting if backlog.ended else None
+        if not idle and (idle_workers or not sizer.worth_queueing(left, workers)):
             return None
         if waiting < sizer.size and not (backlog.ended or (backlog.paused and idle)):
             return None

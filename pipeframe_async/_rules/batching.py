@@ -10,9 +10,9 @@ from __future__ import annotations
 from math import ceil
 
 TARGET_SECONDS = 0.015
-"""Worker time of a full batch. A hop costs 0.4-0.6 ms: below 5 ms it shows, above 50 ms lanes finish apart."""
-FLOOR_SECONDS = 0.002
-"""Worker time the tail is not cut below: smaller and the hops cost more than the balance gains."""
+"""Worker time of a full batch. A hop costs 0.1 ms: below 2 ms it shows, above 50 ms lanes finish apart."""
+FLOOR_SECONDS = 0.001
+"""Worker time the tail is not cut below: smaller and the hops, of 0.1 ms, cost more than the balance gains."""
 PARENT_SECONDS = 0.003
 """Longest pickling or unpickling of one batch on the loop. Larger shows as lag, smaller pays more hops."""
 MAX_RECORDS = 4_000
@@ -59,9 +59,16 @@ class Sizer:
         """Worker seconds a record, as remembered; 0 before the first reply."""
         return self._seconds / self._records if self._records else 0.0
 
-    @property
-    def worth_queueing(self) -> bool:
-        """Whether a lane that is at work should be given a batch to go on with."""
+    def worth_queueing(self, left: int | None, workers: int) -> bool:
+        """Whether a lane that is at work should be given a batch to go on with.
+
+        Args:
+            left: how many records there still are; None while that is not known. Of the last ones none waits behind
+                another, where a lane that is done before could take it: unless they are done before it could ask.
+            workers: all workers.
+        """
+        if left is not None and FLOOR_SECONDS < self.record_seconds * left / workers < 2 * TARGET_SECONDS:
+            return False
         return 0.0 < self.record_seconds * self.size <= QUEUE_SECONDS
 
     @property

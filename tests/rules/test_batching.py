@@ -185,12 +185,24 @@ def test_a_step_that_waits_counts_by_the_wall() -> None:
 
 
 def test_before_the_first_reply_nothing_is_worth_queueing() -> None:
-    assert not a_sizer().worth_queueing
+    assert not a_sizer().worth_queueing(None, 2)
 
 
 @pytest.mark.parametrize(("cost", "worth"), [(1e-5, True), (0.04, True), (0.06, False), (2.0, False)])
 def test_only_short_batches_are_worth_queueing_behind_another(cost: float, worth: bool) -> None:
-    assert settled_on(cost).worth_queueing is worth
+    assert settled_on(cost).worth_queueing(None, 2) is worth
+
+
+def test_of_the_last_records_none_waits_behind_another_that_a_free_lane_could_take() -> None:
+    sizer = settled_on(1e-4)
+    enough = int(2 * 2 * batching.TARGET_SECONDS / 1e-4) + 1
+    assert sizer.worth_queueing(enough, 2)
+    assert not sizer.worth_queueing(enough // 2, 2)
+    assert not sizer.worth_queueing(int(2 * batching.FLOOR_SECONDS / 1e-4) + 1, 2)
+
+
+def test_the_last_records_of_cheap_work_may_wait_behind_another() -> None:
+    assert settled_on(1e-7).worth_queueing(1_000, 2)
 
 
 def test_the_tail_is_shared_out_so_that_lanes_finish_together() -> None:
