@@ -32,19 +32,22 @@ class StepClock:
     def __init__(self, name: str, where: str) -> None:
         self._name = name
         self._where = where
-        self._calls = self._timed = self._timed_ns = 0
+        self._calls = 0
+        self._estimated = 0  # calls of batches in which some were timed
+        self._ns = 0.0  # that these took, if those that were not timed are like those that were
         self._histogram: Counter[int] = Counter()
 
     def add(self, times: StepTimes) -> None:
         """Add what one batch measured."""
         self._calls += times.calls
-        self._timed += times.timed
-        self._timed_ns += times.timed_ns
+        if times.timed:
+            self._estimated += times.calls
+            self._ns += times.timed_ns if times.timed == times.calls else times.timed_ns / times.timed * times.calls
         self._histogram.update(map(bucket, times.samples))
 
     def report(self) -> StepReport:
-        """Calls as counted; seconds as measured where all were timed, else as the timed ones suggest."""
-        mean = self._timed_ns / self._timed / 1e9 if self._timed else 0.0
+        """Calls as counted; seconds as measured where all were timed, else as the timed ones of each batch suggest."""
+        mean = self._ns / self._estimated / 1e9 if self._estimated else 0.0
         return StepReport(
             name=self._name,
             where=self._where,

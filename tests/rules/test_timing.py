@@ -61,6 +61,13 @@ def test_where_some_calls_were_timed_the_sum_is_what_they_suggest() -> None:
     assert report.seconds == pytest.approx(500e-6)
 
 
+def test_a_slow_batch_that_was_timed_in_full_counts_for_its_own_calls_only() -> None:
+    clock = StepClock("parse", "worker")
+    clock.add(StepTimes(calls=10, timed=10, timed_ns=10_000_000, samples=(1_000_000,) * 10))
+    clock.add(StepTimes(calls=990, timed=1, timed_ns=1_000, samples=(1_000,)))
+    assert clock.report().seconds == pytest.approx((10 * 1_000_000 + 990 * 1_000) / 1e9)
+
+
 def test_a_step_never_called_has_zeros_and_its_name() -> None:
     clock = StepClock("parse", "worker")
     clock.add(StepTimes(0, 0, 0, ()))
