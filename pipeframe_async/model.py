@@ -28,6 +28,10 @@ DROP: Final = Drop.DROP
 """What a step returns to filter a record: it ends here and is no result."""
 
 
+made: set[type] = set()
+"""Which of `Chunk` and `Delivery` were ever made in this process: none other is looked for among records."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Chunk(Generic[T]):
     """Many records handed over by one `yield` of a feed.
@@ -41,6 +45,7 @@ class Chunk(Generic[T]):
 
     def __init__(self, records: Iterable[T]) -> None:
         object.__setattr__(self, "records", list(records))
+        made.add(Chunk)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +63,9 @@ class Delivery(Generic[T]):
     key: object = None
     ack: Callable[[], Awaitable[None] | None] | None = None
     nack: Callable[[Failure[T] | None], Awaitable[None] | None] | None = None
+
+    def __post_init__(self) -> None:
+        made.add(Delivery)
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError(

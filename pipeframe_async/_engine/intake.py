@@ -21,7 +21,7 @@ from pipeframe_async._engine.open_feed import CLOSE_TIMEOUT, Source, opened
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async.errors import FeedError, text_of
-from pipeframe_async.model import Chunk, Delivery
+from pipeframe_async.model import Chunk, Delivery, made
 
 logger = logging.getLogger("pipeframe_async")
 
@@ -185,13 +185,14 @@ class Intake:
         backlog, records = self._backlog, self._backlog.records
         append = records.append
         async for record in feed:
-            kind = type(record)
-            if kind is Chunk:
-                await self._extend(record.records)
-                continue
-            if kind is Delivery:
-                self._handles.hold(backlog.entered, record)
-                record = record.record
+            if made:
+                kind = type(record)
+                if kind is Chunk:
+                    await self._extend(record.records)
+                    continue
+                if kind is Delivery:
+                    self._handles.hold(backlog.entered, record)
+                    record = record.record
             append(record)
             if len(records) >= backlog.mark:
                 await self._checkpoint()
@@ -293,8 +294,6 @@ class Intake:
 
 def _flat(handed: list[Any]) -> tuple[list[Any], bool]:
     """Records, and the records of chunks among them; and whether some are deliveries."""
-    kinds = set(map(type, handed))
-    if Chunk in kinds:
+    if Chunk in made and Chunk in set(map(type, handed)):
         handed = [record for one in handed for record in (one.records if type(one) is Chunk else (one,))]
-        kinds = set(map(type, handed))
-    return handed, Delivery in kinds
+    return handed, Delivery in made and Delivery in set(map(type, handed))
