@@ -11,6 +11,8 @@ from math import ceil
 
 TARGET_SECONDS = 0.015
 """Worker time of a full batch. A hop costs 0.1 ms: below 2 ms it shows, above 50 ms lanes finish apart."""
+HOP_SECONDS = 0.0001
+"""What it takes for a batch to get to a worker and back. Last records that cost less are not worth waiting for."""
 FLOOR_SECONDS = 0.001
 """Worker time the tail is not cut below: smaller and the hops, of 0.1 ms, cost more than the balance gains."""
 PARENT_SECONDS = 0.003
@@ -67,7 +69,7 @@ class Sizer:
                 another, where a lane that is done before could take it: unless they are done before it could ask.
             workers: all workers.
         """
-        if left is not None and FLOOR_SECONDS < self.record_seconds * left / workers < 2 * TARGET_SECONDS:
+        if left is not None and HOP_SECONDS < self.record_seconds * left / workers < 2 * TARGET_SECONDS:
             return False
         return 0.0 < self.record_seconds * self.size <= QUEUE_SECONDS
 

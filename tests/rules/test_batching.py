@@ -198,11 +198,11 @@ def test_of_the_last_records_none_waits_behind_another_that_a_free_lane_could_ta
     enough = int(2 * 2 * batching.TARGET_SECONDS / 1e-4) + 1
     assert sizer.worth_queueing(enough, 2)
     assert not sizer.worth_queueing(enough // 2, 2)
-    assert not sizer.worth_queueing(int(2 * batching.FLOOR_SECONDS / 1e-4) + 1, 2)
+    assert not sizer.worth_queueing(int(2 * batching.HOP_SECONDS / 1e-4) + 1, 2)
 
 
 def test_the_last_records_of_cheap_work_may_wait_behind_another() -> None:
-    assert settled_on(1e-7).worth_queueing(1_000, 2)
+    assert settled_on(1e-7).worth_queueing(1_000, 2)  # 50 µs a worker
 
 
 def test_the_tail_is_shared_out_so_that_lanes_finish_together() -> None:
