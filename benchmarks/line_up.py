@@ -5,16 +5,15 @@ A peer says how it is driven; a workload says what to do. What is not installed 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
 from importlib.metadata import version
 from itertools import chain
 from typing import Any
 
 from benchmarks import ours, peers, peers_thirdparty
+from benchmarks.installed import is_there
 from benchmarks.measure import Contestant
 from benchmarks.workload import Chunks, Done, Workload, added_up, all_through, count_through
 
@@ -53,12 +52,7 @@ class Peer:
     @property
     def is_there(self) -> bool:
         """Whether it is installed here, with all that it needs itself."""
-        with warnings.catch_warnings(action="ignore"):  # of what it imports itself: nothing to be done about here
-            try:
-                import_module(self.module or "multiprocessing")
-            except ImportError:
-                return False
-        return True
+        return is_there(self.module or "multiprocessing")
 
 
 STANDARD = (

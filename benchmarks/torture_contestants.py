@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 
 from benchmarks import torture_peers as peers
+from benchmarks.installed import is_there
 from benchmarks.torture_job import Job
 
 
@@ -37,12 +37,7 @@ class Contestant:
     @property
     def is_there(self) -> bool:
         """Whether it is installed here, with all that it needs itself."""
-        with warnings.catch_warnings(action="ignore"):  # of what it imports itself: nothing to be done about here
-            try:
-                import_module(self.module or "multiprocessing")
-            except ImportError:
-                return False
-        return True
+        return is_there(self.module or "multiprocessing")
 
     @property
     def version(self) -> str:
