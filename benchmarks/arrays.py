@@ -1,6 +1,6 @@
 """What does it cost to take large arrays to a worker, and back?
 
-    python -m benchmarks.arrays [--quick] [--repeats N] [--only KEY …] [--json FILE] [--plot FILE]
+    python -m benchmarks.arrays [--quick] [--repeats N] [--json FILE] [--plot FILE]
 
 Arrays of 1 MiB in; a float out of each, or an array. The work takes a fraction of a millisecond, so that what is
 measured is how the bytes travel.
@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from itertools import chain
+from pathlib import Path
+from typing import Any
 
-from benchmarks import line_up
-from benchmarks.ask import ask
-from benchmarks.measure import Contestant
+from benchmarks import line_up, rates
+from benchmarks.measure import Contestant, Timing, interleaved
 from benchmarks.peers import WORKERS
+from benchmarks.question import asked, left_out
+from benchmarks.question_plot import Bar, bars
 from benchmarks.work_arrays import WORKS, ArrayWork, feed, looked
 from benchmarks.workload import Chunks, Done, all_through
 from pipeframe_async import PipeFrame, PipelineEngine
 
 QUESTION = "arrays"
+REPEATS = 5
 TITLE = "Arrays of 1 MiB per second"
 CHUNK_SIZES = (1, 2, 4)
 KEYS = ("executor", "executor_map", "pool", "loky", "mpire", "joblib")
@@ -49,7 +53,7 @@ async def _ours(work: ArrayWork, records: int) -> Done:
     weights = []
     async with PipeFrame(cpu_count=WORKERS).stream(OneStep(work), feed(records)) as stream:
         async for result in stream:
-            weights.append(work.weigh(result))  # noqa: PERF401 - each result is looked at when it comes, and let go
+            weights.append(work.weigh(result))
     return looked(weights)
 
 
@@ -66,10 +70,10 @@ def pooled(peer: line_up.Peer, work: ArrayWork, records: int, size: int) -> Done
     return work.look(chain.from_iterable(chunks))
 
 
-def contestants(quick: bool) -> tuple[str, list[Contestant]]:
+def contestants(*, quick: bool) -> list[Contestant]:
     """Who takes part, in both forms."""
     found = [contestant for work in WORKS for contestant in _of(work)]
-    return TITLE, [replace(c, records=FEWEST) for c in found] if quick else found
+    return [replace(c, records=FEWEST, choices=c.choices[1:2]) for c in found] if quick else found
 
 
 def _of(work: ArrayWork) -> list[Contestant]:
@@ -99,7 +103,44 @@ def _of(work: ArrayWork) -> list[Contestant]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Ask."""
-    ask(QUESTION, __doc__, contestants, argv)
+    question = asked(QUESTION, __doc__, REPEATS, argv)
+    sweeps = 1 if question.quick else 2
+    timings = interleaved(contestants(quick=question.quick), question.repeats, question.say, sweeps)
+    text = f"{rates.table(timings)}\n\n{rates.list_of(ratios(timings))}{left_out(KEYS)}"
+    question.answer(
+        TITLE,
+        text,
+        {
+            "contestants": [timing.as_json() for timing in timings],
+            "ratios": rates.ratios(timings),
+            "ratios_that_matter": [asdict(ratio) for ratio in ratios(timings)],
+        },
+        draw,
+    )
+
+
+def ratios(timings: Sequence[Timing]) -> list[rates.Ratio]:
+    """Ours against each other contestant of the same form."""
+    mine = {t.contestant.form: t for t in timings if t.contestant.ours}
+    return [
+        rates.Ratio(
+            (over := mine[t.contestant.form]).contestant.key,
+            t.contestant.key,
+            f"ours / {t.contestant.label}",
+            over.rate / t.rate,
+            over.steady_rate / t.steady_rate,
+        )
+        for t in timings
+        if not t.contestant.ours
+    ]
+
+
+def draw(found: dict[str, Any], file: Path) -> None:
+    """One bar a contestant and form."""
+    rows = [
+        Bar(row["label"], row["ours"], row["rate"], row["rate"], f"{row['rate']:,.0f}") for row in found["contestants"]
+    ]
+    bars(found, rows, "arrays per second, start and end of the workers included", file)
 
 
 if __name__ == "__main__":

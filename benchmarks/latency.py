@@ -1,0 +1,79 @@
+"""How soon is the result of a live record back?
+
+    python -m benchmarks.latency [--quick] [--repeats N] [--json FILE] [--plot FILE]
+
+A thousand records a second come from a process of their own, each at its time, through a socket. A record counts from
+the time it was due to its result in the parent.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.delays import HEAD, Delays, words
+from benchmarks.latency_contestants import CONTESTANTS, Contestant
+from benchmarks.live import Live
+from benchmarks.question import asked, left_out
+from benchmarks.question_plot import Bar, bars
+from benchmarks.table import aligned
+
+QUESTION = "latency"
+TITLE = "Milliseconds from arrival to the result in the parent, at 1,000 records a second"
+REPEATS = 3
+RATE = 1_000.0
+WARM_UP, RECORDS = 1_000, 3_500
+"""The workers start during the first second, which does not count; 3 × 3.5 s of records do."""
+QUICK_WARM_UP, QUICK_RECORDS = 50, 150
+
+
+def measured(contestant: Contestant, warm_up: int, records: int) -> list[float]:
+    """Delays of one turn."""
+    gc.collect()
+    with Live(warm_up + records, RATE) as live:
+        contestant.run(live)
+        return live.delays(warm_up)
+
+
+def table(found: dict[str, Delays], everybody: Sequence[Contestant]) -> str:
+    """For people."""
+    rows = [["contestant", *HEAD], *([c.label, *found[c.key].cells()] for c in everybody)]
+    return aligned(rows)
+
+
+def draw(found: dict[str, Any], file: Path) -> None:
+    """p50 in front of p99."""
+    rows = [
+        Bar(row["label"], row["kind"] == "ours", 1e3 * row["p50"]["median"], 1e3 * row["p99"]["median"], words(row))
+        for row in found["contestants"]
+    ]
+    bars(found, rows, "ms; dark p50, pale p99", file)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Ask."""
+    question = asked(QUESTION, __doc__, REPEATS, argv)
+    warm_up, records = (QUICK_WARM_UP, QUICK_RECORDS) if question.quick else (WARM_UP, RECORDS)
+    everybody = [contestant for contestant in CONTESTANTS if contestant.is_here]
+    found = {contestant.key: Delays() for contestant in everybody}
+    for contestant in question.turns(everybody):
+        found[contestant.key].turns.append(measured(contestant, warm_up, records))
+    question.answer(
+        TITLE,
+        table(found, everybody) + left_out(contestant.key for contestant in CONTESTANTS),
+        {
+            "rate": RATE,
+            "records": records,
+            "warm_up": warm_up,
+            "contestants": [
+                {"key": c.key, "label": c.label, "kind": c.kind, **found[c.key].as_json()} for c in everybody
+            ],
+        },
+        draw,
+    )
+
+
+if __name__ == "__main__":
+    main()
