@@ -13,21 +13,24 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import line_up, rates
 from benchmarks.measure import Contestant, Timing, interleaved
 from benchmarks.peers import WORKERS
 from benchmarks.question import asked, left_out
 from benchmarks.question_plot import Bar, bars
-from benchmarks.work_arrays import WORKS, ArrayWork, feed, looked
 from benchmarks.workload import Chunks, Done, all_through
 from pipeframe_async import PipeFrame, PipelineEngine
 
+if TYPE_CHECKING:  # it needs numpy, and this module shall import without
+    from benchmarks.work_arrays import ArrayWork
+
 QUESTION = "arrays"
-REPEATS = 5
+REPEATS = 3
 TITLE = "Arrays of 1 MiB per second"
 CHUNK_SIZES = (1, 2, 4)
 KEYS = ("executor", "executor_map", "pool", "loky", "mpire", "joblib")
@@ -50,6 +53,8 @@ def ours(work: ArrayWork, records: int) -> Done:
 
 
 async def _ours(work: ArrayWork, records: int) -> Done:
+    from benchmarks.work_arrays import feed, looked
+
     weights = []
     async with PipeFrame(cpu_count=WORKERS).stream(OneStep(work), feed(records)) as stream:
         async for result in stream:
@@ -59,11 +64,15 @@ async def _ours(work: ArrayWork, records: int) -> Done:
 
 def plain(work: ArrayWork, records: int) -> Done:
     """One loop in one process: nothing travels."""
+    from benchmarks.work_arrays import feed
+
     return work.look(map(work.through, feed(records)))
 
 
 def pooled(peer: line_up.Peer, work: ArrayWork, records: int, size: int) -> Done:
     """A pool, its chunks cut by hand or by itself."""
+    from benchmarks.work_arrays import feed
+
     if peer.cuts:
         return work.look(peer.drive(work.through, Chunks(feed, records, size)))
     chunks = peer.drive(partial(all_through, work.through), Chunks(feed, records, size))
@@ -72,6 +81,8 @@ def pooled(peer: line_up.Peer, work: ArrayWork, records: int, size: int) -> Done
 
 def contestants(*, quick: bool) -> list[Contestant]:
     """Who takes part, in both forms."""
+    from benchmarks.work_arrays import WORKS
+
     found = [contestant for work in WORKS for contestant in _of(work)]
     return [replace(c, records=FEWEST, choices=c.choices[1:2]) for c in found] if quick else found
 
@@ -104,6 +115,8 @@ def _of(work: ArrayWork) -> list[Contestant]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Ask."""
     question = asked(QUESTION, __doc__, REPEATS, argv)
+    if find_spec("numpy") is None:
+        raise SystemExit("arrays need numpy: pip install numpy")
     sweeps = 1 if question.quick else 2
     timings = interleaved(contestants(quick=question.quick), question.repeats, question.say, sweeps)
     text = f"{rates.table(timings)}\n\n{rates.list_of(ratios(timings))}{left_out(KEYS)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -49,9 +48,3 @@ class Delays:
 def words(row: dict[str, Any]) -> str:
     """For a picture: p50 and p99 of a row of the answer, in ms."""
     return " / ".join(f"{1e3 * row[name]['median']:,.2f}" for name in ("p50", "p99"))
-
-
-def ratio(mine: Sequence[Delays], theirs: Delays, name: str) -> float:
-    """How many times longer theirs are than the best of mine, by the figure of that name."""
-    best: float = min(getattr(delays, name).median for delays in mine)
-    return float(getattr(theirs, name).median) / best

@@ -166,12 +166,14 @@ class Contestant:
         label: its name for people.
         run: reads the stream to its end, and says what is back.
         kind: "ours", "nothing" or "peer".
+        loop: where records come in and results come back; none where that is in threads.
     """
 
     key: str
     label: str
     run: Callable[[Live], None]
     kind: str = "peer"
+    loop: str = ""
 
     @property
     def is_here(self) -> bool:
@@ -180,17 +182,18 @@ class Contestant:
 
 
 CONTESTANTS = (
-    Contestant("nothing", "no workers: read and back", partial(on_uvloop, nothing), "nothing"),
-    Contestant("ours", "ours, uvloop", partial(on_uvloop, ours), "ours"),
-    Contestant("ours_asyncio", "ours, asyncio", partial(on_asyncio, ours), "ours"),
+    Contestant("nothing", "no workers: read and back", partial(on_uvloop, nothing), "nothing", "uvloop"),
+    Contestant("ours", "ours", partial(on_uvloop, ours), "ours", "uvloop"),
+    Contestant("ours_asyncio", "ours", partial(on_asyncio, ours), "ours", "asyncio"),
+    Contestant("hop", "run_in_executor per record", partial(on_uvloop, run_in_executor), loop="uvloop"),
+    Contestant("hop_asyncio", "run_in_executor per record", partial(on_asyncio, run_in_executor), loop="asyncio"),
     Contestant("submit", "ProcessPoolExecutor.submit, callback", partial(submitted, peers.pool)),
-    Contestant("hop", "run_in_executor, uvloop", partial(on_uvloop, run_in_executor)),
     Contestant("apply_async", "Pool.apply_async, callback", apply_async),
     Contestant("imap", "Pool.imap", imap),
     Contestant("loky", "loky submit, callback", partial(submitted, loky_pool)),
     Contestant("mpire", "mpire apply_async, callback", mpire),
     Contestant("joblib", "joblib generator", joblib),
     Contestant("pypeln", "pypeln process.map", pypeln),
-    Contestant("aiomultiprocess", "aiomultiprocess apply", partial(on_asyncio, aiomultiprocess)),
+    Contestant("aiomultiprocess", "aiomultiprocess apply", partial(on_asyncio, aiomultiprocess), loop="asyncio"),
     Contestant("spdl", "SPDL pipe(executor)", spdl),
 )

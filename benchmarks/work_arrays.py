@@ -103,6 +103,6 @@ def looked(weights: Iterable[int]) -> Done:
 
 
 WORKS = (
-    ArrayWork("float", "float out", add_up, add_up_step, int, SUM, 240, 800, 2_400),
-    ArrayWork("array", "array out", add_one, add_one_step, all_of, SUM + LENGTH, 160, 600, 2_000),
+    ArrayWork("float", "float out", add_up, add_up_step, int, SUM, 400, 1_000, 6_000),
+    ArrayWork("array", "array out", add_one, add_one_step, all_of, SUM + LENGTH, 200, 500, 5_000),
 )

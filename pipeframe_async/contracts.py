@@ -88,6 +88,10 @@ class Executor(Protocol):
     def restarts(self) -> int:
         """Workers replaced so far."""
 
+    @property
+    def beside(self) -> Executor | None:
+        """Where chains are run whose work is less than it takes to move their records: in this process, one lane."""
+
     def load(self, chain: ChainSpec) -> ChainRef:
         """Make a chain ready to run here.
 

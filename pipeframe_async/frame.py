@@ -41,7 +41,12 @@ class PipeFrame:
             left over is the event loop's.
         buffer_size: most records between the feed and the consumer, ≥ 1.
         executor: `"processes"` (default), `"threads"`, `"inline"`, or any `concurrent.futures.Executor`,
-            which is used and never shut down.
+            which is used and never shut down. `"auto"`: worker processes, but a chain whose records cost more to move
+            than to work on goes on in one thread of this process, and back when that changes. There nothing protects
+            this process from a step that crashes or hangs, records are not copied (a failure's record may have been
+            changed by a step, what cannot be pickled is no failure), `buffer_bytes` counts records as large as those
+            that were last pickled, and `setup` and `teardown` run in this process too. A chain with a `time_limit`
+            always stays in the processes.
         buffer_bytes: most bytes of pickled records between the feed and the consumer, ≥ 1.
         drain_timeout: seconds that what is in flight has to finish after `stop()`.
         handle_signals: let SIGINT and SIGTERM stop the run, a second one abort it. For programs of your own;
@@ -53,7 +58,7 @@ class PipeFrame:
         max_worker_rss: resident bytes over which a worker is replaced after its batch; one that grows over them in
             the middle of a long record is killed, and the record tried alone. None: no limit.
         max_worker_batches: batches after which a worker is replaced, for steps that leak something else. None:
-            no limit. Only for `executor="processes"`, as `max_worker_rss`.
+            no limit. Only for `executor="processes"` and `"auto"`, as `max_worker_rss`.
 
     Raises:
         ConfigError: a value is wrong; it names the knob, the value and what is allowed.

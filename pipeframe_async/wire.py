@@ -26,7 +26,15 @@ class Apart:
     buffers: tuple[Any, ...]
 
 
-Payload = bytes | Frames | Apart
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The records (or results) themselves, where they do not leave their process; `nbytes` is a guess."""
+
+    values: list[Any]
+    nbytes: int = 0
+
+
+Payload = bytes | Frames | Apart | Live
 
 
 def size_of(payload: Payload) -> int:
@@ -35,7 +43,7 @@ def size_of(payload: Payload) -> int:
         return sum(map(len, payload))
     if isinstance(payload, Apart):
         return len(payload.data) + sum(memoryview(buffer).nbytes for buffer in payload.buffers)
-    return len(payload)
+    return payload.nbytes if isinstance(payload, Live) else len(payload)
 
 
 class ChainSpec(NamedTuple):
@@ -129,8 +137,10 @@ class Reply(NamedTuple):
 
     `delivered` counts results, the `bypassed` among them; `emitted` what fan-out added to the records
     sent, so `records + emitted == delivered + filtered + len(failures)`. `spans` maps a record's place to
-    its number of results wherever that is not one. `results` is None where nobody consumes them. `rss`:
-    resident bytes of the worker's memory after it, 0 where nobody wants to know.
+    its number of results wherever that is not one. `results` is None where nobody consumes them. `cpu`: all
+    seconds of CPU the worker spent on the batch, with reading, writing and copying it; `worked`: those spent in the
+    steps, on the wall where the steps rather wait than compute. `rss`: resident bytes of the worker's memory after
+    it, 0 where nobody wants to know.
     """
 
     records: int
@@ -144,6 +154,7 @@ class Reply(NamedTuple):
     steps: tuple[StepTimes, ...] = ()
     wall: float = 0.0
     cpu: float = 0.0
+    worked: float = 0.0
     rss: int = 0
     fault: Fault | None = None
 

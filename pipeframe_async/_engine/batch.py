@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeframe_async._engine.places import Place
 from pipeframe_async._rules.ledger import Outcome
 from pipeframe_async.model import AnyFailure, Failure
 from pipeframe_async.wire import Packed
@@ -18,10 +19,12 @@ class Batch:
     Attributes:
         number: counts batches in feed order.
         first: feed position of its first record.
-        packed: the records as bytes; a record's index is its place there.
+        packed: the records as bytes, or live; a record's index is its position there.
         records: the live objects, kept until the reply in case their bytes cannot be read; None for
             records that came from disk.
         rejected: by index, the records that have no bytes.
+        place: where it is run, all parts of it.
+        packing: seconds of this process that its bytes took.
     """
 
     number: int
@@ -29,6 +32,8 @@ class Batch:
     packed: Packed
     records: Sequence[Any] | None
     rejected: dict[int, AnyFailure]
+    place: Place
+    packing: float = 0.0
 
     @property
     def count(self) -> int:

@@ -8,12 +8,14 @@ Tasks: called by a slot of dispatch, which owns the batch meanwhile.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any
 
 from pipeframe_async._engine.batch import Answer, Batch
+from pipeframe_async._engine.places import Places
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.blame import Inquest
 from pipeframe_async._rules.ledger import Ledger, Outcome
@@ -21,7 +23,7 @@ from pipeframe_async._rules.timing import StepClock, gather
 from pipeframe_async.contracts import Codec, Lane
 from pipeframe_async.errors import InternalError, StepError
 from pipeframe_async.model import AnyFailure
-from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, ChainRef, Death, Reply, WireFailure
+from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, Death, Live, Reply, WireFailure
 
 Results = tuple[list[Any], dict[int, AnyFailure]]
 """Those that could be read; and by place among all of them, the failures of those that could not."""
@@ -40,13 +42,16 @@ class _Trial:
     blamed: dict[int, AnyFailure] = field(default_factory=dict)
     readable: set[int] = field(default_factory=set)
 
+    @property
+    def codec(self) -> Codec:
+        return self.batch.place.codec
+
 
 class Carrier:
     """Has the batches of one run carried out.
 
     Args:
-        codec: how records travel.
-        chain: the steps, ready to run.
+        places: where batches are run, and what that costs.
         names: the steps' names.
         ship: whether results are wanted back.
         ledger: the books.
@@ -57,16 +62,14 @@ class Carrier:
     def __init__(
         self,
         *,
-        codec: Codec,
-        chain: ChainRef,
+        places: Places,
         names: Sequence[str],
         ship: bool,
         ledger: Ledger,
         sizer: Sizer,
         clocks: Sequence[StepClock],
     ) -> None:
-        self._codec = codec
-        self._chain = chain
+        self._places = places
         self._names = names
         self._ship = ship
         self._ledger = ledger
@@ -85,7 +88,8 @@ class Carrier:
         while (part := trial.inquest.part) is not None:
             start, stop = part
             packed = batch.packed if stop - start == batch.count else batch.packed.part(start, stop)
-            reply = await lane.run(self._chain, batch.number, packed, ship=self._ship)
+            place = batch.place
+            reply = await (place.lane or lane).run(place.chain, batch.number, packed, ship=self._ship)
             if isinstance(reply, Death):
                 self._died(trial, reply, start, stop)
             else:
@@ -100,18 +104,23 @@ class Carrier:
             return
         if reply.fault is not None:
             raise _fault(reply)
-        results = self._unpacked(reply, framed)
+        started = time.perf_counter()
+        results = self._unpacked(trial.codec, reply, framed)
+        unpacking = time.perf_counter() - started
         if results is None:
             self._ledger.re_executed += stop - start
             self._reframe(trial)
             return
         trial.inquest.answered()
         self._take(trial, start, reply, results)
+        if stop - start == trial.batch.count:
+            self._places.ran(trial.batch.place, reply, trial.batch.packing + unpacking)
+            self._sizer.beside = self._places.beside
 
-    def _unpacked(self, reply: Reply, framed: bool) -> Results | None:
+    def _unpacked(self, codec: Codec, reply: Reply, framed: bool) -> Results | None:
         """The results of a reply; None where they cannot be read as a whole."""
         try:
-            return self._codec.unpack(reply, self._names[-1])
+            return codec.unpack(reply, self._names[-1])
         except BaseException as error:
             if framed:
                 raise InternalError(f"framed results could not be read: {error!r}") from error
@@ -121,16 +130,23 @@ class Carrier:
         if not reply.records:
             return
         if not saved:  # what was saved of a worker's end has no times
-            self.work_seconds += reply.wall
-            self._sizer.replied(reply.records, reply.nbytes, wall=reply.wall, cpu=reply.cpu)
+            self._learn(reply, beside=trial.batch.place.lane is not None)
         gather(self._clocks, reply.steps)
         trial.pieces.append((start, reply, results))
+
+    def _learn(self, reply: Reply, *, beside: bool) -> None:
+        if beside:  # its wall time is shared with the loop
+            nbytes = None if isinstance(reply.results, Live) else reply.nbytes
+            self._sizer.replied(reply.records, nbytes, wall=reply.worked, cpu=reply.worked)
+        else:
+            self.work_seconds += reply.wall
+            self._sizer.replied(reply.records, reply.nbytes, wall=reply.wall, cpu=reply.cpu)
 
     def _reframe(self, trial: _Trial) -> None:
         """From one pickle to one each; records that have none are rejected now."""
         batch = trial.batch
         assert batch.records is not None  # what comes from disk comes in frames
-        batch.packed, rejected = self._codec.pack_frames(batch.records, self._names[0])
+        batch.packed, rejected = trial.codec.pack_frames(batch.records, self._names[0])
         for place in rejected:
             if trial.inquest.strike(place):
                 batch.rejected[place] = rejected[place]
@@ -161,7 +177,7 @@ class Carrier:
         """Whether what the records before the one in question came to was saved; then it is taken."""
         if death.done is None or death.at is None:
             return False
-        results = self._unpacked(death.done, trial.batch.packed.framed)
+        results = self._unpacked(trial.codec, death.done, trial.batch.packed.framed)
         if results is None:
             self._ledger.re_executed += death.at
             return False
@@ -179,7 +195,7 @@ class Carrier:
             traceback=death.stack,
             record=None,
         )
-        ((_, made),) = self._codec.failures(Reply(1, failures=(failure,)), self._names)
+        ((_, made),) = trial.codec.failures(Reply(1, failures=(failure,)), self._names)
         made = replace(made, attempts=trial.inquest.tries(place))
         return self._with_record(trial.batch, place, made, readable=death.step is not None or place in trial.readable)
 
@@ -191,7 +207,7 @@ class Carrier:
             return failure
         assert isinstance(batch.packed.data, tuple)  # what has no live records comes in frames
         frame = batch.packed.data[place]
-        return replace(failure, record=self._codec.record(frame) if readable else frame)
+        return replace(failure, record=batch.place.codec.record(frame) if readable else frame)
 
     def _answer(self, trial: _Trial) -> Answer:
         """All that came of the batch: its pieces in order, and the records that were in none."""
@@ -201,7 +217,7 @@ class Carrier:
         delivered = bypassed = filtered = emitted = nbytes = 0
         for start, reply, (read, unread) in sorted(trial.pieces, key=itemgetter(0)):
             results += read
-            for place, failure in self._codec.failures(reply, self._names):
+            for place, failure in trial.codec.failures(reply, self._names):
                 failures.append((start + place, self._with_record(batch, start + place, failure)))
             spans.update({start + place: span for place, span in reply.spans.items()})
             owners = reply.owners() if unread else []
@@ -214,6 +230,8 @@ class Carrier:
             filtered += reply.filtered
             emitted += reply.emitted
             nbytes += reply.nbytes
+            if isinstance(reply.results, Live):
+                nbytes += self._sizer.result_bytes(reply.records)
         failures.sort(key=itemgetter(0))
         outcome = Outcome(delivered, min(bypassed, delivered), filtered, len(failures), 0, emitted)
         if outcome.records != batch.count:

@@ -11,10 +11,10 @@ from itertools import count
 
 from pipeframe_async._engine.backlog import Backlog
 from pipeframe_async._engine.batch import Batch, too_large
+from pipeframe_async._engine.places import Places
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.ledger import Ledger
-from pipeframe_async.contracts import Codec
-from pipeframe_async.wire import Packed
+from pipeframe_async.wire import Live, Packed
 
 
 class Cutter:
@@ -22,16 +22,18 @@ class Cutter:
 
     Args:
         backlog: where records wait.
-        codec: makes their bytes.
+        places: say where it goes, and how.
         step: the first step's name, for the failures of records that have no bytes.
         ledger: the books.
         sizer: how many records a batch takes.
         ship: whether results come back, and need room for bytes too.
     """
 
-    def __init__(self, *, backlog: Backlog, codec: Codec, step: str, ledger: Ledger, sizer: Sizer, ship: bool) -> None:
+    def __init__(
+        self, *, backlog: Backlog, places: Places, step: str, ledger: Ledger, sizer: Sizer, ship: bool
+    ) -> None:
         self._backlog = backlog
-        self._codec = codec
+        self._places = places
         self._step = step
         self._ledger = ledger
         self._sizer = sizer
@@ -69,15 +71,20 @@ class Cutter:
             return None
         started = time.perf_counter()
         records = self._backlog.take(size)
-        packed, rejected = self._codec.pack(records, self._step)
-        self._sizer.packed(size, packed.nbytes, time.perf_counter() - started)
+        place = self._places.now
+        packed, rejected = place.codec.pack(records, self._step)
+        seconds = time.perf_counter() - started
+        if isinstance(packed.data, Live):  # nobody knows what it would be in bytes: as the last ones that had some
+            packed = packed._replace(data=Live(packed.data.values, self._sizer.record_bytes(size)))
+        else:
+            self._sizer.packed(size, packed.nbytes, seconds)
         if packed.nbytes > self._ledger.room_bytes:
             if self._ledger.in_flight_bytes or size > 1:
                 self._backlog.give_back(records)
                 return None if self._ledger.in_flight_bytes else self._from_memory(size // 2)
             rejected[0] = too_large(records[0], self._step, packed.nbytes, self._ledger.capacity_bytes)
             packed = Packed(1, (b"",))
-        return self._opened(Batch(-1, self._position, packed, records, rejected))
+        return self._opened(Batch(-1, self._position, packed, records, rejected, place, seconds))
 
     def _from_disk(self, size: int) -> Batch | None:
         size = min(size, self._ledger.room)
@@ -85,7 +92,7 @@ class Cutter:
         if not packed.records:
             return None
         self._ledger.unspill(packed.records)
-        return self._opened(Batch(-1, self._position, packed, None, rejected))
+        return self._opened(Batch(-1, self._position, packed, None, rejected, self._places.now))
 
     def _opened(self, batch: Batch) -> Batch:
         """Number the batch and book it: with its bytes, or those its results are likely to have."""

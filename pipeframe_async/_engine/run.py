@@ -24,6 +24,7 @@ from pipeframe_async._engine.deliver import Consumer, Counting, Deliver, HookCal
 from pipeframe_async._engine.dispatch import Dispatch
 from pipeframe_async._engine.intake import Intake
 from pipeframe_async._engine.open_feed import CLOSE_TIMEOUT
+from pipeframe_async._engine.places import Places
 from pipeframe_async._engine.results import Results
 from pipeframe_async._engine.spill import Spill
 from pipeframe_async._engine.stall import StallDetector, all_stacks, describe
@@ -110,9 +111,9 @@ class Run:
             budget=FailureBudget(plan.max_failures),
             tripped=self._trip,
         )
+        self._places = Places(executor, plan.chain)
         self._carrier = Carrier(
-            codec=executor.codec,
-            chain=executor.load(plan.chain),
+            places=self._places,
             names=names,
             ship=ship,
             ledger=self.books.ledger,
@@ -123,7 +124,7 @@ class Run:
             carrier=self._carrier,
             cutter=Cutter(
                 backlog=self._backlog,
-                codec=executor.codec,
+                places=self._places,
                 step=names[0],
                 ledger=self.books.ledger,
                 sizer=self._sizer,
@@ -293,7 +294,8 @@ class Run:
         self._ended = time.perf_counter()
         self.on_end()
         stats = self.stats()
-        steps = [clock.report() for clock in self._clocks]
+        where = "both" if self._places.beside_records else self._executor.where
+        steps = [replace(clock.report(), where=where) for clock in self._clocks]
         self.report = report = summary(stats, steps, self._usage(stats.elapsed), self._life.ended_by)
         if isinstance(error, PipeFrameError):
             error.report = report
@@ -316,4 +318,9 @@ class Run:
             loop=time.thread_time() - self._started_cpu,
             delivering=sum(hook.seconds for hook in (self._sink, self._dead_letter) if hook is not None),
             taking=elapsed - self.results.waited if self.results.taken else 0.0,
+            moving=self._places.moving,
+            worked=self._places.worked,
+            beside=self._places.beside_records / max(1, self._places.records),
+            beside_work=self._places.beside_seconds,
+            may_move=self._places.can_move,
         )

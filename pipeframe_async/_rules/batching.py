@@ -24,6 +24,15 @@ MAX_BYTES = 4 * 2**20
 WAITING_BYTES = 16 * 2**20
 """Payload of records that wait to be cut, where they are so large that it comes to more. Fewer let lanes wait for the
 feed, more fall out of the processor's cache and fill the memory."""
+BESIDE_SECONDS = 0.004
+"""Work of a full batch that is run beside the loop, in the same process. Steps of Python code keep the GIL for as long
+as the interpreter lets them, 5 ms: longer batches let the loop lag by that much more often, below 1 ms the hop
+between the threads shows."""
+BESIDE_BYTES = 16 * 2**20
+"""Most bytes of records a batch there. It copies nothing, so this only bounds memory; from 4 MiB down the hop shows."""
+BESIDE_WAITING_BYTES = 8 * 2**20
+"""Payload of large records that wait for the thread there. More are out of the processor's caches when their turn
+comes, which a plain loop's never are; with less the thread waits for the feed."""
 MAX_GROWTH = 16
 """A batch is at most this many times the largest measured one: first records are not always typical."""
 QUEUE_SECONDS = 0.05
@@ -53,8 +62,21 @@ class Sizer:
         self._record_bytes = self._result_bytes = self._parent_seconds = 0.0
         self._largest = 0
         self._slots = slots
+        self._beside_bytes = max(1, min(BESIDE_BYTES, capacity_bytes // slots))
+        self._beside = False
         self._capacity = capacity
         self.size = self._fixed or 1
+
+    @property
+    def beside(self) -> bool:
+        """Whether batches are run beside the loop: nothing is copied there, and the GIL is shared."""
+        return self._beside
+
+    @beside.setter
+    def beside(self, beside: bool) -> None:
+        if beside is not self._beside:
+            self._beside = beside
+            self._resize()
 
     @property
     def record_seconds(self) -> float:
@@ -78,11 +100,21 @@ class Sizer:
         """How many records may wait to be cut: any number of small ones, of large ones a batch for every slot."""
         if self._record_bytes * self._capacity <= WAITING_BYTES:
             return self._capacity
+        if self._beside:
+            return max(2, int(BESIDE_WAITING_BYTES / self._record_bytes))
         return max(self._slots * self.size, int(WAITING_BYTES / self._record_bytes), 1)
 
     def expected_bytes(self, records: int) -> int:
         """What so many records are likely to hold on the way out or back, whichever is more."""
         return ceil(records * max(self._record_bytes, self._result_bytes))
+
+    def record_bytes(self, records: int) -> int:
+        """What so many records would be, as those that were pickled last."""
+        return ceil(records * self._record_bytes)
+
+    def result_bytes(self, records: int) -> int:
+        """What the results of so many records would be, as those that were pickled last."""
+        return ceil(records * self._result_bytes)
 
     def packed(self, records: int, nbytes: int, seconds: float) -> None:
         """A batch was pickled: so many bytes, in so many seconds of the loop's time."""
@@ -90,8 +122,8 @@ class Sizer:
         self._parent_seconds = _blend(self._parent_seconds, seconds / records)
         self._resize()
 
-    def replied(self, records: int, nbytes: int, *, wall: float, cpu: float) -> None:
-        """A batch was run: its worker's wall and CPU seconds, and the bytes of its results.
+    def replied(self, records: int, nbytes: int | None, *, wall: float, cpu: float) -> None:
+        """A batch was run: its worker's wall and CPU seconds, and the bytes of its results, None where they have none.
 
         CPU time is what counts, since wall time grows when the machine is shared; a step that waits
         rather than computes shows as wall time far above CPU time, and then wall time counts.
@@ -101,7 +133,8 @@ class Sizer:
             self._seconds = self._records = 0.0
         self._seconds = MEMORY * self._seconds + seconds
         self._records = MEMORY * self._records + records
-        self._result_bytes = _blend(self._result_bytes, nbytes / records)
+        if nbytes is not None:
+            self._result_bytes = _blend(self._result_bytes, nbytes / records)
         self._largest = max(self._largest, records)
         self._resize()
 
@@ -133,9 +166,11 @@ class Sizer:
         limits = (
             self._most,
             MAX_GROWTH * self._largest,
-            _how_many(self.record_seconds, TARGET_SECONDS),
-            _how_many(self._parent_seconds, PARENT_SECONDS),
-            _how_many(max(self._record_bytes, self._result_bytes), self._most_bytes),
+            _how_many(self.record_seconds, BESIDE_SECONDS if self._beside else TARGET_SECONDS),
+            _how_many(0.0 if self._beside else self._parent_seconds, PARENT_SECONDS),
+            _how_many(
+                max(self._record_bytes, self._result_bytes), self._beside_bytes if self._beside else self._most_bytes
+            ),
         )
         self.size = max(1, min(limits))
 

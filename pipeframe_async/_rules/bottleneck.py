@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeframe_async.report import StepReport
+from pipeframe_async.report import StepReport, duration
 
 MOSTLY = 0.6
 """Share of the time from which on a part is called the bottleneck."""
+
+NOTABLE = 0.2
+"""Share of the time from which on moving records is mentioned, where that is more than the steps took."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Where the time of a run went, seconds.
 
-    `work` is summed over the workers; `loop` is the event loop's own CPU time; `delivering` is what sink and
+    `work` is summed over the workers, moving records included; `moving` is what of that and of this process's time was
+    packing, copying and unpacking records, and `worked` what the steps of these records took; `beside` is the share
+    of records that were run beside the loop, and `beside_work` the seconds of work on them; `may_move` is whether the
+    executor was free to run any there. `loop` is the event loop's own CPU time; `delivering` is what sink and
     dead_letter took; `taking` is how long one who iterates was at work with results rather than waiting.
     """
 
@@ -25,13 +31,60 @@ class Usage:
     loop: float
     delivering: float
     taking: float
+    moving: float = 0.0
+    worked: float = 0.0
+    beside: float = 0.0
+    beside_work: float = 0.0
+    may_move: bool = False
 
 
 def bottleneck(usage: Usage, steps: Sequence[StepReport]) -> str:
     """One sentence; empty where nothing was measured."""
     if usage.elapsed <= 0 or not any(step.calls for step in steps):
         return ""
+    return f"{_bound(usage, steps)}{_where(usage)}"
+
+
+def _where(usage: Usage) -> str:
+    """What auto has done, if anything."""
+    if not usage.beside:
+        return _unworthy(usage)
+    share = _percent(max(0.01, usage.beside))
+    if not usage.worked:
+        return f" {share} of the records were run in a thread beside the loop."
+    return (
+        f" {share} of the records were run in a thread beside the loop: moving one to a worker and back took "
+        f"{_times(usage)} as long as the steps."
+    )
+
+
+def _unworthy(usage: Usage) -> str:
+    """That moving records cost more than the steps, where it is not what bounded the run and is not said already."""
+    notable = usage.moving > max(usage.worked, NOTABLE * usage.elapsed)
+    if not notable or usage.may_move or _mostly_moving(usage, usage.work / (usage.elapsed * usage.workers)):
+        return ""
+    return (
+        f" Moving records to the workers and back took {_times(usage)} as long as the steps ({duration(usage.moving)}, "
+        f'steps {duration(usage.worked)}); executor="auto" or a plain loop saves that.'
+    )
+
+
+def _times(usage: Usage) -> str:
+    return f"{usage.moving / usage.worked:,.1f} times" if usage.worked else "many times"
+
+
+def _bound(usage: Usage, steps: Sequence[StepReport]) -> str:
     busy = usage.work / (usage.elapsed * usage.workers)
+    if _mostly_moving(usage, busy):
+        advice = "" if usage.may_move else '; executor="auto" or a plain loop saves that'
+        return (
+            f"Bottleneck: moving records to the workers and back, which took {_times(usage)} as long as the steps "
+            f"({duration(usage.moving)}, steps {duration(usage.worked)}){advice}."
+        )
+    if usage.beside_work > MOSTLY * usage.elapsed:
+        return (
+            f"Bottleneck: the steps, at work beside the loop for {_percent(usage.beside_work / usage.elapsed)} of it."
+        )
     if busy > MOSTLY:
         top = max(steps, key=lambda step: step.seconds)
         share = top.seconds / (sum(step.seconds for step in steps) or 1.0)
@@ -51,6 +104,15 @@ def bottleneck(usage: Usage, steps: Sequence[StepReport]) -> str:
             f"Bottleneck: the consumer, at work with results for {_percent(usage.taking / usage.elapsed)} of the run."
         )
     return f"Bottleneck: the feed; the workers were busy for {_percent(busy)} of the run."
+
+
+def _mostly_moving(usage: Usage, busy: float) -> bool:
+    """Whether records on their way kept somebody busy for longer than the steps were; and nobody else is to blame."""
+    if usage.moving <= usage.worked or usage.beside > 1 - MOSTLY:
+        return False
+    if max(usage.delivering, usage.taking) > MOSTLY * usage.elapsed and busy <= MOSTLY:
+        return False
+    return busy > MOSTLY or usage.loop > MOSTLY * usage.elapsed or usage.moving > MOSTLY * usage.elapsed
 
 
 def _percent(share: float) -> str:

@@ -94,7 +94,7 @@ class Region:
         if self._map is not None and len(self._map) >= nbytes:
             return self._map
         if grow:
-            os.ftruncate(self.fd, max(nbytes, 2 * os.fstat(self.fd).st_size))
+            os.ftruncate(self.fd, max(nbytes, 2 * os.fstat(self.fd).st_size, mmap.PAGESIZE))
         if self._map is not None:
             self._map.close()
         self._map = mmap.mmap(self.fd, os.fstat(self.fd).st_size)
@@ -130,6 +130,13 @@ def light(payload: Payload | None) -> Any:
     if isinstance(payload, Apart):
         return Apart(light(payload.data), payload.buffers)
     return pickle.PickleBuffer(payload) if isinstance(payload, bytes) and len(payload) > INLINE_BYTES else payload
+
+
+def heavy(payload: Payload) -> Payload:
+    """A payload as others may pickle it, who know nothing of buffers beside a pickle: with copies of them."""
+    if isinstance(payload, Apart):
+        return Apart(payload.data, tuple(bytearray(buffer.raw()) for buffer in payload.buffers))
+    return payload
 
 
 class Inbox:

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from pipeframe_async.wire import Apart
+from pipeframe_async.wire import Apart, Live
 
 PROTOCOL = 5
 APART_BYTES = 16 * 1024
@@ -64,8 +64,13 @@ def dumps_apart(value: object) -> bytes | Apart:
     return Apart(data, tuple(beside)) if beside else data
 
 
-def loads(data: bytes | Apart) -> Any:
-    """Unpickle what `dumps` or `dumps_apart` made. Buffers that are beside it become part of the value, uncopied."""
+def loads(data: bytes | Apart | Live) -> Any:
+    """The value that `dumps` or `dumps_apart` made this of, or that was left as it is.
+
+    Buffers that are beside the pickle become part of the value, uncopied.
+    """
+    if isinstance(data, Live):
+        return data.values
     if isinstance(data, Apart):
         return pickle.loads(data.data, buffers=data.buffers)  # noqa: S301 - as below
     return pickle.loads(data)  # noqa: S301 - bytes of our own workers, see the module's docstring

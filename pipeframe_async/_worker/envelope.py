@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from operator import attrgetter
 from threading import Lock
-from time import perf_counter, thread_time
+from time import perf_counter, process_time, thread_time
 from typing import Any
 
 from pipeframe_async._worker import codec
@@ -29,6 +29,7 @@ from pipeframe_async.wire import (
     ChainSpec,
     Fault,
     Frames,
+    Live,
     Payload,
     Reply,
     WireFailure,
@@ -39,6 +40,12 @@ logger = logging.getLogger("pipeframe_async")
 
 MAX_CHAINS = 32
 """Chains a process keeps. Fewer would reload between runs of a warm frame; more would hold models nobody uses."""
+
+WAITING = 4
+"""Steps that take this many times the CPU seconds of their process, and `WAITING_SECONDS`, wait rather than compute.
+Smaller takes steps for waiting that share a core with others; larger misses some that wait."""
+WAITING_SECONDS = 0.001
+"""Shorter than this and it may as well have been the scheduler that let them wait."""
 
 _chains: OrderedDict[str, Chain] = OrderedDict()  # those that travelled here, the least used first
 _installed: dict[str, Chain] = {}  # those that are here because the parent is
@@ -200,17 +207,31 @@ def _run(batch: _Batch, apart: bool) -> Reply:
     cells[STEP] = 0
     _at_work = batch
     try:
-        batch.chain.run(batch.records, cells, batch.tally)
+        worked = _timed(batch, cells)
     finally:
         _at_work = None
     batch.cursor.phase(Phase.WRITING)
     reply = _reply(batch, batch.tally, len(batch.records), cells, apart=apart)
-    return reply._replace(wall=perf_counter() - wall, cpu=thread_time() - cpu)
+    return reply._replace(wall=perf_counter() - wall, cpu=thread_time() - cpu, worked=worked)
+
+
+def _timed(batch: _Batch, cells: Any) -> float:
+    """Run the steps; returns the seconds of work in them.
+
+    That is CPU time, since wall time grows when the machine or the GIL is shared; and wall time where nobody in this
+    process computed for most of it, for then the steps were waiting.
+    """
+    wall, process, thread = perf_counter(), process_time(), thread_time()
+    batch.chain.run(batch.records, cells, batch.tally)
+    thread, process, wall = thread_time() - thread, process_time() - process, perf_counter() - wall
+    return wall if wall > WAITING * process + WAITING_SECONDS else thread
 
 
 def _reply(batch: _Batch, tally: Tally, count: int, cells: Any, *, apart: bool = False) -> Reply:
     """What so many of the batch's readable records came to, and those that could not be read."""
-    dumps = codec.dumps_apart if apart else codec.dumps
+    dumps: Callable[[Any], Payload] = codec.dumps_apart if apart else codec.dumps
+    if isinstance(batch.data, Live):
+        dumps = Live
     results = (
         _write(tally, count, len(batch.chain.names) - 1, None if batch.framed else dumps, cells) if batch.ship else None
     )
@@ -309,9 +330,9 @@ def _renumber(tally: Tally, places: list[int]) -> None:
 def _with_originals(failures: list[WireFailure], data: Payload, part: tuple[int, int] | None) -> list[WireFailure]:
     """Failures with their records as they were fed: read again, for a step may have changed them.
 
-    Without them where buffers are apart, which are the records' own: the parent has what it has sent.
+    Without them where buffers are apart, which are the records' own, or nothing was sent: the parent has the records.
     """
-    if not failures or isinstance(data, Apart):
+    if not failures or isinstance(data, (Apart, Live)):
         return failures
     if isinstance(data, tuple):
         return [failure._replace(record=data[failure.place]) for failure in failures]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
+from time import thread_time
 from typing import Any
 
 from pipeframe_async._worker import envelope
@@ -37,11 +38,13 @@ class Session:
         self._socket = socket.socket(fileno=fd)
         self._outbound = [Region(fd) for fd in outbound]
         self._inbox = Inbox([Region(fd) for fd in inbound])
+        self._counted = 0.0  # CPU seconds of this thread that are in a reply, or are nobody's
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._socket.close)  # of a process a step forks: the talk is ours
 
     def serve(self) -> None:
         """Answer batch after batch until the parent hangs up."""
+        self._counted = thread_time()
         try:
             while received := self._socket.recv(RECEIVE_BYTES):
                 for ticket, region, call in self._inbox.take(received):
@@ -50,7 +53,10 @@ class Session:
             return  # the parent is gone, or a step has closed what was not its own
 
     def _answered(self, ticket: int, number: int, call: tuple[Any, ...]) -> bytes:
+        moving = thread_time() - self._counted  # reading this batch, and writing the reply before, as this one's will
         reply = envelope.work(*call, apart=True)
+        reply = reply._replace(cpu=reply.cpu + moving)
+        self._counted = thread_time()
         region = None if number == NO_REGION else self._outbound[number]
         try:
             return pack((ticket, tuple(reply._replace(results=light(reply.results)))), region, number)

@@ -53,7 +53,8 @@ async def _shipped(plan: Plan, options: FrameOptions) -> str:
         executor.load(plan.chain)
     finally:
         await executor.close(kill=False, timeout=1.0)
-    return PLACES.get(executor.where, executor.where)
+    where = PLACES.get(executor.where, executor.where)
+    return where if executor.beside is None or plan.chain.time_limit is not None else f"{where}, or beside the loop"
 
 
 def _about(plan: Plan, feed: str, options: FrameOptions, where: str) -> Iterator[tuple[str, str]]:

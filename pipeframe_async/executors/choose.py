@@ -7,6 +7,7 @@ from concurrent.futures import Executor as AnyExecutor
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors import hosts
+from pipeframe_async.executors.auto import AutoExecutor
 from pipeframe_async.executors.cores import default_workers
 from pipeframe_async.executors.inline import InlineExecutor
 from pipeframe_async.executors.lanes import ProcessLanes
@@ -14,7 +15,9 @@ from pipeframe_async.executors.shared import SharedExecutor
 from pipeframe_async.executors.threads import ThreadsExecutor
 from pipeframe_async.executors.wear import NO_WEAR, Wear
 
-NAMES = ("processes", "threads", "inline")
+NAMES = ("processes", "threads", "inline", "auto")
+OWN_PROCESSES = ("processes", "auto")
+"""Those whose workers are processes of ours."""
 
 
 def check(executor: object) -> str | AnyExecutor:
@@ -59,8 +62,10 @@ def wear(executor: str | AnyExecutor, max_worker_rss: int | None, max_worker_bat
             continue
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise ConfigError(f"{name}={limit!r}: must be an int of at least 1; None for no limit")
-        if executor != "processes":
-            raise ConfigError(f"{name}={limit!r}: only executor='processes' has workers that can be replaced")
+        if executor not in OWN_PROCESSES:
+            raise ConfigError(
+                f"{name}={limit!r}: only executor='processes' and 'auto' have workers that can be replaced"
+            )
     return Wear(max_batches=max_worker_batches, max_rss=max_worker_rss)
 
 
@@ -70,6 +75,9 @@ def make(executor: str | AnyExecutor, workers: int, wear: Wear = NO_WEAR) -> Exe
         case "processes":
             hosts.check_semaphores()
             return ProcessLanes(workers, wear=wear)
+        case "auto":
+            hosts.check_semaphores()
+            return AutoExecutor(workers, wear=wear)
         case "threads":
             return ThreadsExecutor(workers)
         case "inline":

@@ -11,6 +11,7 @@ import logging
 from itertools import count
 
 from pipeframe_async._worker import envelope
+from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import StepError
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.wire import ChainRef, ChainSpec, Packed, Reply
@@ -69,6 +70,7 @@ class InlineExecutor:
     """One lane, the loop."""
 
     where = "inline"
+    beside: Executor | None = None
     restarts = 0
 
     def __init__(self) -> None:

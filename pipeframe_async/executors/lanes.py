@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TypeVar
 
+from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import StepError
 from pipeframe_async.executors.lane import ProcessLane
 from pipeframe_async.executors.launch import DEFAULT_METHOD
@@ -29,6 +30,7 @@ class ProcessLanes:
     """
 
     where = "worker"
+    beside: Executor | None = None
 
     def __init__(self, workers: int, method: str = DEFAULT_METHOD, wear: Wear = NO_WEAR) -> None:
         self.codec = Packing(apart=True)

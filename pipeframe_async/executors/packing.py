@@ -11,7 +11,7 @@ from typing import Any
 from pipeframe_async._worker import codec
 from pipeframe_async._worker.chain import failure_of
 from pipeframe_async.model import AnyFailure, Failure
-from pipeframe_async.wire import Apart, Packed, Reply, WireFailure
+from pipeframe_async.wire import Apart, Live, Packed, Reply, WireFailure
 
 
 class Packing:
@@ -19,13 +19,17 @@ class Packing:
 
     Args:
         apart: whether large buffers may stand beside the pickle of a batch.
+        live: hand over the records as they are, to a lane that is in this process and thread-safe to share them with.
     """
 
-    def __init__(self, *, apart: bool = False) -> None:
+    def __init__(self, *, apart: bool = False, live: bool = False) -> None:
+        self._live = live
         self._dumps: Callable[[object], bytes | Apart] = codec.dumps_apart if apart else codec.dumps
 
     def pack(self, records: Sequence[Any], step: str) -> tuple[Packed, dict[int, AnyFailure]]:
         """One pickle for all records; frames and failures where that cannot be made."""
+        if self._live:
+            return Packed(len(records), Live([*records])), {}
         try:
             return Packed(len(records), self._dumps(records)), {}
         except BaseException:  # even SystemExit: a record's __reduce__ may do anything

@@ -11,6 +11,7 @@ from concurrent.futures import BrokenExecutor
 from concurrent.futures import Executor as AnyExecutor
 
 from pipeframe_async._worker import envelope
+from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import StateError, WorkerLost
 from pipeframe_async.executors.inline import warn_of_time_limit
 from pipeframe_async.executors.packing import Packing
@@ -78,6 +79,7 @@ class SharedExecutor:
     """A foreign executor. It is never shut down here: who made it closes it."""
 
     where = "executor"
+    beside: Executor | None = None
     restarts = 0
 
     def __init__(self, executor: AnyExecutor, workers: int) -> None:

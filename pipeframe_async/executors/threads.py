@@ -1,6 +1,6 @@
 """`executor="threads"`: steps run in threads of this process. For steps that wait or release the GIL.
 
-Steps are used as they are, not copied; records and results are pickled as everywhere.
+Steps are used as they are, not copied; records and results are pickled as everywhere, but where they are `live`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from pipeframe_async.contracts import Executor
 from pipeframe_async.executors.inline import InProcessChains
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.executors.shared import SharedLane
@@ -20,13 +21,19 @@ logger = logging.getLogger("pipeframe_async")
 
 
 class ThreadsExecutor:
-    """A thread pool of our own as one lane."""
+    """A thread pool of our own as one lane.
+
+    Args:
+        workers: how many threads.
+        live: records and results are handed over as they are, not as bytes.
+    """
 
     where = "thread"
+    beside: Executor | None = None
     restarts = 0
 
-    def __init__(self, workers: int) -> None:
-        self.codec = Packing()
+    def __init__(self, workers: int, *, live: bool = False) -> None:
+        self.codec = Packing(live=live)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="pipeframe-step")
         self.lanes = (SharedLane(self._pool, workers),)
         self._chains = InProcessChains()

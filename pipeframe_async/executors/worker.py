@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from pipeframe_async._worker import bootstrap, envelope, session
+from pipeframe_async._worker.channel import heavy
 from pipeframe_async._worker.cursor import NBYTES, Cursor, Place
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors.channel import Channel, Told
@@ -26,6 +27,8 @@ from pipeframe_async.wire import ChainRef, Packed, Reply
 
 T = TypeVar("T")
 
+CAN_HAND_OVER_SOCKETS = os.name == "posix"
+"""Whether a worker can be given its end of a channel; where not, batches go through the pool's own queues."""
 START_TIMEOUT = 60.0
 """Seconds a worker has to say that it is ready. It takes 0.02-0.2; a shorter limit fails on a machine that swaps."""
 STACK_LIMIT = 32 * 1024
@@ -82,7 +85,7 @@ class Worker:
         try:
             self._files = files = _Files() if os.name == "posix" else None
             self.cursor = Cursor(files.cursor if files else -1)
-            self._channel = Channel() if files else None
+            self._channel = Channel() if CAN_HAND_OVER_SOCKETS else None
             traces, ends = files.shared() if files else None, self._channel.ends() if self._channel else None
             self.pool = ProcessPoolExecutor(1, self._context, bootstrap.begin, (traces, ends))
         except OSError as error:
@@ -143,9 +146,8 @@ class Worker:
         data = None if chain.key in self._chains else chain.data
         self._chains.add(chain.key)
         if self._channel is None:
-            asked = self._submit(
-                partial(envelope.work, chain.key, data, ticket, batch.data, ship, batch.span, self._weigh)
-            )
+            work = partial(envelope.work, chain.key, data, ticket, heavy(batch.data), ship, batch.span, self._weigh)
+            asked = self._submit(work)
             self._asked.add(asked)
             asked.add_done_callback(self._asked.discard)
             asked.add_done_callback(lambda asked: told(_outcome(asked)))

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from pipeframe_async._worker import codec, envelope
+from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import WorkerLost
 from pipeframe_async.executors.inline import InProcessChains
 from pipeframe_async.executors.packing import Packing
@@ -80,7 +81,9 @@ class FakeLane:
                 self._alive = False
                 return death
             self.batches.append((number, batch.records))
-            return self._work(chain, number, batch, ship)._replace(wall=seconds, cpu=seconds)
+            return self._work(chain, number, batch, ship)._replace(
+                wall=seconds, cpu=seconds, worked=seconds * self._fleet.work
+            )
 
     async def _lasts(self, seconds: float | None) -> float:
         """Let so many seconds pass, or for ever; returns which share of them (of which 1.0 is all) the worker lived."""
@@ -132,6 +135,8 @@ class FakeExecutor:
         refusals: numbers of batches with which a lane gives up for good.
         poison: records that kill their worker whenever they are run.
         stuck: records that never end; their worker is ended at the pipeline's `time_limit`.
+        work: the share of a batch's seconds that are spent in its steps.
+        beside: where chains are run that are not worth this one.
     """
 
     where = "fake"
@@ -148,6 +153,8 @@ class FakeExecutor:
         refusals: Collection[int] = (),
         poison: Test = never,
         stuck: Test = never,
+        work: float = 1.0,
+        beside: Executor | None = None,
     ) -> None:
         self._delay = delay
         self.start_seconds = start_seconds
@@ -157,6 +164,8 @@ class FakeExecutor:
         self.refusals = refusals
         self.poison = poison
         self.stuck = stuck
+        self.work = work
+        self.beside = beside
         self.codec = Packing()
         self.lanes = tuple(FakeLane(f"lane {number}", self, slots) for number in range(lanes))
         self._chains = InProcessChains()

@@ -87,7 +87,7 @@ def test_what_is_about_given_executors_does_not_apply_to_ours() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"executor": "fibres"}, "executor='fibres': must be 'processes', 'threads', 'inline', or a function"),
+        ({"executor": "fibres"}, "executor='fibres': must be 'processes', 'threads', 'inline', 'auto', or a function"),
         ({"executor": 3}, "executor=3: must be"),
         ({"cases": ["pigs fly"]}, "cases=\\['pigs fly'\\]: there are no such cases"),
         ({"cases": ORDER}, "must be names of cases, not one name"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -13,16 +13,32 @@ from hypothesis import strategies as st
 from pipeframe_async import StepError, WorkerLost
 from pipeframe_async._engine.batch import Answer, Batch
 from pipeframe_async._engine.carry import Carrier
+from pipeframe_async._engine.places import Places
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.timing import StepClock
 from pipeframe_async._worker import envelope
+from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import InternalError
 from pipeframe_async.executors.packing import Packing
-from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, Death, Fault, Packed, Reply, StepTimes
+from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, ChainRef, ChainSpec, Death, Fault, Packed, Reply, StepTimes
 from tests.engine.mortal import ACCIDENTS, CHAIN, HITS, OUTCOMES, Item, MortalLane, results_of
 
 CODEC = Packing()
+
+
+class OnlyThere:
+    """An executor as far as a carrier needs one: its lanes are given with each batch."""
+
+    codec = CODEC
+    lanes = ()
+    beside = None
+
+    def load(self, chain: ChainSpec) -> ChainRef:
+        return CHAIN
+
+
+PLACES = Places(cast(Executor, OnlyThere()), ChainSpec(("step",), (), None))
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +54,7 @@ class Carried:
         self.ledger = Ledger(1000, 2**30)
         sizer = Sizer(fixed=None, capacity=1000, capacity_bytes=2**30, slots=1)
         self.carrier = Carrier(
-            codec=CODEC,
-            chain=CHAIN,
+            places=PLACES,
             names=["step"],
             ship=ship,
             ledger=self.ledger,
@@ -49,7 +64,7 @@ class Carried:
         packed, rejected = (CODEC.pack_frames if disk else CODEC.pack)(items, "step")
         self.ledger.admit(len(items))
         self.ledger.open(5, len(items), packed.nbytes)
-        self.batch = Batch(5, 100, packed, None if disk else items, rejected)
+        self.batch = Batch(5, 100, packed, None if disk else items, rejected, PLACES.now)
         self.answer: Answer = asyncio.run(self.carrier.carry(lane, self.batch))
         self.ledger.settle(5, self.answer.outcome)
         self.ledger.audit(final=True)
@@ -297,13 +312,12 @@ def test_too_large_a_record_is_a_batch_without_bytes() -> None:
     ledger.open(0, 1, 0)
     sizer = Sizer(fixed=None, capacity=1, capacity_bytes=1, slots=1)
     carrier = Carrier(
-        codec=CODEC,
-        chain=CHAIN,
+        places=PLACES,
         names=["step"],
         ship=True,
         ledger=ledger,
         sizer=sizer,
         clocks=[StepClock("step", "fake")],
     )
-    answer = asyncio.run(carrier.carry(lane, Batch(0, 0, Packed(1, (b"",)), items_of("passes"), rejected)))
+    answer = asyncio.run(carrier.carry(lane, Batch(0, 0, Packed(1, (b"",)), items_of("passes"), rejected, PLACES.now)))
     assert (lane.parts, answer.outcome.failed, answer.spans) == ([], 1, {0: 0})

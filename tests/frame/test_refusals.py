@@ -44,7 +44,7 @@ class Fine(PipelineEngine[int, int]):
         ({"drain_timeout": float("nan")}, ["drain_timeout=nan"]),
         ({"handle_signals": 1}, ["handle_signals=1", "True or False"]),
         ({"progress": "yes"}, ["progress='yes'", "'auto'", "'plain'", "'json'", "'none'"]),
-        ({"executor": "process"}, ["executor='process'", "'processes'", "'threads'", "'inline'", "Executor"]),
+        ({"executor": "process"}, ["executor='process'", "'processes'", "'threads'", "'inline'", "'auto'", "Executor"]),
         ({"executor": 3}, ["executor=3"]),
         ({"name": 3}, ["name=3", "string"]),
     ],

@@ -38,6 +38,35 @@ def test_the_sentence_names_what_was_busiest(usage: Usage, sentence: str) -> Non
     assert sentence in said
 
 
+def test_where_moving_records_cost_more_than_the_steps_the_sentence_says_so_and_what_to_do() -> None:
+    said = bottleneck(replace(QUIET, work=16.0, moving=12.0, worked=4.0), STEPS)
+    assert said == (
+        "Bottleneck: moving records to the workers and back, which took 3.0 times as long as the steps "
+        '(12.00 s, steps 4.00 s); executor="auto" or a plain loop saves that.'
+    )
+    assert "auto" not in bottleneck(replace(QUIET, work=16.0, moving=12.0, worked=4.0, may_move=True), STEPS)
+
+
+def test_moving_records_is_not_blamed_where_the_steps_cost_more_or_somebody_else_was_busy() -> None:
+    assert "the workers" in bottleneck(replace(QUIET, work=16.0, moving=4.0, worked=12.0), STEPS)
+    assert "the sink" in bottleneck(replace(QUIET, work=2.0, moving=1.5, worked=0.5, delivering=9.0), STEPS)
+    assert "the feed" in bottleneck(replace(QUIET, work=2.0, moving=1.5, worked=0.5), STEPS)
+
+
+def test_moving_records_is_mentioned_where_it_cost_more_than_the_steps_and_something_else_bounded_the_run() -> None:
+    said = bottleneck(replace(QUIET, work=3.0, moving=4.0, worked=1.0), STEPS)
+    assert said.startswith("Bottleneck: the feed")
+    assert "took 4.0 times as long as the steps (4.00 s, steps 1.00 s)" in said
+
+
+def test_what_was_run_beside_the_loop_is_said_with_its_reason() -> None:
+    beside = replace(QUIET, moving=1.2, worked=0.4, beside=0.9, beside_work=8.0, may_move=True)
+    assert bottleneck(beside, STEPS) == (
+        "Bottleneck: the steps, at work beside the loop for 80% of it. 90% of the records were run in a thread beside "
+        "the loop: moving one to a worker and back took 3.0 times as long as the steps."
+    )
+
+
 def test_a_run_without_calls_has_no_bottleneck() -> None:
     assert bottleneck(QUIET, [step("parse", 0.0, calls=0)]) == ""
     assert bottleneck(QUIET, []) == ""

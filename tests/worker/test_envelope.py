@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -17,7 +18,7 @@ from pipeframe_async._worker import codec, envelope
 from pipeframe_async._worker.cursor import Cursor, Phase, Place
 from pipeframe_async.model import DROP
 from pipeframe_async.pipeline import PipelineEngine
-from pipeframe_async.wire import BROKEN_CHAIN, UNKNOWN_CHAIN, UNREADABLE, ChainRef, ChainSpec, Packed
+from pipeframe_async.wire import BROKEN_CHAIN, UNKNOWN_CHAIN, UNREADABLE, ChainRef, ChainSpec, Live, Packed
 from tests.worker import hostile
 from tests.worker.crossing import cross, shipped, work
 
@@ -530,3 +531,35 @@ class LooksWhenRead:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return look, ()
+
+
+def test_a_reply_tells_the_steps_work_apart_from_reading_and_writing() -> None:
+    def spins(record: bytes) -> tuple[bytes, bool]:
+        until = time.thread_time() + 0.02
+        while time.thread_time() < until:
+            pass
+        return record, True
+
+    def waits(record: bytes) -> tuple[bytes, bool]:
+        time.sleep(0.05)
+        return record, True
+
+    data = codec.dumps([b"x" * 100])
+    for key, step, least in (("spins", spins, 0.02), ("waits", waits, 0.05)):
+        envelope.install(key, ChainSpec((key,), (step,), None))
+        reply = envelope.work(key, None, 0, data, True)
+        envelope.forget(key)
+        assert reply.worked >= least
+    assert reply.cpu < reply.worked  # it waited, and that counts on the wall
+
+
+def test_live_records_come_back_as_live_results_and_failures_leave_their_record_to_the_parent() -> None:
+    def halves(record: float) -> tuple[float, bool]:
+        return 1 / record, True
+
+    envelope.install("live", ChainSpec(("halves",), (halves,), None))
+    reply = envelope.work("live", None, 0, Live([2, 0, 4]), True)
+    envelope.forget("live")
+    assert isinstance(reply.results, Live)
+    assert reply.results.values == [0.5, 0.25]
+    assert [(failure.place, failure.record) for failure in reply.failures] == [(1, None)]

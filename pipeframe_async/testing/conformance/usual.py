@@ -29,7 +29,7 @@ def loky_pool() -> Executor:
 
 
 USUAL: Final[dict[str, Make]] = {
-    **{name: name for name in NAMES},
+    **{name: name for name in NAMES if name != "auto"},  # that is one of the others, at any time
     "loky": loky_pool,
     "ProcessPoolExecutor": standard_pool,
 }

@@ -1,0 +1,84 @@
+"""The places a run's batches can go to: the executor's lanes, and beside the loop where the executor has that.
+
+Comes in: what batches cost. Goes out: the place for the next one. Which it is decides `_rules/worth.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeframe_async._rules.worth import Cost, Worth
+from pipeframe_async.contracts import Codec, Executor, Lane
+from pipeframe_async.wire import ChainRef, ChainSpec, Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How records get to where their steps run; `lane` is None where the slot that pulled them has one."""
+
+    codec: Codec
+    chain: ChainRef
+    lane: Lane | None = None
+
+
+class Places:
+    """The places of one run, and the choice between them.
+
+    Args:
+        executor: whose lanes the run has.
+        chain: its steps.
+
+    Attributes:
+        now: where the next batch goes.
+        moving: seconds that packing, moving and unpacking has taken, of all processes.
+        worked: seconds in the steps that those batches had.
+        beside_records: how many records were run beside the loop.
+        beside_seconds: and how many seconds of work these were.
+    """
+
+    def __init__(self, executor: Executor, chain: ChainSpec) -> None:
+        self.away = self.now = Place(executor.codec, executor.load(chain))
+        self._spec = chain
+        self._executor = executor
+        self._beside: Place | None = None
+        # A step that must be ended in time needs a process that can be ended.
+        self._may_move = executor.beside is not None and chain.time_limit is None
+        self._worth = Worth(sum(lane.workers for lane in executor.lanes))
+        self.moving = self.worked = 0.0
+        self.records = self.beside_records = 0
+        self.beside_seconds = 0.0
+
+    @property
+    def beside(self) -> bool:
+        """Whether the next batch is run beside the loop."""
+        return self.now is not self.away
+
+    @property
+    def can_move(self) -> bool:
+        """Whether there is a choice at all."""
+        return self._executor.beside is not None
+
+    def ran(self, place: Place, reply: Reply, parent: float) -> None:
+        """A batch was run there; `parent`: this process's seconds for packing and unpacking it."""
+        beside = place is not self.away
+        worker = 0.0 if beside else max(0.0, reply.cpu - reply.worked)
+        if beside:
+            self.beside_records += reply.records
+            self.beside_seconds += reply.worked
+        else:
+            self.moving += worker + parent
+            self.worked += reply.worked
+        self.records += reply.records
+        if not self._may_move:
+            return
+        self._worth.ran(Cost(reply.records, reply.worked, worker, parent), beside=beside)
+        if self._worth.beside is not self.beside:
+            self.now = self._besides() if self._worth.beside else self.away
+
+    def _besides(self) -> Place:
+        """The place beside the loop; the chain is loaded there when it is first needed."""
+        if self._beside is None:
+            there = self._executor.beside
+            assert there is not None
+            self._beside = Place(there.codec, there.load(self._spec), there.lanes[0])
+        return self._beside

@@ -1,0 +1,51 @@
+"""`executor="auto"`: worker processes, and a thread of this process for chains that are not worth the way there.
+
+Which of them runs a batch is the engine's to say; here are both, and both are ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from pipeframe_async.contracts import Codec, Executor, Lane
+from pipeframe_async.executors.lanes import ProcessLanes
+from pipeframe_async.executors.threads import ThreadsExecutor
+from pipeframe_async.executors.wear import NO_WEAR, Wear
+from pipeframe_async.wire import ChainRef, ChainSpec
+
+
+class AutoExecutor:
+    """Process lanes with one thread beside the loop, to which records are handed over as they are.
+
+    Args:
+        workers: how many processes. Beside the loop there is one thread: more would share the same GIL.
+        wear: when the processes are replaced.
+    """
+
+    where = "worker"
+
+    def __init__(self, workers: int, wear: Wear = NO_WEAR) -> None:
+        self._processes = ProcessLanes(workers, wear=wear)
+        self.codec: Codec = self._processes.codec
+        self.lanes: tuple[Lane, ...] = self._processes.lanes
+        self.beside: Executor | None = ThreadsExecutor(1, live=True)
+
+    @property
+    def restarts(self) -> int:
+        """Processes started in place of others."""
+        return self._processes.restarts
+
+    def load(self, chain: ChainSpec) -> ChainRef:
+        """Pickle the chain, for the processes."""
+        return self._processes.load(chain)
+
+    async def close(self, *, kill: bool, timeout: float) -> None:
+        """End the processes and the thread, each with its `teardown`; one that raises does not keep the other."""
+        assert self.beside is not None
+        places = (self._processes, self.beside)
+        ends = await asyncio.gather(
+            *(place.close(kill=kill, timeout=timeout) for place in places), return_exceptions=True
+        )
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end

@@ -1,0 +1,170 @@
+"""Chains that are run beside the loop, and those that are not: the order and the books are the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pipeframe_async import DROP, StepError
+from pipeframe_async._rules.worth import ENOUGH_BATCHES
+from pipeframe_async.executors.threads import ThreadsExecutor
+from pipeframe_async.testing import FakeExecutor
+from pipeframe_async.wire import ChainRef, Live, Packed, Reply
+from tests.engine.runs import Kept, a_run, watched
+
+FED = 600
+
+
+class Beside:
+    """A place beside the loop: takes records live, runs them at once; says how long their steps took."""
+
+    where = "thread"
+    restarts = 0
+    beside = None
+    name = "beside"
+    workers = slots = 1
+
+    def __init__(self, seconds: float = 1e-4) -> None:
+        self._threads = ThreadsExecutor(1, live=True)
+        self.codec = self._threads.codec
+        self.load = self._threads.load
+        self.lanes = (self,)
+        self.seconds = seconds
+        self.data: list[Any] = []
+
+    async def start(self) -> None: ...
+
+    async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply:
+        from pipeframe_async._worker import envelope
+
+        await asyncio.sleep(0)
+        self.data.append(batch.data)
+        reply = envelope.work(chain.key, chain.data, number, batch.data, ship, batch.span)
+        return reply._replace(wall=self.seconds, cpu=self.seconds, worked=self.seconds)
+
+    @property
+    def live(self) -> int:
+        return sum(len(data.values) for data in self.data if isinstance(data, Live))
+
+    async def close(self, *, kill: bool, timeout: float) -> None:
+        await self._threads.close(kill=kill, timeout=timeout)
+
+
+def many_kinds(number: int) -> Any:
+    match number % 10:
+        case 3:
+            return DROP
+        case 5:
+            raise ValueError(number)
+        case 7:
+            return number, False
+        case 9:
+            return thrice(number)
+    return number, True
+
+
+def thrice(number: int) -> Iterator[tuple[int, bool]]:
+    for _ in range(3):
+        yield number, True
+
+
+class Mixed(Kept):
+    steps = (many_kinds, lambda number: (number, True))
+    batch_size = 10
+
+
+EXPECTED = [n for n in range(FED) for _ in range({3: 0, 5: 0, 9: 3}.get(n % 10, 1))]
+
+
+def fleet(beside: Beside, work: float = 0.1) -> FakeExecutor:
+    return FakeExecutor(delay=0.002, work=work, beside=beside)
+
+
+async def ran(pipeline: Kept, executor: FakeExecutor, **how: Any) -> Any:
+    run = a_run(pipeline, executor, **how)
+    try:
+        return await watched(run)
+    finally:
+        await executor.beside.close(kill=False, timeout=1.0)  # type: ignore[union-attr]
+        await executor.close(kill=False, timeout=1.0)
+
+
+def check(pipeline: Kept, report: Any) -> None:
+    assert pipeline.taken == EXPECTED
+    assert sorted(failure.record for failure in pipeline.dead) == list(range(5, FED, 10))
+    assert {failure.step for failure in pipeline.dead} == {"many_kinds"}
+    assert (report.fed, report.emitted, report.bypassed) == (FED, FED // 5, FED // 10)
+    assert (report.filtered, report.failed, report.delivered) == (FED // 10, FED // 10, len(EXPECTED))
+
+
+async def test_a_chain_that_moves_in_mid_run_keeps_order_failures_fan_out_and_books() -> None:
+    pipeline, beside = Mixed(range(FED)), Beside()
+    report = await ran(pipeline, executor := fleet(beside))
+    check(pipeline, report)
+    assert len(executor.batches) >= ENOUGH_BATCHES
+    assert beside.live + sum(count for _, count in executor.batches) == FED
+    assert beside.live > FED // 2
+    assert {step.where for step in report.steps} == {"both"}
+
+
+async def test_a_chain_that_turns_heavy_beside_the_loop_goes_back_in_the_same_run() -> None:
+    pipeline, beside = Mixed(range(FED)), Beside(seconds=0.1)
+    report = await ran(pipeline, executor := fleet(beside))
+    check(pipeline, report)
+    assert executor.batches[-1][0] > ENOUGH_BATCHES + len(beside.data)
+
+
+async def test_a_chain_that_is_worth_its_way_never_moves() -> None:
+    pipeline, beside = Mixed(range(FED)), Beside()
+    report = await ran(pipeline, fleet(beside, work=0.9))
+    check(pipeline, report)
+    assert not beside.data
+    assert {step.where for step in report.steps} == {"fake"}
+
+
+async def test_a_chain_with_a_time_limit_never_moves() -> None:
+    class Limited(Mixed):
+        time_limit = 1.0
+
+    beside = Beside()
+    pipeline = Limited(range(FED))
+    check(pipeline, await ran(pipeline, fleet(beside)))
+    assert not beside.data
+
+
+async def test_records_on_disk_are_run_beside_the_loop_too() -> None:
+    class Whole(Mixed):
+        source = "batch"
+
+    pipeline, beside = Whole(range(FED)), Beside()
+    check(pipeline, await ran(pipeline, fleet(beside), buffer_size=50))
+    assert any(isinstance(data, tuple) for data in beside.data)
+
+
+async def test_a_chain_whose_setup_raises_beside_the_loop_ends_the_run_as_it_would_elsewhere() -> None:
+    class Fussy(Kept):
+        steps = (lambda record: (record, True),)
+        batch_size = 10
+
+    class Refuses(Beside):
+        async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply:
+            from pipeframe_async.wire import BROKEN_CHAIN, Fault
+
+            return Reply(0, fault=Fault(BROKEN_CHAIN, "setup raised: no model"))
+
+    with pytest.raises(StepError, match="no model") as caught:
+        await ran(Fussy(range(FED)), fleet(Refuses()))
+    assert caught.value.report is not None
+    assert caught.value.report.aborted > 0
+
+
+async def test_what_a_batch_is_thought_to_weigh_beside_the_loop_stays_within_the_buffer() -> None:
+    pipeline, beside = Mixed(range(FED)), Beside()
+    run = a_run(pipeline, executor := fleet(beside), buffer_bytes=4000)
+    check(pipeline, await watched(run))
+    assert all(data.nbytes > 0 for data in beside.data if isinstance(data, Live))
+    await beside.close(kill=False, timeout=1.0)
+    await executor.close(kill=False, timeout=1.0)
