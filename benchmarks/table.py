@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table: the first row is the head, the first column goes left, the others right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(2, *map(len, column)) for column in zip(*rows, strict=True)]
     rule = [(":" if at == 0 else "") + "-" * (width - 1) + (":" if at else "") for at, width in enumerate(widths)]
     return "\n".join(_line(row, widths) for row in [rows[0], rule, *rows[1:]])
 

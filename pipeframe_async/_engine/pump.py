@@ -182,6 +182,7 @@ class Pump:
     def _burst(self, iterator: Iterator[Any], records: int) -> None:
         """Pull so many records, or all there are, in one go."""
         self._bursting = True
+        self._announce()  # a loop that has begun to wait just before does not look for itself
         try:
             self._buffer.extend(islice(iterator, records))
         finally:

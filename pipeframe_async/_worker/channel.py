@@ -30,11 +30,19 @@ REGION_BYTES = 64 * 2**20
 KEPT_BUFFERS = 32
 """Buffers that are kept for the next message. Fewer are not enough for two batches of a few arrays each; more would
 hold memory that nobody uses."""
-_UNUSED = 3
-"""References to a buffer that only `Buffers` knows of: where it is kept, and those of the look itself."""
 NO_REGION = -1
 _HEAD = struct.Struct("<QiI")
 """Bytes of pickle, the region that has the parts or `NO_REGION`, and how many parts there are; their lengths follow."""
+
+
+def _unused() -> int:
+    """References to a buffer that only `Buffers` knows of, counted as it does: not the same in every Python."""
+    for buffer in deque([bytearray()]):
+        return getrefcount(buffer)
+    raise AssertionError
+
+
+_UNUSED = _unused()
 
 
 class Buffers:
@@ -70,23 +78,21 @@ class Region:
 
     def write(self, parts: Sequence[Any]) -> None:
         """Put the parts one after the other."""
-        view = memoryview(self._mapped(sum(len(part) for part in parts), grow=True))
-        at = 0
-        for part in parts:
-            view[at : at + len(part)] = part
-            at += len(part)
-        view.release()
+        with memoryview(self._mapped(sum(len(part) for part in parts), grow=True)) as view:
+            at = 0
+            for part in parts:
+                view[at : at + len(part)] = part
+                at += len(part)
 
     def read(self, lengths: Sequence[int], buffers: Buffers) -> list[bytearray]:
         """Copies of the parts."""
-        view = memoryview(self._mapped(sum(lengths)))
         parts, at = [], 0
-        for length in lengths:
-            part = buffers.take(length)
-            part[:] = view[at : at + length]
-            parts.append(part)
-            at += length
-        view.release()
+        with memoryview(self._mapped(sum(lengths))) as view:  # released whatever happens: else it cannot be closed
+            for length in lengths:
+                part = buffers.take(length)
+                part[:] = view[at : at + length]
+                parts.append(part)
+                at += length
         return parts
 
     def _mapped(self, nbytes: int, *, grow: bool = False) -> mmap.mmap:
@@ -161,8 +167,10 @@ class Inbox:
         while (end := _end(data, at)) is not None:
             values.append(self._value(data, at))
             at = end
-        if at < len(data) or self._data:
-            self._data = bytearray(memoryview(data)[at:])
+        if self._data:
+            del self._data[:at]  # and no copy of the rest: a large message comes in many pieces
+        elif at < len(received):
+            self._data = bytearray(memoryview(received)[at:])
         return values
 
     def _value(self, data: bytes | bytearray, at: int) -> Any:

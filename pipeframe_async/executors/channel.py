@@ -32,10 +32,14 @@ class Channel:
     """Asks a worker, and tells those who wait."""
 
     def __init__(self) -> None:
-        self._socket, self._theirs = socket.socketpair()
-        self._socket.setblocking(False)
         self._out, self._back = _memory("out"), _memory("back")
-        self._free = list(range(len(self._out)))
+        try:
+            self._socket, self._theirs = socket.socketpair()
+        except OSError:
+            _free([*self._out, *self._back])
+            raise
+        self._socket.setblocking(False)
+        self._free = list(range(min(len(self._out), len(self._back))))
         self._leased: dict[int, int] = {}  # by ticket, the region of its batch and of its reply
         self._asked: dict[int, Told] = {}
         self._inbox = Inbox(self._back)
@@ -70,13 +74,13 @@ class Channel:
         """
         if self._loop is None:
             raise BrokenExecutor("the worker was gone before it was given a batch")
-        self._asked[ticket] = told
-        number, region = NO_REGION, None
-        if self._free:
-            number = self._leased[ticket] = self._free.pop()
-            region = self._out[number]
+        number, region = (self._free[-1], self._out[self._free[-1]]) if self._free else (NO_REGION, None)
         call = (chain, data, ticket, light(batch.data), ship, batch.span, weigh)
-        self._send(pack((ticket, number, call), region, number))
+        message = pack((ticket, number, call), region, number)  # where that raises, nothing is leased or asked
+        if region is not None:
+            self._leased[ticket] = self._free.pop()
+        self._asked[ticket] = told
+        self._send(message)
 
     def _send(self, message: bytes) -> None:
         """Write what the socket takes now, and the rest when it takes more."""
@@ -156,9 +160,9 @@ class Channel:
             loop.remove_writer(self._socket.fileno())
 
     def finish(self) -> None:
-        """Tell the worker that no more batches come: its session ends after those it has. In any thread."""
+        """Tell the worker that no more batches come, and that nobody hears it: its session ends. In any thread."""
         with suppress(OSError):  # it is gone
-            self._socket.shutdown(socket.SHUT_WR)
+            self._socket.shutdown(socket.SHUT_RDWR)  # both ways: it may be writing a reply that nobody reads any more
 
     def close(self) -> None:
         """End the talk, also for a worker that still writes, and free what the parent holds for it."""
@@ -166,12 +170,18 @@ class Channel:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._theirs.close()
-        for region in [*self._out, *self._back]:
-            region.close()
+        _free([*self._out, *self._back])
 
 
 def _memory(name: str) -> list[Region]:
-    """Regions, where the system has memory without a name."""
-    if not hasattr(os, "memfd_create"):
-        return []
-    return [Region(os.memfd_create(f"pipeframe-{name}")) for _ in range(REGIONS)]
+    """Regions, where the system has memory without a name, and gives us some; batches go inline where not."""
+    regions: list[Region] = []
+    with suppress(OSError):
+        while hasattr(os, "memfd_create") and len(regions) < REGIONS:
+            regions.append(Region(os.memfd_create(f"pipeframe-{name}")))
+    return regions
+
+
+def _free(regions: list[Region]) -> None:
+    for region in regions:
+        region.close()

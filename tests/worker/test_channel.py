@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -117,6 +119,127 @@ def test_a_buffer_is_not_handed_out_while_something_made_of_it_lives() -> None:
     assert [int(array[0]) for array in held] == list(range(len(held)))
 
 
+HOLDERS: dict[str, Callable[[bytearray], Any]] = {
+    "itself": lambda buffer: buffer,
+    "view": memoryview,
+    "slice of a view": lambda buffer: memoryview(buffer)[10:20],
+    "read-only view": lambda buffer: memoryview(buffer).toreadonly(),
+    "pickle buffer": pickle.PickleBuffer,
+    "in a list": lambda buffer: [[buffer]],
+}
+ARRAYS: dict[str, Callable[[Any], Any]] = {
+    "array": lambda array: array,
+    "slice": lambda array: array[3:5],
+    "reshaped": lambda array: array.reshape(2, -1).T[::3],
+    "as other type": lambda array: array.view("u1")[40:],
+    "view of an array": memoryview,
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS.values(), ids=HOLDERS)
+def test_a_buffer_is_not_handed_out_while_one_holds_it_and_is_after_that(holder: Callable[[bytearray], Any]) -> None:
+    buffers = Buffers()
+    held = holder(buffers.take(800))
+    others = [id(buffers.take(800)) for _ in range(3)]
+    assert len(set(others)) == 1  # none of these is held
+    del held
+    assert id(buffers.take(800)) not in others
+
+
+@pytest.mark.parametrize("made", ARRAYS.values(), ids=ARRAYS)
+def test_whatever_is_made_of_an_array_that_came_keeps_its_value(made: Callable[[Any], Any]) -> None:
+    numpy = pytest.importorskip("numpy")
+    inbox = Inbox([])
+    region = Region(os.memfd_create("pipeframe-test")) if hasattr(os, "memfd_create") else None
+    if region is not None:
+        inbox = Inbox([region])
+    (back,) = inbox.take(pack(codec.dumps_apart([numpy.arange(5000.0)]), region, 0))
+    (array,) = codec.loads(back)
+    held, before = made(array), bytes(made(array))
+    del array, back
+    for number in range(5):
+        inbox.take(pack(codec.dumps_apart([numpy.full(5000, float(number))]), region, 0))
+    assert bytes(held) == before
+    del held
+    if region is not None:
+        region.close()
+
+
+@given(st.lists(st.tuples(st.sampled_from([10, 20]), st.booleans(), st.integers(0, 5)), max_size=60))
+def test_no_two_that_live_ever_share_a_buffer(steps: list[tuple[int, bool, int]]) -> None:
+    buffers, held = Buffers(), list[tuple[int, Any]]()
+    for number, (size, keep, drop) in enumerate(steps):
+        buffer = buffers.take(size)
+        buffer[:] = bytes([number]) * size
+        if keep:
+            held.append((number, memoryview(buffer)[2:7]))
+        del buffer
+        if drop < len(held):
+            del held[drop]
+        assert all(bytes(view) == bytes([owner]) * 5 for owner, view in held)
+
+
+def test_a_buffer_that_no_longer_is_kept_lives_on_for_its_holder() -> None:
+    buffers = Buffers()
+    first = memoryview(buffers.take(100))
+    first[:] = b"1" * 100
+    kept = [memoryview(buffers.take(100)) for _ in range(channel.KEPT_BUFFERS)]
+    for view in kept:
+        view[:] = b"2" * 100
+    assert bytes(first) == b"1" * 100
+
+
+@memfd
+def test_a_region_can_be_closed_after_a_message_that_could_not_be_read(
+    region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(self: Buffers, nbytes: int) -> bytearray:
+        raise MemoryError
+
+    theirs = seen_by_the_other(region)
+    message = pack(apart(b"x" * 5000), region, 0)
+    monkeypatch.setattr(Buffers, "take", exhausted)
+    with pytest.raises(MemoryError) as caught:
+        Inbox([theirs]).take(message)
+    theirs.close()  # while the error, and with it the frames it came through, lives
+    assert caught.value.__traceback__ is not None
+
+
+@memfd
+@given(st.lists(st.tuples(st.sampled_from([1, 5000, 60_000]), st.booleans()), min_size=1, max_size=8), st.data())
+def test_messages_with_and_without_a_region_keep_their_order(kinds: list[tuple[int, bool]], data: Any) -> None:
+    ours = [Region(os.memfd_create("pipeframe-test")) for _ in kinds]
+    theirs = [seen_by_the_other(region) for region in ours]
+    try:
+        stream = b"".join(
+            pack((number, apart(bytes([number]) * size)), ours[number] if shared else None, number)
+            for number, (size, shared) in enumerate(kinds)
+        )
+        inbox, out, at = Inbox(theirs), list[Any](), 0
+        while at < len(stream):
+            cut = data.draw(st.integers(1, max(1, len(stream) // 3)))
+            out += inbox.take(stream[at : at + cut])
+            at += cut
+        assert [number for number, _ in out] == list(range(len(kinds)))
+        assert [plain(value)[1] for _, value in out] == [[bytes([n]) * size] for n, (size, _) in enumerate(kinds)]
+    finally:
+        for region in [*ours, *theirs]:
+            region.close()
+
+
+def test_a_large_message_in_many_pieces_costs_no_more_a_byte_than_a_small_one() -> None:
+    def seconds(pieces: int) -> float:
+        message, inbox = pack(apart(bytes(pieces * 65_536)), None), Inbox([])
+        began, values = time.thread_time(), list[Any]()
+        for at in range(0, len(message), 65_536):
+            values += inbox.take(message[at : at + 65_536])
+        assert len(values) == 1
+        return time.thread_time() - began
+
+    small, large = min(seconds(16) for _ in range(5)), min(seconds(512) for _ in range(2))
+    assert large < 32 * small * 6  # copied anew for each piece it would be 32 times as much again
+
+
 def test_a_buffer_has_exactly_the_size_that_was_asked_for() -> None:
     buffers = Buffers()
     del buffers.take(100)[:0]
@@ -172,3 +295,42 @@ class TestBesideThePickle:
         pieces = pickle.PickleBuffer(memoryview(bytes(100_000))[::2])
         with pytest.raises(pickle.PicklingError):
             codec.dumps_apart([pieces])
+
+    def test_a_class_of_main_with_arrays_has_each_buffer_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        numpy = pytest.importorskip("numpy")
+        holder = type("Holder", (), {"__module__": "__main__"})
+        monkeypatch.setattr(sys.modules["__main__"], "Holder", holder, raising=False)
+        records = []
+        for number in range(3):
+            records.append(holder())
+            records[-1].array = numpy.full(5000, float(number))  # type: ignore[attr-defined]
+        packed = codec.dumps_apart(records)
+        assert isinstance(packed, Apart)
+        assert len(packed.buffers) == 3
+        (value,) = Inbox([]).take(pack(packed, None))
+        assert [record.array[-1] for record in codec.loads(value)] == [0, 1, 2]
+
+    def test_a_value_that_cannot_be_pickled_after_a_large_one_leaves_nothing_beside(self) -> None:
+        numpy = pytest.importorskip("numpy")
+        beside: list[pickle.PickleBuffer] = []
+        with pytest.raises((pickle.PicklingError, AttributeError)):
+            codec.dumps([numpy.zeros(5000), lambda: None], beside)
+        assert len(beside) <= 1
+
+    def test_an_array_that_stands_there_twice_is_one_array_on_the_other_side(self) -> None:
+        numpy = pytest.importorskip("numpy")
+        array = numpy.zeros(5000)
+        packed = codec.dumps_apart([array, {"same": array}])
+        assert isinstance(packed, Apart)
+        assert len(packed.buffers) == 1
+        (value,) = Inbox([]).take(pack(packed, None))
+        first, second = codec.loads(value)
+        assert second["same"] is first
+
+    @pytest.mark.parametrize("nbytes", [0, 1, codec.APART_BYTES - 1, codec.APART_BYTES, codec.APART_BYTES + 1])
+    @pytest.mark.parametrize("kind", [bytes, bytearray])
+    def test_bytes_of_any_size_come_back_as_what_they_were(self, nbytes: int, kind: Any) -> None:
+        value = kind(os.urandom(nbytes))
+        (back,) = Inbox([]).take(pack(light(codec.dumps_apart([value])), None))
+        (again,) = codec.loads(back)
+        assert (type(again), again) == (kind, value)
