@@ -98,7 +98,9 @@ def _copied(function: FunctionType) -> FunctionType | None:
         function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
     copy.__kwdefaults__ = function.__kwdefaults__
-    return copy if copy.__builtins__ is function.__builtins__ else None  # type: ignore[attr-defined]
+    made: Any = copy  # type checkers disagree on whether functions have builtins
+    like: Any = function
+    return copy if made.__builtins__ is like.__builtins__ else None
 
 
 def _same_partial(function: Step, like: partial[Any]) -> partial[Any]:

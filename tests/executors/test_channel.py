@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 from concurrent.futures import BrokenExecutor
+from itertools import permutations
 from typing import Any
 
 import pytest
 
 from pipeframe_async._worker import channel as messages
 from pipeframe_async._worker.channel import Inbox, Region, pack
-from pipeframe_async.executors.channel import Channel
+from pipeframe_async.executors.channel import REGIONS, Channel
 from pipeframe_async.wire import Packed, Reply
 
 
@@ -172,6 +174,242 @@ async def test_without_memory_without_a_name_all_goes_over_the_socket(monkeypatc
     assert (region, bytes(call[3])) == (-1, bytes(100_000))
     talk.channel.detach()
     talk.channel.close()
+    talk.other.close()
+
+
+async def test_replies_left_unread_are_told_before_the_end_is(talk: Talk) -> None:
+    tickets = range(200)
+    for ticket in tickets:
+        talk.ask(ticket)
+    sent = b"".join(pack((ticket, tuple(Reply(1, results=b"x" * 500))), None) for ticket in tickets[:-1])
+    talk.other.socket.sendall(sent)  # more than one read takes
+    talk.other.socket.close()
+    talk.session.set_result(None)
+    await talk.until_told(len(tickets))
+    assert list(talk.told) == list(tickets)
+    assert all(talk.told[ticket] == Reply(1, results=b"x" * 500) for ticket in tickets[:-1])
+    assert isinstance(talk.told[tickets[-1]], BrokenExecutor)
+
+
+async def test_replies_left_unread_by_a_worker_with_calls_unread_are_told_too(talk: Talk) -> None:
+    for ticket in range(3):
+        talk.ask(ticket, b"never read by the worker")
+    talk.other.answer(0, Reply(1))
+    talk.other.socket.close()  # with calls in it: the parent's next read after the reply is an error
+    await talk.until_told(1)
+    talk.session.set_exception(BrokenExecutor("killed"))
+    await talk.until_told(3)
+    assert talk.told[0] == Reply(1)
+    assert all(isinstance(talk.told[ticket], BrokenExecutor) for ticket in (1, 2))
+
+
+async def test_why_the_session_ended_is_the_cause_of_what_is_told(talk: Talk) -> None:
+    talk.ask(1)
+    cause = BrokenExecutor("killed")
+    talk.session.set_exception(cause)
+    await talk.until_told(1)
+    told = talk.told[1]
+    assert isinstance(told, BrokenExecutor)
+    assert told.__cause__ is cause
+
+
+async def test_a_session_that_is_cancelled_is_an_end_like_any_other(talk: Talk) -> None:
+    talk.ask(1)
+    talk.session.cancel()
+    await talk.until_told(1)
+    assert isinstance(talk.told[1], BrokenExecutor)
+
+
+async def test_a_worker_that_dies_with_calls_on_their_way_is_told_once_and_the_rest_dropped(talk: Talk) -> None:
+    talk.channel._free.clear()
+    for ticket in range(5):
+        talk.ask(ticket, bytes(1_000_000))  # most of it cannot be written yet
+    talk.other.socket.close()
+    async with asyncio.timeout(5):
+        while talk.channel._unsent and talk.channel._loop is not None:
+            await asyncio.sleep(0.001)
+    assert talk.told == {}
+    talk.session.set_exception(BrokenExecutor("killed"))
+    await talk.until_told(5)
+    assert all(isinstance(told, BrokenExecutor) for told in talk.told.values())
+
+
+async def test_calls_that_wait_for_room_keep_their_order_with_small_ones_behind_large(talk: Talk) -> None:
+    talk.channel._free.clear()
+    sizes = [700_000, 1, 300_000, 2, 3, 900_000, 4]
+    for ticket, size in enumerate(sizes):
+        talk.ask(ticket, bytes([ticket]) * size)
+    calls: list[Any] = []
+    while len(calls) < len(sizes):
+        calls += await talk.other.heard()
+    assert [(ticket, bytes(call[3])) for ticket, _, call in calls] == [
+        (ticket, bytes([ticket]) * size) for ticket, size in enumerate(sizes)
+    ]
+    assert not talk.channel._unsent
+    assert not asyncio.get_running_loop().remove_writer(talk.channel._socket.fileno())
+
+
+async def test_a_large_reply_is_read_while_large_calls_wait_to_be_written(talk: Talk) -> None:
+    talk.channel._free.clear()
+    for ticket in range(2):
+        talk.ask(ticket, bytes(1_000_000))
+    message = pack((0, tuple(Reply(1, results=b"r" * 2_000_000))), None)
+    writer = threading.Thread(target=talk.other.socket.sendall, args=(message,))
+    writer.start()  # the worker writes before it has read what comes: neither may wait for the other
+    await talk.until_told(1)
+    writer.join()
+    assert talk.told[0] == Reply(1, results=b"r" * 2_000_000)
+    assert (await talk.other.heard())[0][0] == 0
+
+
+async def test_a_call_that_cannot_be_packed_leaves_nothing_asked_and_no_region_lent(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(self: Region, parts: Any) -> None:
+        raise OSError(12, "no memory to map")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Region, "write", exhausted)
+        for ticket in range(REGIONS):
+            with pytest.raises(OSError, match="no memory"):
+                talk.ask(ticket, bytes(100_000))
+    for ticket in range(REGIONS):
+        talk.ask(ticket, bytes(100_000))
+    calls: list[Any] = []
+    while len(calls) < REGIONS:
+        calls += await talk.other.heard()
+    assert sorted(region for _, region, _ in calls) == list(range(REGIONS))
+    assert talk.told == {}
+
+
+async def test_regions_come_back_from_those_that_wait_no_longer_and_from_faults(talk: Talk) -> None:
+    for round_ in range(5):
+        for number in range(REGIONS):
+            talk.ask(REGIONS * round_ + number, bytes(100_000))
+        calls: list[Any] = []
+        while len(calls) < REGIONS:
+            calls += await talk.other.heard()
+        assert sorted(region for _, region, _ in calls) == list(range(REGIONS))
+        for ticket, _, _ in calls:
+            talk.other.answer(ticket, Reply(0))
+        await talk.until_told(REGIONS * (round_ + 1))
+
+
+async def test_a_reply_to_nothing_that_was_asked_loses_the_worker(talk: Talk) -> None:
+    talk.ask(1)
+    talk.other.answer(99, Reply(1))
+    await talk.until_told(1)
+    assert isinstance(talk.told[1], BrokenExecutor)
+    with pytest.raises(BrokenExecutor):
+        talk.ask(2)
+
+
+async def test_a_worker_that_writes_what_nobody_reads_any_more_learns_that_it_may_stop(talk: Talk) -> None:
+    talk.ask(1)
+    ended: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            talk.other.socket.settimeout(None)
+            talk.other.socket.sendall(pack((1, tuple(Reply(1, results=bytes(10_000_000)))), None))
+        except OSError as error:
+            ended.append(error)
+
+    talk.channel.detach()
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    talk.channel.finish()
+    await asyncio.to_thread(writer.join, 5)
+    assert len(ended) == 1
+
+
+async def test_told_once_however_often_it_is_lost(talk: Talk) -> None:
+    talk.ask(1)
+    talk.channel.lost()
+    talk.channel.lost(MemoryError())
+    talk.session.set_result(None)
+    await talk.until_told(1)
+    assert isinstance(talk.told[1], BrokenExecutor)
+
+
+async def test_who_is_told_may_ask_again_at_once(talk: Talk) -> None:
+    """A lane does: where a worker has dropped a chain, and where the next batch waits."""
+    done = asyncio.get_running_loop().create_future()
+    answers: list[Any] = []
+
+    def told(reply: Reply | Exception) -> None:
+        answers.append(reply)
+        if len(answers) == 3:
+            done.set_result(None)
+        else:
+            talk.channel.ask(1, "chain", None, Packed(1, b"again"), True, False, told)
+
+    talk.channel.ask(1, "chain", None, Packed(1, b"first"), True, False, told)
+    for number in range(3):
+        await talk.other.heard()
+        talk.other.answer(1, Reply(number))
+    await asyncio.wait_for(done, 5)
+    assert answers == [Reply(0), Reply(1), Reply(2)]
+
+
+@pytest.mark.parametrize("fails_at", range(1, 2 * REGIONS + 1))
+async def test_without_descriptors_to_spare_a_channel_has_less_memory_and_works(
+    fails_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not hasattr(os, "memfd_create"):
+        pytest.skip("there is no memory without a name here")
+    create, made = os.memfd_create, list[str]()
+
+    def scarce(name: str) -> int:
+        made.append(name)
+        if len(made) == fails_at:
+            raise OSError(24, "too many open files")
+        return create(name)
+
+    monkeypatch.setattr(os, "memfd_create", scarce)
+    talk = Talk()
+    for ticket in range(3):
+        talk.ask(ticket, bytes(100_000))
+    calls: list[Any] = []
+    while len(calls) < 3:
+        calls += await talk.other.heard()
+    assert all(region < len(talk.other.outbound) for _, region, _ in calls)
+    talk.channel.detach()
+    talk.channel.close()
+    talk.other.close()
+
+
+def test_a_channel_that_gets_no_socket_leaves_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> Any:
+        raise OSError(24, "too many open files")
+
+    monkeypatch.setattr(socket, "socketpair", refused)
+    with pytest.raises(OSError, match="too many"):
+        Channel()
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["idle", "with a batch"])
+@pytest.mark.parametrize("end", permutations(["detach", "finish", "session"]), ids="-".join)
+async def test_it_ends_well_in_any_order(end: tuple[str, ...], asked: bool) -> None:
+    talk = Talk()
+    fd = talk.channel._socket.fileno()
+    if asked:
+        talk.channel._free.clear()
+        talk.ask(1, bytes(1_000_000))
+    for step in end:
+        if step == "session":
+            talk.session.set_result(None)
+            await asyncio.sleep(0)
+        else:
+            getattr(talk.channel, step)()
+            getattr(talk.channel, step)()
+    loop = asyncio.get_running_loop()
+    assert not loop.remove_reader(fd)
+    assert not loop.remove_writer(fd)
+    await asyncio.to_thread(talk.channel.close)
+    await asyncio.sleep(0)
+    talk.channel.lost()
+    assert list(talk.told) == ([1] if asked else [])
     talk.other.close()
 
 

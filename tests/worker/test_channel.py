@@ -206,6 +206,7 @@ def test_a_region_can_be_closed_after_a_message_that_could_not_be_read(
 
 
 @memfd
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from([1, 5000, 60_000]), st.booleans()), min_size=1, max_size=8), st.data())
 def test_messages_with_and_without_a_region_keep_their_order(kinds: list[tuple[int, bool]], data: Any) -> None:
     ours = [Region(os.memfd_create("pipeframe-test")) for _ in kinds]
@@ -309,13 +310,6 @@ class TestBesideThePickle:
         assert len(packed.buffers) == 3
         (value,) = Inbox([]).take(pack(packed, None))
         assert [record.array[-1] for record in codec.loads(value)] == [0, 1, 2]
-
-    def test_a_value_that_cannot_be_pickled_after_a_large_one_leaves_nothing_beside(self) -> None:
-        numpy = pytest.importorskip("numpy")
-        beside: list[pickle.PickleBuffer] = []
-        with pytest.raises((pickle.PicklingError, AttributeError)):
-            codec.dumps([numpy.zeros(5000), lambda: None], beside)
-        assert len(beside) <= 1
 
     def test_an_array_that_stands_there_twice_is_one_array_on_the_other_side(self) -> None:
         numpy = pytest.importorskip("numpy")
