@@ -37,10 +37,15 @@ class _Trial:
     """
 
     batch: Batch
+    away: Lane
     inquest: Inquest
     pieces: list[tuple[int, Reply, Results]] = field(default_factory=list)
     blamed: dict[int, AnyFailure] = field(default_factory=dict)
     readable: set[int] = field(default_factory=set)
+
+    @property
+    def lane(self) -> Lane:
+        return self.batch.place.lane or self.away
 
     @property
     def codec(self) -> Codec:
@@ -84,12 +89,11 @@ class Carrier:
             StepError: the chain cannot be loaded in a worker, or its `setup` raised.
             WorkerLost: the lane has no worker any more.
         """
-        trial = _Trial(batch, Inquest(batch.count, frozenset(batch.rejected)))
+        trial = _Trial(batch, lane, Inquest(batch.count, frozenset(batch.rejected)))
         while (part := trial.inquest.part) is not None:
             start, stop = part
             packed = batch.packed if stop - start == batch.count else batch.packed.part(start, stop)
-            place = batch.place
-            reply = await (place.lane or lane).run(place.chain, batch.number, packed, ship=self._ship)
+            reply = await trial.lane.run(batch.place.chain, batch.number, packed, ship=self._ship)
             if isinstance(reply, Death):
                 self._died(trial, reply, start, stop)
             else:
@@ -101,6 +105,9 @@ class Carrier:
         framed = trial.batch.packed.framed
         if reply.fault is not None and reply.fault.kind == UNREADABLE and not framed:
             self._reframe(trial)
+            return
+        if reply.fault is not None and reply.fault.kind == BROKEN_CHAIN and trial.batch.place.lane is not None:
+            self._go_back(trial, reply.fault.message)
             return
         if reply.fault is not None:
             raise _fault(reply)
@@ -114,7 +121,7 @@ class Carrier:
         trial.inquest.answered()
         self._take(trial, start, reply, results)
         if stop - start == trial.batch.count:
-            self._places.ran(trial.batch.place, reply, trial.batch.packing + unpacking)
+            self._places.ran(trial.batch.place, trial.lane, reply, trial.batch.packing + unpacking)
             self._sizer.beside = self._places.beside
 
     def _unpacked(self, codec: Codec, reply: Reply, framed: bool) -> Results | None:
@@ -150,6 +157,13 @@ class Carrier:
         for place in rejected:
             if trial.inquest.strike(place):
                 batch.rejected[place] = rejected[place]
+
+    def _go_back(self, trial: _Trial, why: str) -> None:
+        """The chain cannot be set up beside the loop, as it was in its workers: there the batch is run after all."""
+        trial.batch.place = self._places.stay(why)
+        self._sizer.beside = False
+        if trial.batch.records is not None:
+            self._reframe(trial)
 
     def _died(self, trial: _Trial, death: Death, start: int, stop: int) -> None:
         """A worker died over a part, or was ended over it."""

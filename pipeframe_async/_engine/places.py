@@ -5,11 +5,14 @@ Comes in: what batches cost. Goes out: the place for the next one. Which it is d
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from pipeframe_async._rules.worth import Cost, Worth
 from pipeframe_async.contracts import Codec, Executor, Lane
 from pipeframe_async.wire import ChainRef, ChainSpec, Reply
+
+logger = logging.getLogger("pipeframe_async")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Places:
         self.moving = self.worked = 0.0
         self.records = self.beside_records = 0
         self.beside_seconds = 0.0
+        self._known: set[Lane] = set()  # lanes that have answered before
 
     @property
     def beside(self) -> bool:
@@ -58,22 +62,36 @@ class Places:
         """Whether there is a choice at all."""
         return self._executor.beside is not None
 
-    def ran(self, place: Place, reply: Reply, parent: float) -> None:
-        """A batch was run there; `parent`: this process's seconds for packing and unpacking it."""
+    def ran(self, place: Place, lane: Lane, reply: Reply, parent: float) -> None:
+        """A batch was run there; `parent`: this process's seconds for packing and unpacking it.
+
+        The first of a lane tells nothing: reading it is where a worker imports what the records are made of.
+        """
         beside = place is not self.away
+        first = lane not in self._known
+        self._known.add(lane)
         worker = 0.0 if beside else max(0.0, reply.cpu - reply.worked)
         if beside:
             self.beside_records += reply.records
             self.beside_seconds += reply.worked
-        else:
+        elif not first:
             self.moving += worker + parent
             self.worked += reply.worked
         self.records += reply.records
-        if not self._may_move:
+        if first or not self._may_move:
             return
         self._worth.ran(Cost(reply.records, reply.worked, worker, parent), beside=beside)
         if self._worth.beside is not self.beside:
             self.now = self._besides() if self._worth.beside else self.away
+
+    def stay(self, why: str) -> Place:
+        """The chain cannot be run beside the loop: it never is, from now on. Returns where it can."""
+        if self._may_move:
+            logger.warning(
+                "the steps stay in their workers, although they do not take as long as the way there: %s", why
+            )
+        self._may_move, self.now = False, self.away
+        return self.away
 
     def _besides(self) -> Place:
         """The place beside the loop; the chain is loaded there when it is first needed."""

@@ -47,6 +47,12 @@ Smaller takes steps for waiting that share a core with others; larger misses som
 WAITING_SECONDS = 0.001
 """Shorter than this and it may as well have been the scheduler that let them wait."""
 
+GIL_SECONDS = 0.02
+"""Four turns of the GIL: shorter than this, and it may have been for those that they waited. A step that lets go of the
+GIL for each record beside a loop that is always busy waits longer, and is as well off in a worker."""
+
+_Dumps = Callable[[Any], Payload]
+
 _chains: OrderedDict[str, Chain] = OrderedDict()  # those that travelled here, the least used first
 _installed: dict[str, Chain] = {}  # those that are here because the parent is
 _loading = Lock()  # threads of one process share its chains, and `setup` runs once
@@ -70,6 +76,7 @@ def work(
     weigh: bool = False,
     *,
     apart: bool = False,
+    live: bool = False,
 ) -> Reply:
     """Run one batch. The function a lane calls in its worker.
 
@@ -82,6 +89,7 @@ def work(
         part: where only some of the records of one pickle are to be run: the place of the first, and how many.
         weigh: whether the parent wants to know how much memory this process holds.
         apart: whether large buffers among the results may stand beside their pickle.
+        live: the results are wanted as they are, in a thread beside the loop.
 
     Returns:
         A `Reply`; its `fault` is set where the chain or the batch could not be loaded.
@@ -92,7 +100,10 @@ def work(
         loaded = _chain(key, chain)
         if isinstance(loaded, Fault):
             return Reply(0, fault=loaded)
-        reply = _run(_Batch(loaded, data, part, ship, cursor), apart)
+        dumps: _Dumps = codec.dumps_apart if apart else codec.dumps
+        if live or isinstance(data, Live):
+            dumps = Live
+        reply = _run(_Batch(loaded, data, part, ship, cursor), dumps)
         return reply._replace(rss=resident_bytes()) if weigh else reply
     except BaseException as error:  # the last net: a worker always answers
         failure = failure_of(0, 0, error)
@@ -194,7 +205,7 @@ class _Batch:
         self.records = _part(codec.loads(self.data), self.part)
 
 
-def _run(batch: _Batch, apart: bool) -> Reply:
+def _run(batch: _Batch, whole: _Dumps) -> Reply:
     global _at_work
     wall, cpu = perf_counter(), thread_time()
     try:
@@ -207,34 +218,32 @@ def _run(batch: _Batch, apart: bool) -> Reply:
     cells[STEP] = 0
     _at_work = batch
     try:
-        worked = _timed(batch, cells)
+        worked = _timed(batch, cells, shared=whole is Live)
     finally:
         _at_work = None
     batch.cursor.phase(Phase.WRITING)
-    reply = _reply(batch, batch.tally, len(batch.records), cells, apart=apart)
+    reply = _reply(batch, batch.tally, len(batch.records), cells, whole=whole)
     return reply._replace(wall=perf_counter() - wall, cpu=thread_time() - cpu, worked=worked)
 
 
-def _timed(batch: _Batch, cells: Any) -> float:
+def _timed(batch: _Batch, cells: Any, *, shared: bool) -> float:
     """Run the steps; returns the seconds of work in them.
 
     That is CPU time, since wall time grows when the machine or the GIL is shared; and wall time where nobody in this
-    process computed for most of it, for then the steps were waiting.
+    process computed for most of it, for then the steps were waiting. Where the process is `shared` with a loop that
+    always computes, they were waiting if they took much longer than their turns of the GIL explain.
     """
     wall, process, thread = perf_counter(), process_time(), thread_time()
     batch.chain.run(batch.records, cells, batch.tally)
     thread, process, wall = thread_time() - thread, process_time() - process, perf_counter() - wall
-    return wall if wall > WAITING * process + WAITING_SECONDS else thread
+    waited = wall > WAITING * process + WAITING_SECONDS or (shared and wall > WAITING * thread + GIL_SECONDS)
+    return wall if waited else thread
 
 
-def _reply(batch: _Batch, tally: Tally, count: int, cells: Any, *, apart: bool = False) -> Reply:
+def _reply(batch: _Batch, tally: Tally, count: int, cells: Any, *, whole: _Dumps = codec.dumps) -> Reply:
     """What so many of the batch's readable records came to, and those that could not be read."""
-    dumps: Callable[[Any], Payload] = codec.dumps_apart if apart else codec.dumps
-    if isinstance(batch.data, Live):
-        dumps = Live
-    results = (
-        _write(tally, count, len(batch.chain.names) - 1, None if batch.framed else dumps, cells) if batch.ship else None
-    )
+    at_once = None if batch.framed and whole is not Live else whole
+    results = _write(tally, count, len(batch.chain.names) - 1, at_once, cells) if batch.ship else None
     if batch.gaps and batch.places is not None:
         _renumber(tally, batch.places)
     failures = [*batch.unreadable, *_with_originals(tally.failures, batch.data, batch.part)]

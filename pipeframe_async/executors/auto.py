@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from pipeframe_async.contracts import Codec, Executor, Lane
+from pipeframe_async.executors.inline import CopiedChains
 from pipeframe_async.executors.lanes import ProcessLanes
 from pipeframe_async.executors.threads import ThreadsExecutor
 from pipeframe_async.executors.wear import NO_WEAR, Wear
@@ -19,7 +20,7 @@ class AutoExecutor:
 
     Args:
         workers: how many processes. Beside the loop there is one thread: more would share the same GIL.
-        wear: when the processes are replaced.
+        wear: when the processes are replaced; where they are to be, nothing runs beside them: a thread cannot be.
     """
 
     where = "worker"
@@ -28,7 +29,9 @@ class AutoExecutor:
         self._processes = ProcessLanes(workers, wear=wear)
         self.codec: Codec = self._processes.codec
         self.lanes: tuple[Lane, ...] = self._processes.lanes
-        self.beside: Executor | None = ThreadsExecutor(1, live=True)
+        self.beside: Executor | None = None
+        if wear == NO_WEAR:
+            self.beside = ThreadsExecutor(1, live=True, chains=CopiedChains())
 
     @property
     def restarts(self) -> int:
@@ -41,8 +44,7 @@ class AutoExecutor:
 
     async def close(self, *, kill: bool, timeout: float) -> None:
         """End the processes and the thread, each with its `teardown`; one that raises does not keep the other."""
-        assert self.beside is not None
-        places = (self._processes, self.beside)
+        places = [place for place in (self._processes, self.beside) if place is not None]
         ends = await asyncio.gather(
             *(place.close(kill=kill, timeout=timeout) for place in places), return_exceptions=True
         )

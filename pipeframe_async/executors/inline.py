@@ -14,6 +14,7 @@ from pipeframe_async._worker import envelope
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import StepError
 from pipeframe_async.executors.packing import Packing
+from pipeframe_async.executors.shipping import ship as ship_chain
 from pipeframe_async.wire import ChainRef, ChainSpec, Packed, Reply
 
 logger = logging.getLogger("pipeframe_async")
@@ -34,6 +35,7 @@ class InProcessChains:
 
     def __init__(self) -> None:
         self._keys: list[str] = []
+        self._own = next(_keys)
 
     def load(self, chain: ChainSpec) -> ChainRef:
         """Install the chain in this process."""
@@ -48,6 +50,21 @@ class InProcessChains:
         keys, self._keys = self._keys, []
         if problems := [text for key in keys for text in envelope.forget(key)]:
             raise StepError(f"teardown raised:\n{problems[0]}")
+
+
+class CopiedChains(InProcessChains):
+    """Chains as a worker has them: copies. What `setup` and steps keep in their pipeline stays out of the program's.
+
+    A pipeline of the program's that held what `setup` has opened could not be sent to the next worker.
+    """
+
+    def load(self, chain: ChainSpec) -> ChainRef:
+        """Pickle the chain; it is loaded, and its `setup` run, where its first batch is. The same chain is so once."""
+        shipped = ship_chain(chain)
+        key = f"copied-{self._own}-{shipped.key}"
+        if key not in self._keys:
+            self._keys.append(key)
+        return ChainRef(key, shipped.data)
 
 
 class InlineLane:

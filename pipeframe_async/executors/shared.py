@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import BrokenExecutor
 from concurrent.futures import Executor as AnyExecutor
+from functools import partial
 
 from pipeframe_async._worker import envelope
 from pipeframe_async.contracts import Executor
@@ -28,13 +29,15 @@ class SharedLane:
     Args:
         executor: where batches are submitted.
         workers: how many it runs at the same time; twice as many are submitted, so none waits for the loop.
+        live: it is threads of this process, and results are wanted as they are.
     """
 
-    def __init__(self, executor: AnyExecutor, workers: int) -> None:
+    def __init__(self, executor: AnyExecutor, workers: int, *, live: bool = False) -> None:
         self.name = f"{type(executor).__module__}.{type(executor).__qualname__}"
         self.workers = workers
         self.slots = 2 * workers
         self._executor = executor
+        self._work = partial(envelope.work, live=True) if live else envelope.work
         self._in_vain = 0
 
     async def start(self) -> None:
@@ -45,7 +48,7 @@ class SharedLane:
         loop = asyncio.get_running_loop()
         try:
             answer = loop.run_in_executor(
-                self._executor, envelope.work, chain.key, chain.data, number, batch.data, ship, batch.span
+                self._executor, self._work, chain.key, chain.data, number, batch.data, ship, batch.span
             )
         except BrokenExecutor as error:
             raise WorkerLost(f"{self.name} is broken and takes no more work: {_text(error)}") from error

@@ -26,17 +26,18 @@ class ThreadsExecutor:
     Args:
         workers: how many threads.
         live: records and results are handed over as they are, not as bytes.
+        chains: makes chains ready; by default they are used as they are.
     """
 
     where = "thread"
     beside: Executor | None = None
     restarts = 0
 
-    def __init__(self, workers: int, *, live: bool = False) -> None:
+    def __init__(self, workers: int, *, live: bool = False, chains: InProcessChains | None = None) -> None:
         self.codec = Packing(live=live)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="pipeframe-step")
-        self.lanes = (SharedLane(self._pool, workers),)
-        self._chains = InProcessChains()
+        self.lanes = (SharedLane(self._pool, workers, live=live),)
+        self._chains = chains or InProcessChains()
 
     def load(self, chain: ChainSpec) -> ChainRef:
         """Install the chain in this process."""

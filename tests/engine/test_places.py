@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async import DROP, StepError
+from pipeframe_async import DROP
 from pipeframe_async._rules.worth import ENOUGH_BATCHES
 from pipeframe_async.executors.threads import ThreadsExecutor
 from pipeframe_async.testing import FakeExecutor
@@ -144,7 +144,9 @@ async def test_records_on_disk_are_run_beside_the_loop_too() -> None:
     assert any(isinstance(data, tuple) for data in beside.data)
 
 
-async def test_a_chain_whose_setup_raises_beside_the_loop_ends_the_run_as_it_would_elsewhere() -> None:
+async def test_a_chain_whose_setup_raises_beside_the_loop_only_stays_in_its_workers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     class Fussy(Kept):
         steps = (lambda record: (record, True),)
         batch_size = 10
@@ -155,10 +157,11 @@ async def test_a_chain_whose_setup_raises_beside_the_loop_ends_the_run_as_it_wou
 
             return Reply(0, fault=Fault(BROKEN_CHAIN, "setup raised: no model"))
 
-    with pytest.raises(StepError, match="no model") as caught:
-        await ran(Fussy(range(FED)), fleet(Refuses()))
-    assert caught.value.report is not None
-    assert caught.value.report.aborted > 0
+    pipeline = Fussy(range(FED))
+    report = await ran(pipeline, fleet(Refuses()))
+    assert pipeline.taken == list(range(FED))
+    assert (report.delivered, report.steps[0].where) == (FED, "fake")
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1
 
 
 async def test_what_a_batch_is_thought_to_weigh_beside_the_loop_stays_within_the_buffer() -> None:
@@ -168,3 +171,34 @@ async def test_what_a_batch_is_thought_to_weigh_beside_the_loop_stays_within_the
     assert all(data.nbytes > 0 for data in beside.data if isinstance(data, Live))
     await beside.close(kill=False, timeout=1.0)
     await executor.close(kill=False, timeout=1.0)
+
+
+async def test_the_first_batch_of_a_lane_is_no_evidence_since_a_worker_imports_with_it() -> None:
+    class Heavy(Kept):
+        steps = (lambda record: (record, True),)
+        batch_size = 1
+
+    class Importing(FakeExecutor):
+        def seconds(self, number: int, records: int) -> float:
+            return 1.0 if number < len(self.lanes) else 0.001
+
+    class Slow(Beside): ...
+
+    executor = Importing(work=0.9, beside=(beside := Slow()))
+    for lane in executor.lanes:
+        lane.run = importing(lane, lane.run)  # type: ignore[method-assign]
+    pipeline = Heavy(range(100))
+    await ran(pipeline, executor)
+    assert pipeline.taken == list(range(100))
+    assert not beside.data
+
+
+def importing(lane: Any, run: Any) -> Any:
+    """A lane whose first reply says that all its seconds went into reading the batch."""
+
+    async def first_run(*args: Any, **how: Any) -> Any:
+        first = not lane.batches
+        reply = await run(*args, **how)
+        return reply._replace(worked=0.0) if first else reply
+
+    return first_run

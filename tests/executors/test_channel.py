@@ -389,7 +389,7 @@ def test_a_channel_that_gets_no_socket_leaves_no_descriptor(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("asked", [False, True], ids=["idle", "with a batch"])
-@pytest.mark.parametrize("end", permutations(["detach", "finish", "session"]), ids="-".join)
+@pytest.mark.parametrize("end", list(permutations(["detach", "finish", "session"])), ids="-".join)
 async def test_it_ends_well_in_any_order(end: tuple[str, ...], asked: bool) -> None:
     talk = Talk()
     fd = talk.channel._socket.fileno()

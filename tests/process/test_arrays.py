@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -47,6 +49,14 @@ def deadly(array: Any) -> Any:
     return array[:5], True
 
 
+def spoiled_or_deadly(array: Any) -> Any:
+    number = array[0]
+    array[:] = -1
+    if number == 17:
+        os._exit(1)
+    return array + number + 1, True
+
+
 def slow(array: Any) -> Any:
     if array[0] == 5:
         time.sleep(100)
@@ -58,18 +68,75 @@ def three(array: Any) -> Any:
         yield array + number, True
 
 
+def same(record: Any) -> Any:
+    return record, True
+
+
+def corner(array: Any) -> Any:
+    """A view of the record, and the record itself later on in the same batch."""
+    return [array[:3], array[::-1]], True
+
+
+def total(array: Any) -> Any:
+    return float(array.sum()), True
+
+
+def hanging_up(array: Any) -> Any:
+    """Closes every socket of its process."""
+    if array[0] == 3:
+        for fd in range(3, 256):
+            try:
+                if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                    os.close(fd)
+            except OSError:  # no such descriptor
+                continue
+    return array, True
+
+
+def closing_everything(array: Any) -> Any:
+    if array[0] == 3:
+        os.closerange(3, 1024)
+    return array, True
+
+
+def forking(array: Any) -> Any:
+    """Leaves a child alone for a moment that would have the socket, if it could."""
+    if array[0] == 3 and os.fork() == 0:
+        time.sleep(0.2)
+        os._exit(0)
+    return array, True
+
+
+def bytes_of_any_size(number: int) -> Any:
+    return bytes([number % 251]) * (3_000_000 + 1000 * number), True
+
+
+@dataclass
+class Frame:
+    name: str
+    pixels: Any
+    more: dict[str, Any]
+
+
 class Arrays(PipelineEngine[Any, Any]):
     source = "stream"
     max_failures = None
 
-    def __init__(self, *steps: Any, records: int = 40, time_limit: float | None = None) -> None:
+    def __init__(
+        self,
+        *steps: Any,
+        records: int = 40,
+        time_limit: float | None = None,
+        make: Callable[[int], Any] = array_of,
+    ) -> None:
         self.steps = list(steps)
         self.records = records
+        self.make = make
         self.time_limit = time_limit
         self.failures: list[Any] = []
 
     def feed(self) -> Iterator[Any]:
-        return map(array_of, range(self.records))
+        return map(self.make, range(self.records))
 
     async def dead_letter(self, failures: list[Any]) -> None:
         self.failures += failures
@@ -148,3 +215,173 @@ async def test_it_works_through_the_pool_s_own_queues_where_no_socket_can_be_han
     kept = await results_of(pipeline)
     assert numbers([failure.record for failure in pipeline.failures]) == ([] if step is doubled else [17])
     assert len(kept) + len(pipeline.failures) == 40
+
+
+def kinds_of_records() -> dict[str, Any]:
+    square = numpy.arange(90_000.0).reshape(300, 300)
+    read_only = square.copy()
+    read_only.flags.writeable = False
+    structured = numpy.zeros(9000, dtype=[("a", "i4"), ("b", "f8"), ("c", "S3")])
+    structured["b"] = range(9000)
+    return {
+        "float": square,
+        "boolean": square % 3 == 0,
+        "structured": structured,
+        "fortran": numpy.asfortranarray(square),
+        "transposed": square.T,
+        "strided": square[::2, ::3],
+        "backwards": square[::-1],
+        "read-only": read_only,
+        "empty": numpy.zeros((0, 3)),
+        "scalar": numpy.array(3.5),
+        "objects": numpy.array(["a", None, square], dtype=object),
+        "dates": numpy.arange(9000).astype("M8[s]"),
+        "big-endian": square.astype(">f4"),
+        "masked": numpy.ma.masked_less(square, 100),
+        "matrix in a dict": {"a": square, "b": [square[0], read_only]},
+        "dataclass": Frame("first", square, {"mask": square > 4, "none": numpy.zeros(0)}),
+        "bytes": bytes(2**20),
+        "bytearray": bytearray(b"x" * 2**20),
+        "bytes in a dict": {"a": bytes(40_000), "b": bytearray(40_000)},
+        "memory of one array twice": [square, square],
+        "part and whole": [square[10:20], square],
+    }
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Equal to the last flag, all the way down."""
+    assert type(one) is type(other)
+    if isinstance(one, numpy.ndarray):
+        assert (one.dtype, one.shape, one.flags.writeable) == (other.dtype, other.shape, other.flags.writeable)
+        if one.dtype == object:
+            assert_same(one.tolist(), other.tolist())
+        else:
+            assert one.tobytes() == other.tobytes()
+    elif isinstance(one, dict):
+        assert_same(list(one.items()), list(other.items()))
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for mine, theirs in zip(one, other, strict=True):
+            assert_same(mine, theirs)
+    elif isinstance(one, Frame):
+        assert_same(vars(one), vars(other))
+    else:
+        assert one == other
+
+
+@pytest.mark.parametrize("way", ["shared memory", "socket", "pool"])
+def test_every_kind_of_record_comes_back_as_it_was(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "socket":
+        monkeypatch.setattr(channel, "_memory", lambda name: [])
+    if way == "pool":
+        monkeypatch.setattr(worker, "CAN_HAND_OVER_SOCKETS", False)
+    records = [*kinds_of_records().values()] * 3
+    kept = asyncio.run(results_of(Arrays(same, records=len(records), make=records.__getitem__)))
+    assert_same(kept, records)
+
+
+@pytest.mark.parametrize("memory", [True, False], ids=["shared memory", "socket"])
+def test_one_record_of_100_mib_goes_there_and_back(memory: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not memory:
+        monkeypatch.setattr(channel, "_memory", lambda name: [])
+    large = numpy.arange(100 * 2**20 // 8, dtype=float)
+    began = time.perf_counter()
+    (back,) = asyncio.run(results_of(Arrays(same, records=1, make=lambda number: large)))
+    assert (back == large).all()
+    assert time.perf_counter() - began < 15  # copied anew for each piece of 64 KiB it took minutes
+
+
+def test_views_of_a_record_are_results_like_any_other() -> None:
+    kept = asyncio.run(results_of(Arrays(corner, records=60, make=lambda number: numpy.arange(FLOATS) + number)))
+    for number, (head, backwards) in enumerate(kept):
+        assert head.tolist() == [number, number + 1, number + 2]
+        assert (backwards == numpy.arange(FLOATS)[::-1] + number).all()
+
+
+async def test_a_consumer_may_change_its_results_in_place() -> None:
+    async with PipeFrame(2).stream(Arrays(same, records=200)) as results:
+        number = 0
+        async for array in results:
+            assert (array == number).all()
+            array[:] = -1
+            number += 1
+    assert number == 200
+
+
+async def test_the_sink_of_a_run_has_what_the_steps_made() -> None:
+    class Sunk(Arrays):
+        async def sink(self, records: list[Any]) -> None:
+            taken.extend(records)
+
+    taken: list[Any] = []
+    report = await PipeFrame(2).run(Sunk(doubled, records=100))
+    assert report.delivered == 100
+    assert numbers(taken) == [2.0 * number for number in range(100)]
+
+
+async def test_a_worker_s_death_among_the_results_of_others_spoils_none_of_them() -> None:
+    """Many at once on a warm frame: more batches in a lane than there are regions, and workers that die under them."""
+    async with PipeFrame(2) as frame:
+        pipelines = [Arrays(deadly if number % 2 else doubled, records=30) for number in range(6)]
+        runs = await asyncio.gather(*(results_of(pipeline, frame) for pipeline in pipelines))
+    for pipeline, kept in zip(pipelines, runs, strict=True):
+        died = pipeline.steps == [deadly]
+        assert numbers([failure.record for failure in pipeline.failures]) == ([17] if died else [])
+        assert numbers(kept) == [number * (1 if died else 2) for number in range(30) if not (died and number == 17)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("step", [hanging_up, closing_everything])
+def test_a_record_that_takes_its_worker_s_voice_is_the_one_that_fails(step: Any) -> None:
+    pipeline = Arrays(step, records=20)
+    kept = asyncio.run(results_of(pipeline))
+    assert numbers([failure.record for failure in pipeline.failures]) == [3]
+    assert numbers(kept) == [number for number in range(20) if number != 3]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_step_that_forks_does_not_disturb_the_talk() -> None:
+    assert numbers(asyncio.run(results_of(Arrays(forking, records=20)))) == list(range(20))
+
+
+@pytest.mark.parametrize("memory", [True, False], ids=["shared memory", "socket"])
+async def test_a_stream_that_is_left_in_the_middle_of_large_replies_ends_at_once(
+    memory: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workers still write to a parent that reads no more: their teardown must not wait for it."""
+    if not memory:
+        monkeypatch.setattr(channel, "_memory", lambda name: [])
+    frame, pipeline = PipeFrame(2), Arrays(bytes_of_any_size, make=int)
+    async with asyncio.timeout(5), frame, frame.stream(pipeline) as results:
+        async for _ in results:
+            break
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
+def test_the_parent_s_memory_stays_flat_over_a_thousand_arrays() -> None:
+    def resident() -> int:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmRSS:"))
+
+    async def looked_at() -> list[int]:
+        array = numpy.ones(2**17)
+        async with PipeFrame(2).stream(Arrays(same, records=1000, make=lambda number: array)) as results:
+            return [resident() async for _ in results]
+
+    seen = asyncio.run(looked_at())
+    assert len(seen) == 1000
+    assert max(seen[500:]) - max(seen[200:500]) < 16  # MiB, of 500 that passed
+
+
+@pytest.mark.parametrize("way", ["shared memory", "socket", "pool"])
+def test_a_step_that_spoils_its_record_and_dies_is_run_again_on_what_was_fed(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mates of a record that kills its worker are run again: in place they were changed once already."""
+    if way == "socket":
+        monkeypatch.setattr(channel, "_memory", lambda name: [])
+    if way == "pool":
+        monkeypatch.setattr(worker, "CAN_HAND_OVER_SOCKETS", False)
+    pipeline = Arrays(spoiled_or_deadly)
+    assert numbers(asyncio.run(results_of(pipeline))) == [number for number in range(40) if number != 17]
+    assert numbers([failure.record for failure in pipeline.failures]) == [17]

@@ -563,3 +563,16 @@ def test_live_records_come_back_as_live_results_and_failures_leave_their_record_
     assert isinstance(reply.results, Live)
     assert reply.results.values == [0.5, 0.25]
     assert [(failure.place, failure.record) for failure in reply.failures] == [(1, None)]
+
+
+def test_frames_from_disk_come_back_as_live_results_where_those_are_wanted() -> None:
+    def halves(record: float) -> tuple[float, bool]:
+        return 1 / record, True
+
+    frames = (codec.dumps(2), b"not a pickle", codec.dumps(0), codec.dumps(4))
+    envelope.install("live", ChainSpec(("halves",), (halves,), None))
+    reply = envelope.work("live", None, 0, frames, True, live=True)
+    envelope.forget("live")
+    assert reply.results == Live([0.5, 0.25])
+    assert [(failure.place, failure.record) for failure in reply.failures] == [(1, frames[1]), (2, frames[2])]
+    assert reply.owners() == [0, 3]
