@@ -30,6 +30,8 @@ REGION_BYTES = 64 * 2**20
 KEPT_BUFFERS = 32
 """Buffers that are kept for the next message. Fewer are not enough for two batches of a few arrays each; more would
 hold memory that nobody uses."""
+KEPT_BYTES = 64 * 2**20
+"""And so many bytes of them: sizes that never come again would fill the memory."""
 NO_REGION = -1
 _HEAD = struct.Struct("<QiI")
 """Bytes of pickle, the region that has the parts or `NO_REGION`, and how many parts there are; their lengths follow."""
@@ -60,6 +62,8 @@ class Buffers:
         for buffer in self._kept:
             if len(buffer) == nbytes and getrefcount(buffer) == _UNUSED:
                 return buffer
+        while self._kept and sum(map(len, self._kept)) + nbytes > KEPT_BYTES:
+            self._kept.popleft()
         buffer = bytearray(nbytes)
         self._kept.append(buffer)
         return buffer

@@ -133,7 +133,11 @@ class ProcessLane:
             answer: asyncio.Future[Reply | Exception] = loop.create_future()
             told = partial(self._told, worker, guard, ticket, answer)
             guard.watch(ticket, chain.time_limit)
-            worker.ask(chain, ticket, batch, ship, told)
+            try:
+                worker.ask(chain, ticket, batch, ship, told)
+            except BaseException:  # nobody will tell
+                guard.done(ticket)
+                raise
             try:
                 reply = await answer
             except asyncio.CancelledError:

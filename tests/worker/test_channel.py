@@ -240,6 +240,14 @@ def test_the_pieces_of_a_large_message_are_gathered_in_one_place() -> None:
     assert not inbox._data
 
 
+def test_buffers_of_sizes_that_never_come_again_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "KEPT_BYTES", 1000)
+    buffers = Buffers()
+    for nbytes in range(100, 400):
+        buffers.take(nbytes)
+    assert sum(map(len, buffers._kept)) <= 1000
+
+
 def test_a_buffer_has_exactly_the_size_that_was_asked_for() -> None:
     buffers = Buffers()
     del buffers.take(100)[:0]
