@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from pipeframe_async._engine.bell import Bell
@@ -47,6 +47,16 @@ class FeedStopped(BaseException):
 
 
 NOTHING = object()
+
+
+class _End(Iterator[Any]):
+    """The end of what it is chained to, which says when it was reached."""
+
+    reached = False
+
+    def __next__(self) -> Any:
+        self.reached = True
+        raise StopIteration
 
 
 class Pump:
@@ -140,9 +150,9 @@ class Pump:
 
     def put_all(self, records: Iterable[Any]) -> None:
         """Hand over all of an iterable, never pulling a record there is no room for. Called in the feed's thread."""
-        iterator = iter(records)
+        iterator, end = iter(records), _End()
         try:
-            while self._pull(iterator, self._reserve()):
+            while self._pull(chain(iterator, end), end, self._reserve()):
                 pass
         finally:
             if (close := getattr(iterator, "close", None)) is not None:
@@ -158,8 +168,8 @@ class Pump:
             at += len(part)
             self._announce()
 
-    def _pull(self, iterator: Iterator[Any], room: int) -> bool:
-        """Pull up to `room` records; False when there are no more."""
+    def _pull(self, iterator: Iterator[Any], iterated: _End, room: int) -> bool:
+        """Pull up to `room` records; False when there are no more: `iterated` comes after the last one."""
         end, burst = self._pulled + room, 1
         while self._pulled < end:
             started = time.perf_counter()
@@ -174,6 +184,8 @@ class Pump:
             self._announce()
             if (more := min(burst, end - self._pulled)) > 1:
                 self._burst(iterator, more)
+            if iterated.reached:  # a burst that ends so has pulled fewer than it counts
+                return False
             if self._stopped:
                 raise FeedStopped
             burst = min(2 * burst, MOST_BURST) if time.perf_counter() - started < SHORT_BURST else 1
@@ -187,7 +199,7 @@ class Pump:
             self._buffer.extend(islice(iterator, records))
         finally:
             self._bursting = False
-        self._pulled += records  # too many where there were fewer: then nothing more is pulled
+        self._pulled += records
         self._announce()
 
     def _reserve(self) -> int:

@@ -48,6 +48,16 @@ async def test_all_records_come_in_order_whatever_room_there_is(records: int, ro
     assert await everything(pump_of(iter(range(records))), room) == list(range(records))
 
 
+@pytest.mark.parametrize("records", range(1, 40))
+async def test_the_end_is_told_where_the_last_burst_wanted_more_and_room_has_become_scarce(records: int) -> None:
+    """The permits of what was taken are still out: there is room for one record, and none comes."""
+    pump = pump_of(iter(range(records)))
+    await at_least(pump, records, room=records + 1)
+    async with asyncio.timeout(5):
+        assert await pump.take(1) is None
+    await pump.aclose(1)
+
+
 @pytest.mark.parametrize("room", [1, 5, 64, 150])
 async def test_no_more_is_pulled_than_there_is_room_for(room: int) -> None:
     pulled = 0
