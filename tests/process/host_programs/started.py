@@ -26,6 +26,11 @@ STARTING = 30.0
 """Seconds a program has until it is at work; only a machine that is very busy needs more than two."""
 
 
+def as_from_a_terminal() -> None:
+    """Hear SIGINT, also where the tests were started in the background, by a shell that ignores it for them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Program:
     """A running program; what it writes goes to a file, for a pipe would be kept open by what it leaves behind."""
 
@@ -43,6 +48,7 @@ class Program:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=as_from_a_terminal,
             )
 
     @property
