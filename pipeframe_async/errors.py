@@ -4,7 +4,7 @@
     ├── ConfigError      you wrote it wrong; nothing has started (also a ValueError)
     ├── StateError       right call, wrong moment (also a RuntimeError)
     ├── FeedError        your feed raised; what it fed before was processed first
-    ├── StepError        your step broke its contract, or its setup or teardown raised
+    ├── StepError        your setup or teardown raised, or a step did over the record of a call
     ├── SinkError        your sink or dead_letter raised; what it did not take is `aborted`
     ├── PipelineFailed   more records failed than `max_failures` allows
     ├── WorkerLost       a worker process died or could not be started
@@ -56,7 +56,13 @@ class FeedError(PipeFrameError):
 
 
 class StepError(PipeFrameError):
-    """A step broke its contract, or `setup`/`teardown` raised; the worker's traceback is a note."""
+    """A step broke its contract, or `setup`/`teardown` raised; the worker's traceback is a note.
+
+    Attributes:
+        failure: of the record of a `frame.call`: which step failed, how, and with what text; else None.
+    """
+
+    failure: Failure[Any] | None = None
 
 
 class SinkError(PipeFrameError):

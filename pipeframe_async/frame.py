@@ -11,11 +11,14 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from pipeframe_async._engine.bell import Bell
+from pipeframe_async._engine.calls import Calls
+from pipeframe_async._engine.desk import Desk
 from pipeframe_async._engine.results import Results
-from pipeframe_async._engine.run import Limits, Run
+from pipeframe_async._engine.run import Run
 from pipeframe_async._engine.signals import handled_signals
 from pipeframe_async._engine.supervise import ended
 from pipeframe_async._engine.watch import watched
+from pipeframe_async._engine.way import Limits
 from pipeframe_async._rules import knobs
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import ConfigError, FeedError, InternalError, PipeFrameError, StateError
@@ -23,7 +26,7 @@ from pipeframe_async.executors import choose, hosts
 from pipeframe_async.model import FeedLike
 from pipeframe_async.observe.progress import MODES, progress_display
 from pipeframe_async.pipeline import PipelineEngine
-from pipeframe_async.plan import feed_of, plan_of
+from pipeframe_async.plan import Plan, feed_of, plan_of
 from pipeframe_async.report import RunReport, Stats
 
 In = TypeVar("In")
@@ -96,6 +99,7 @@ class PipeFrame:
         self._home: asyncio.AbstractEventLoop | None = None
         self._process = 0  # where its workers and runs are
         self._runs: list[Run] = []
+        self._desk: Desk | None = None  # where calls come in
         self._ended = Bell()  # rings when a run has ended
         self._last = Stats()
 
@@ -163,10 +167,42 @@ class PipeFrame:
             if isinstance(late := run.results.pending_error(), (FeedError, InternalError)):
                 raise late  # the feed could not be closed, or the books did not balance
 
+    async def call(self, pipeline: type[PipelineEngine[In, Out]] | PipelineEngine[In, Out], record: In) -> Out:
+        """Take one record through the steps on warm workers, for request handlers: `await frame.call(P, record)`.
+
+        Calls at the same time share batches; an idle frame answers in one hop, a busy one lets calls go together.
+        Runs and calls share the workers batch by batch, so a long run does not hold up calls.
+
+        Args:
+            pipeline: a `PipelineEngine` subclass, or an instance of one that is used again: each keeps a chain of its
+                own in the workers. Its `feed`, `sink`, `dead_letter` and `on_progress` are not used.
+            record: what the first step gets.
+
+        Returns:
+            The result. `DROP` where a step filtered the record; a list of results where steps fan out.
+
+        Raises:
+            ConfigError: as `run`.
+            StateError: the frame is not open, or was stopped or closed meanwhile.
+            StepError: a step failed; its `failure` is the `Failure` of this record.
+            WorkerLost: no worker can be started any more.
+
+        Cancellation: the record gives up its place; if it is at work already its result is dropped.
+        """
+        if self._desk is None:
+            raise StateError(
+                f"{self.name} is not open: calls need warm workers, so put them inside `async with PipeFrame(...)`"
+            )
+        self._check_process()
+        if self._home is not asyncio.get_running_loop():
+            raise StateError(f"{self.name} is in use on another event loop: call it there, or make another PipeFrame")
+        return await self._desk.call(pipeline, record)  # type: ignore[no-any-return]
+
     def stop(self) -> None:
         """Stop feeding all runs of this frame; they finish what is in flight and return normally.
 
-        May be called from any thread and from signal handlers. A frame without runs ignores it.
+        Calls that wait are finished too, and later ones begin anew. May be called from any thread and from signal
+        handlers. A frame without runs ignores it.
         """
         if self._home is not None and self._runs:
             with suppress(RuntimeError):  # the loop was closed meanwhile, and its runs with it
@@ -185,6 +221,7 @@ class PipeFrame:
             )
         self._warm, self._home = choose.make(self._kind, self._workers, self._wear), asyncio.get_running_loop()
         self._process = os.getpid()
+        self._desk = Desk(self._begin_calls, self._end_calls)
         return self
 
     async def __aexit__(
@@ -192,6 +229,7 @@ class PipeFrame:
     ) -> None:
         """Stop what still runs, then end the workers; at once where the block is left with an error."""
         executor, self._warm = self._warm, None
+        desk, self._desk = self._desk, None
         if executor is None or self._process != os.getpid():
             return  # in a fork of the process that opened it, there is nothing to end
         for run in self._runs:
@@ -199,8 +237,23 @@ class PipeFrame:
         try:
             while not all(run.over for run in self._runs):
                 await self._ended.wait()
+            if desk is not None:
+                await desk.ended()
         finally:
             await executor.close(kill=error is not None, timeout=self._limits.drain_timeout)
+
+    def _begin_calls(self, plan: Plan, calls: Calls) -> Run:
+        """The run that calls of one pipeline go through; it ends with the frame, or when the desk says so."""
+        assert self._warm is not None
+        run = Run(plan, feed_of(plan, calls.feed), self._warm, self._limits, calls=calls)
+        run.on_end = self._ended.ring
+        self._runs.append(run)
+        return run
+
+    def _end_calls(self, run: Run) -> None:
+        self._runs.remove(run)
+        self._last = run.stats()
+        self._ended.ring()
 
     @asynccontextmanager
     async def _run(self, pipeline: Any, feed: Any, load: Any, *, streaming: bool) -> AsyncIterator[Run]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pipeframe_async.errors import ConfigError
 
@@ -21,7 +21,9 @@ class Retry:
 
     Args:
         attempts: most attempts in all, the first included (≥ 2).
-        on: exception classes worth another attempt, matched in the worker.
+        on: exception classes worth another attempt, matched where they are raised. A record that ran out of time
+            counts as `TimeoutError`, one that lost its worker as `WorkerLost`; one that cannot be pickled is not
+            tried again, nor is one whose step returned what it may not.
         backoff: seconds before the second attempt.
         factor: what each further delay is multiplied by (≥ 1).
         max_backoff: longest delay, seconds.
@@ -38,6 +40,10 @@ class Retry:
     def __post_init__(self) -> None:
         if isinstance(self.attempts, bool) or not isinstance(self.attempts, int) or self.attempts < 2:
             raise ConfigError(f"Retry(attempts={self.attempts!r}): must be an int of at least 2 (the first try counts)")
+        classes = self.on if isinstance(self.on, tuple) else (self.on,)
+        if not classes or not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
+            raise ConfigError(f"Retry(on={self.on!r}): must be exception classes, e.g. on=(OSError, TimeoutError)")
+        object.__setattr__(self, "on", classes)
         if self.backoff < 0 or self.factor < 1 or self.max_backoff < self.backoff:
             raise ConfigError(
                 f"Retry(backoff={self.backoff!r}, factor={self.factor!r}, max_backoff={self.max_backoff!r}): "
@@ -50,32 +56,40 @@ class PipelineEngine(Generic[In, Out]):
 
     Subclass it, list `steps`, write `feed`, and hand the class (or an instance, when it takes constructor
     arguments) to `PipeFrame().run`. Optional hooks are found by name: `feed`, `async def sink(self, records)`,
-    `async def dead_letter(self, failures)`, `setup(self)` and `teardown(self)`.
+    `async def dead_letter(self, failures)`, `async def on_progress(self, watermark)`, `setup(self)` and
+    `teardown(self)`. The watermark is the number of records, from the first fed on, that all have a final outcome; it
+    is told when it has risen, never past a record that has none, and not more often than the hook returns.
 
     Attributes:
         steps: functions, methods, partials or callable objects of one record, in order. Each returns
-            `(record, keep_going)`, `DROP`, or is a generator function of `(record, keep_going)`.
+            `(record, keep_going)`, `DROP`, or is a generator function of `(record, keep_going)`. Steps that are
+            `async def`, or async generator functions, run on the event loop.
         source: `"batch"`: the feed runs to its end before the first step starts (overflow beyond
             `buffer_size` spills to a temporary file). `"stream"`: feed and steps run together.
         timeout: seconds without a new record, while there is room for one, after which a stream ends.
             None: never.
-        order: `"input"`: results in feed order. `"completion"`: as they finish.
-        time_limit: seconds one record may spend in one run of `def` steps. None: no limit.
-        retry: a `Retry`, or None for one attempt.
+        order: `"input"`: results in feed order. `"completion"`: as they finish. A function of the record gives its
+            key (hashable; asked on the loop): order is kept within each key, keys run in parallel, and records of
+            one key go to one worker while any of them is in flight.
+        time_limit: seconds one record may spend in one run of `def` steps, or of `async def` steps. None: no limit.
+        retry: a `Retry`, or None for one attempt. A record is tried again from the start of the run of `def` steps,
+            or the `async def` steps, that it failed in; what its children came to in a failed attempt does not count.
+        async_concurrency: records that are in one run of `async def` steps at a time, ≥ 1.
         max_failures: records that may fail before the run stops: an int, a ratio in (0, 1] judged after
             200 records, or None for any number. Default 0, or None where `dead_letter` is defined.
         batch_size: None: self-tuning. An int fixes the records per batch.
 
-    Process: `steps`, `setup` and `teardown` run in worker processes; `feed`, `sink` and `dead_letter` in
-    the parent. An instance is shipped to the workers only where a step is one of its methods or it has a
-    `setup` or `teardown`; then its attributes must pickle.
+    Process: `def` steps, `setup` and `teardown` run in worker processes; `async def` steps, `feed`, `order`, `sink`,
+    `dead_letter` and `on_progress` in the parent. An instance is shipped to the workers only where a `def` step is one
+    of its methods or it has a `setup` or `teardown`; then its attributes must pickle.
     """
 
     steps: Sequence[Callable[..., object]] = ()
     source: Literal["batch", "stream"] = "batch"
     timeout: float | None = 2.0
-    order: Literal["input", "completion"] | Callable[[In], object] = "input"
+    order: Any = "input"  # not the union it is: a checker would bind a function or lambda in the class body
     time_limit: float | None = None
     retry: Retry | None = None
+    async_concurrency: int = 64
     max_failures: int | float | None
     batch_size: int | None = None

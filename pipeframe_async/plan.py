@@ -6,38 +6,72 @@ A `PipelineEngine` class or instance comes in, a frozen `Plan` goes out. Nothing
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count, groupby
 from types import FunctionType, MethodType
 from typing import Any
 
 from pipeframe_async._rules import knobs
 from pipeframe_async._rules.feed_forms import Feed, feed_form
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.pipeline import PipelineEngine
-from pipeframe_async.steps import Wrapped, step_name
+from pipeframe_async.pipeline import PipelineEngine, Retry
+from pipeframe_async.steps import Apply, AsyncApply, AsyncExpand, AsyncKeepIf, Expand, KeepIf, Wrapped, step_name
 from pipeframe_async.wire import ChainSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A pipeline as the engine runs it. `feed` is the bound feed of the class, or None.
+class DefSteps:
+    """A run of `def` steps; `run`: which one of the chain's."""
 
-    `sink` and `dead_letter` are the bound hooks, or None.
+    names: tuple[str, ...]
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncSteps:
+    """A run of `async def` steps; `time_limit`: seconds one record may spend in it."""
+
+    names: tuple[str, ...]
+    steps: tuple[Callable[[Any], Any], ...]
+    time_limit: float | None = None
+
+
+Segment = DefSteps | AsyncSteps
+"""Consecutive steps of one kind: `def` steps are fused and go to a worker, `async def` steps stay on the loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A pipeline as the engine runs it.
+
+    `chain` is all its `def` steps, None where it has none; `feed` the bound feed of the class, or None; `order`
+    `"input"`, `"completion"` or the function that gives a record's key. `fans_out`: whether a step makes any number of
+    records of one. `sink`, `dead_letter` and `on_progress` are the bound hooks, or None.
     """
 
     name: str
     pipeline: PipelineEngine[Any, Any]
-    chain: ChainSpec
+    segments: tuple[Segment, ...]
+    chain: ChainSpec | None
     feed: Any
     source: str
     timeout: float | None
-    keep_order: bool
+    order: str | Callable[[Any], Hashable]
+    retry: Retry | None
+    async_concurrency: int
+    fans_out: bool
     max_failures: int | float | None
     sink: Callable[[list[Any]], Any] | None
     dead_letter: Callable[[list[Any]], Any] | None
+    on_progress: Callable[[int], Any] | None
     batch_size: int | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The steps' names."""
+        return tuple(name for segment in self.segments for name in segment.names)
 
 
 def plan_of(pipeline: object) -> Plan:
@@ -52,30 +86,27 @@ def plan_of(pipeline: object) -> Plan:
     engine = _instance(pipeline)
     name = type(engine).__name__
     steps = _steps(engine, name)
-    _not_yet(engine, name)
     for hook in ("setup", "teardown"):
         _worker_hook(engine, name, hook)
     dead_letter = _hook(engine, name, "dead_letter")
     return Plan(
         name=name,
         pipeline=engine,
-        chain=ChainSpec(
-            names=tuple(map(step_name, steps)),
-            steps=steps,
-            pipeline=engine if _travels(engine, steps) else None,
-            time_limit=None
-            if engine.time_limit is None
-            else knobs.seconds(f"{name}.time_limit", engine.time_limit, hint="None for no limit"),
-        ),
+        segments=(segments := _segments(engine, name, steps)),
+        chain=_chain(engine, name, steps, segments),
         feed=getattr(engine, "feed", None),
         source=knobs.one_of(f"{name}.source", engine.source, ("batch", "stream")),
         timeout=None
         if engine.timeout is None
         else knobs.seconds(f"{name}.timeout", engine.timeout, hint="None for no idle timeout"),
-        keep_order=_order(engine, name) == "input",
+        order=_order(engine, name),
+        retry=_retry(engine, name),
+        async_concurrency=knobs.positive_int(f"{name}.async_concurrency", engine.async_concurrency),
+        fans_out=any(_fans_out(step) for step in steps),
         max_failures=_max_failures(engine, name, dead_letter is not None),
         sink=_hook(engine, name, "sink"),
         dead_letter=dead_letter,
+        on_progress=_hook(engine, name, "on_progress", 0, wanted="one int"),
         batch_size=_batch_size(engine, name),
     )
 
@@ -124,19 +155,81 @@ def _step(engine: PipelineEngine[Any, Any], place: str, step: Any) -> Callable[.
         raise ConfigError(f"{place} is the class {step.__name__}: pass an instance, e.g. {step.__name__}()")
     if not callable(step):
         raise ConfigError(f"{place}={step!r}: a step must be callable, a function of one record")
-    code = _called(step)
-    if inspect.isasyncgenfunction(code):
-        raise ConfigError(
-            f"{place} ({step_name(step)}) is an async generator: a step is a def or async def function; "
-            "to fan out, make it a plain generator function"
-        )
-    if inspect.iscoroutinefunction(code):
-        raise ConfigError(
-            f"{place} ({step_name(step)}) is async def: steps run in worker processes and must be def; "
-            "await in the feed or the sink instead"
-        )
     _takes_one_record(place, step)
-    return step  # type: ignore[no-any-return]
+    if not _is_async(step):
+        return step  # type: ignore[no-any-return]
+    if isinstance(step, (Apply, KeepIf)) and inspect.isasyncgenfunction(_called(step)):
+        raise ConfigError(
+            f"{place} ({step_name(step)}) is {step.verb}() of an async generator: use expand(), or it as it is"
+        )
+    return _awaiting(step)
+
+
+_AWAITING: dict[type, Callable[[Any], Callable[[Any], Any]]] = {
+    Apply: AsyncApply,
+    KeepIf: AsyncKeepIf,
+    Expand: AsyncExpand,
+}
+
+
+def _awaiting(step: Any) -> Callable[[Any], Any]:
+    """An async step, with wrappers that await what they wrap."""
+    if isinstance(step, partial):
+        return partial(_awaiting(step.func), *step.args, **step.keywords)
+    return _AWAITING[type(step)](step.fn) if type(step) in _AWAITING else step
+
+
+def _is_async(step: Any) -> bool:
+    """Whether it is run on the loop."""
+    code = _called(step)
+    return inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code)
+
+
+def _fans_out(step: Any) -> bool:
+    """Whether it is known to make any number of records of one."""
+    code = _called(step)
+    if isinstance(step, (Expand, AsyncExpand)):
+        return True
+    return not isinstance(step, Wrapped) and (inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code))
+
+
+def _segments(
+    engine: PipelineEngine[Any, Any], name: str, steps: tuple[Callable[..., Any], ...]
+) -> tuple[Segment, ...]:
+    """The steps, as runs of the same kind."""
+    limit, segments, runs = _time_limit(engine, name), list[Segment](), count()
+    for on_the_loop, group in groupby(steps, key=_is_async):
+        run = tuple(group)
+        names = tuple(map(step_name, run))
+        segments.append(AsyncSteps(names, run, limit) if on_the_loop else DefSteps(names, next(runs)))
+    return tuple(segments)
+
+
+def _chain(
+    engine: PipelineEngine[Any, Any], name: str, steps: tuple[Callable[..., Any], ...], segments: tuple[Segment, ...]
+) -> ChainSpec | None:
+    """All `def` steps, as they are shipped."""
+    shipped = tuple(step for step in steps if not _is_async(step))
+    runs = tuple(len(segment.names) for segment in segments if isinstance(segment, DefSteps))
+    retry = _retry(engine, name)
+    return (
+        None
+        if not shipped
+        else ChainSpec(
+            names=tuple(map(step_name, shipped)),
+            steps=shipped,
+            pipeline=engine if _travels(engine, shipped) else None,
+            time_limit=_time_limit(engine, name),
+            retry_on=() if retry is None else retry.on,
+            runs=runs if len(runs) > 1 else (),
+        )
+    )
+
+
+def _time_limit(engine: PipelineEngine[Any, Any], name: str) -> float | None:
+    if engine.time_limit is None:
+        return None
+    return knobs.seconds(f"{name}.time_limit", engine.time_limit, hint="None for no limit")
 
 
 def _is_method(engine: PipelineEngine[Any, Any], step: FunctionType) -> bool:
@@ -170,10 +263,10 @@ def _travels(engine: PipelineEngine[Any, Any], steps: tuple[Callable[..., Any], 
     return any(getattr(step, "__self__", None) is engine for step in steps)
 
 
-def _not_yet(engine: PipelineEngine[Any, Any], name: str) -> None:
-    """What is part of the contract and not built yet: refused, for a promise that is not kept is a trap."""
-    if engine.retry is not None:
-        raise ConfigError(f"{name}.retry={engine.retry!r}: not available in this version; leave it at None")
+def _retry(engine: PipelineEngine[Any, Any], name: str) -> Retry | None:
+    if engine.retry is not None and not isinstance(engine.retry, Retry):
+        raise ConfigError(f"{name}.retry={engine.retry!r}: must be a Retry, e.g. Retry(3), or None for one attempt")
+    return engine.retry
 
 
 def _worker_hook(engine: PipelineEngine[Any, Any], name: str, hook: str) -> None:
@@ -185,34 +278,39 @@ def _worker_hook(engine: PipelineEngine[Any, Any], name: str, hook: str) -> None
     _callable_with(f"{name}.{hook}", function)
 
 
-def _hook(engine: PipelineEngine[Any, Any], name: str, hook: str) -> Callable[[list[Any]], Any] | None:
+def _hook(
+    engine: PipelineEngine[Any, Any], name: str, hook: str, given: object = (), *, wanted: str = "one list"
+) -> Callable[[Any], Any] | None:
     function = getattr(engine, hook, None)
     if function is None:
         return None
     if not callable(function):
-        raise ConfigError(f"{name}.{hook}={function!r}: must be a method that takes a list")
+        raise ConfigError(f"{name}.{hook}={function!r}: must be a method that takes {wanted}")
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-        raise ConfigError(f"{name}.{hook} is a generator function: it takes a list and returns, it does not yield")
-    _callable_with(f"{name}.{hook}", function, [])
+        raise ConfigError(f"{name}.{hook} is a generator function: it takes {wanted} and returns, it does not yield")
+    _callable_with(f"{name}.{hook}", function, given, wanted=wanted)
     return function  # type: ignore[no-any-return]
 
 
-def _callable_with(place: str, function: Callable[..., Any], *arguments: object) -> None:
+def _callable_with(place: str, function: Callable[..., Any], *arguments: object, wanted: str = "no arguments") -> None:
     try:
         inspect.signature(function).bind(*arguments)
     except TypeError as error:
-        wanted = "one list" if arguments else "no arguments"
         raise ConfigError(f"{place} cannot be called with {wanted}: {error}") from error
     except ValueError:
         return  # a builtin without a signature: only calling it will tell
 
 
-def _order(engine: PipelineEngine[Any, Any], name: str) -> str:
-    if callable(engine.order):
-        raise ConfigError(
-            f"{name}.order={engine.order!r}: order by key is not available yet; 'input' keeps every order"
-        )
-    return knobs.one_of(f"{name}.order", engine.order, ("input", "completion"))
+def _order(engine: PipelineEngine[Any, Any], name: str) -> str | Callable[[Any], Hashable]:
+    order: Any = inspect.getattr_static(engine, "order")
+    if not isinstance(order, FunctionType):  # a function in the class body is used as it is, and not bound
+        order = engine.order
+    if isinstance(order, str) or not callable(order):
+        return knobs.one_of(f"{name}.order", order, ("input", "completion"), also="a function of the record")
+    if inspect.iscoroutinefunction(order) or inspect.isgeneratorfunction(order):
+        raise ConfigError(f"{name}.order={order!r}: must be a def function that returns the record's key")
+    _callable_with(f"{name}.order", order, object(), wanted="one record")
+    return order  # type: ignore[no-any-return]
 
 
 def _max_failures(engine: PipelineEngine[Any, Any], name: str, has_dead_letter: bool) -> int | float | None:

@@ -6,7 +6,7 @@ Workers import this module: it stays thin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -64,6 +64,42 @@ class Expand(Wrapped[A, Iterable[B]]):
 
     def __call__(self, record: A) -> Generator[tuple[B, bool], None, None]:
         for item in self.fn(record):
+            yield item, True
+
+
+class AsyncApply(Wrapped[A, Awaitable[B]]):
+    """`Apply` of an `async def` function: a step for the loop."""
+
+    __slots__ = ()
+    verb = "apply"
+
+    async def __call__(self, record: A) -> tuple[B, bool]:
+        return await self.fn(record), True
+
+
+class AsyncKeepIf(Wrapped[A, Awaitable[object]]):
+    """`KeepIf` of an `async def` function."""
+
+    __slots__ = ()
+    verb = "keep_if"
+
+    async def __call__(self, record: A) -> tuple[A, bool] | Drop:
+        return (record, True) if await self.fn(record) else DROP
+
+
+class AsyncExpand(Wrapped[A, AsyncIterable[B] | Awaitable[Iterable[B]]]):
+    """`Expand` of an async generator function, or of an `async def` function that returns an iterable."""
+
+    __slots__ = ()
+    verb = "expand"
+
+    async def __call__(self, record: A) -> AsyncGenerator[tuple[B, bool], None]:
+        items = self.fn(record)
+        if isinstance(items, AsyncIterable):
+            async for item in items:
+                yield item, True
+            return
+        for item in await items:
             yield item, True
 
 

@@ -47,15 +47,18 @@ def size_of(payload: Payload) -> int:
 
 
 class ChainSpec(NamedTuple):
-    """The fused steps as they are shipped: with their names, and the pipeline they are methods of, if any.
+    """The `def` steps of a pipeline as they are shipped, with their names, and the pipeline they are methods of.
 
-    `time_limit`: seconds one record may spend in them.
+    `time_limit`: seconds one record may spend in one run of them. `retry_on`: exceptions that are worth another
+    attempt. `runs`: how many steps each run of them has, where other steps lie between them.
     """
 
     names: tuple[str, ...]
     steps: tuple[Step, ...]
     pipeline: Any
     time_limit: float | None = None
+    retry_on: tuple[type[BaseException], ...] = ()
+    runs: tuple[int, ...] = ()
 
 
 class ChainRef(NamedTuple):
@@ -64,6 +67,14 @@ class ChainRef(NamedTuple):
     key: str
     data: bytes | None
     time_limit: float | None = None
+
+    def run(self, number: int) -> ChainRef:
+        """One of its runs of steps, by itself. They are loaded as one, and share what `setup` has made."""
+        return self._replace(key=f"{self.key}{RUN}{number}") if number else self
+
+
+RUN = "#"
+"""What stands in a key between the chain's and the number of a run of its steps, unless that is the first."""
 
 
 class Packed(NamedTuple):
@@ -99,7 +110,10 @@ class Packed(NamedTuple):
 
 
 class WireFailure(NamedTuple):
-    """A failure as plain data; `place` is the record's place in its batch, `record` its pickle."""
+    """A failure as plain data; `place` is the record's place in its batch, `record` its pickle.
+
+    `again`: what was raised is one of the exceptions after which another attempt is worth it.
+    """
 
     place: int
     step: int
@@ -108,6 +122,7 @@ class WireFailure(NamedTuple):
     message: str
     traceback: str
     record: bytes | None
+    again: bool = False
 
 
 class StepTimes(NamedTuple):
@@ -135,19 +150,19 @@ UNREADABLE = "unreadable"
 class Reply(NamedTuple):
     """A worker's answer to one batch. It always answers: `fault` is set where nothing was run.
 
-    `delivered` counts results, the `bypassed` among them; `emitted` what fan-out added to the records
-    sent, so `records + emitted == delivered + filtered + len(failures)`. `spans` maps a record's place to
-    its number of results wherever that is not one. `results` is None where nobody consumes them. `cpu`: all
-    seconds of CPU the worker spent on the batch, with reading, writing and copying it; `worked`: those spent in the
-    steps, on the wall where the steps rather wait than compute. `rss`: resident bytes of the worker's memory after
-    it, 0 where nobody wants to know.
+    `delivered` counts results; `bypass_at` has the positions of those that bypass steps; `grown` maps a record's place
+    to the outcomes it has beyond one, by fan-out, so `records + emitted == delivered + filtered + len(failures)`.
+    `spans` maps a record's place to its number of results wherever that is not one. `results` is None where nobody
+    consumes them. `cpu`: all seconds of CPU the worker spent on the batch, with reading, writing and copying it;
+    `worked`: those spent in the steps, on the wall where the steps rather wait than compute. `rss`: resident bytes of
+    the worker's memory after it, 0 where nobody wants to know.
     """
 
     records: int
     delivered: int = 0
-    bypassed: int = 0
+    bypass_at: tuple[int, ...] = ()
     filtered: int = 0
-    emitted: int = 0
+    grown: dict[int, int] = {}  # noqa: RUF012 - a default that is never written
     results: Payload | None = None
     spans: dict[int, int] = {}  # noqa: RUF012 - a default that is never written
     failures: tuple[WireFailure, ...] = ()
@@ -157,6 +172,16 @@ class Reply(NamedTuple):
     worked: float = 0.0
     rss: int = 0
     fault: Fault | None = None
+
+    @property
+    def bypassed(self) -> int:
+        """How many results bypass steps."""
+        return len(self.bypass_at)
+
+    @property
+    def emitted(self) -> int:
+        """What fan-out added to the records sent."""
+        return sum(self.grown.values())
 
     def owners(self) -> list[int]:
         """For each result, the place of the record it was made of."""

@@ -18,6 +18,7 @@ class Books:
         handles: of deliveries.
         freed: rings when permits were released.
         on_settled: called after each settlement.
+        on_final: called with what became final, and how many of its records were given up.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -25,6 +26,7 @@ class Books:
         self.handles = Handles()
         self.freed = Bell()
         self.on_settled: Callable[[], None] = lambda: None
+        self.on_final: Callable[[Answer, int], None] | None = None
 
     def settle(self, answer: Answer, outcome: Outcome | None = None, taken: int | None = None) -> None:
         """A batch is final.
@@ -34,8 +36,10 @@ class Books:
             outcome: where it differs from the answer's, because its results were not all taken.
             taken: then, how many of them were.
         """
-        self.ledger.settle(answer.number, outcome or answer.outcome)
+        self.ledger.settle(answer.first, outcome or answer.outcome)
         self.handles.settled(answer, taken)
+        if self.on_final is not None:
+            self.on_final(answer, (outcome or answer.outcome).aborted)
         self.freed.ring()
         self.on_settled()
 

@@ -19,6 +19,7 @@ from pipeframe_async._engine.places import Places
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.blame import Inquest
 from pipeframe_async._rules.ledger import Ledger, Outcome
+from pipeframe_async._rules.retry import Retrying
 from pipeframe_async._rules.timing import StepClock, gather
 from pipeframe_async.contracts import Codec, Lane
 from pipeframe_async.errors import InternalError, StepError
@@ -62,6 +63,7 @@ class Carrier:
         ledger: the books.
         sizer: learns from the replies.
         clocks: gather step times.
+        retrying: which failures are worth another attempt; None where none is.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class Carrier:
         ledger: Ledger,
         sizer: Sizer,
         clocks: Sequence[StepClock],
+        retrying: Retrying | None = None,
     ) -> None:
+        self._retrying = retrying
         self._places = places
         self._names = names
         self._ship = ship
@@ -227,31 +231,44 @@ class Carrier:
         """All that came of the batch: its pieces in order, and the records that were in none."""
         batch = trial.batch
         out = {**batch.rejected, **trial.blamed}
-        failures, spans, results = list(out.items()), dict.fromkeys(out, 0), []
-        delivered = bypassed = filtered = emitted = nbytes = 0
-        for start, reply, (read, unread) in sorted(trial.pieces, key=itemgetter(0)):
-            results += read
-            for place, failure in trial.codec.failures(reply, self._names):
-                failures.append((start + place, self._with_record(batch, start + place, failure)))
-            spans.update({start + place: span for place, span in reply.spans.items()})
-            owners = reply.owners() if unread else []
-            for at, failure in unread.items():
-                place = start + owners[at]
-                failures.append((place, self._with_record(batch, place, replace(failure, record=None))))
-                spans[place] = spans.get(place, 1) - 1
-            delivered += reply.delivered - len(unread)
-            bypassed += reply.bypassed
+        answer = Answer(batch.first, batch.count, Outcome(), failures=list(out.items()), spans=dict.fromkeys(out, 0))
+        answer.again.update(place for place, failure in trial.blamed.items() if self._worth(failure))
+        delivered = filtered = 0
+        for start, reply, results in sorted(trial.pieces, key=itemgetter(0)):
+            self._add(trial, answer, start, reply, results, before=delivered)
+            delivered += reply.delivered - len(results[1])
             filtered += reply.filtered
-            emitted += reply.emitted
-            nbytes += reply.nbytes
-            if isinstance(reply.results, Live):
-                nbytes += self._sizer.result_bytes(reply.records)
-        failures.sort(key=itemgetter(0))
-        outcome = Outcome(delivered, min(bypassed, delivered), filtered, len(failures), 0, emitted)
-        if outcome.records != batch.count:
-            raise InternalError(f"batch of {batch.count} records came back as {outcome}")
-        self._ledger.charge(batch.number, nbytes)
-        return Answer(batch.number, batch.first, batch.count, outcome, results, failures, spans)
+        answer.failures.sort(key=itemgetter(0))
+        emitted = sum(answer.grown.values())
+        answer.outcome = Outcome(delivered, len(answer.bypass_at), filtered, len(answer.failures), 0, emitted)
+        if answer.outcome.records != batch.count:
+            raise InternalError(f"batch of {batch.count} records came back as {answer.outcome}")
+        return answer
+
+    def _add(self, trial: _Trial, answer: Answer, start: int, reply: Reply, results: Results, *, before: int) -> None:
+        """Add one piece to the answer; `before`: how many results there were before its."""
+        read, unread = results
+        answer.results += read
+        for wire, (place, failure) in zip(reply.failures, trial.codec.failures(reply, self._names), strict=True):
+            answer.failures.append((start + place, self._with_record(trial.batch, start + place, failure)))
+            if self._worth(failure, matched=wire.again):
+                answer.again.add(start + place)
+        answer.spans.update({start + place: span for place, span in reply.spans.items()})
+        answer.grown.update({start + place: more for place, more in reply.grown.items()})
+        owners = reply.owners() if unread else []
+        for at, failure in unread.items():
+            place = start + owners[at]
+            failed = self._with_record(trial.batch, place, replace(failure, record=None))
+            answer.failures.append((place, failed))
+            answer.spans[place] = answer.spans.get(place, 1) - 1
+        read_at = [at for at in reply.bypass_at if at not in unread]
+        answer.bypass_at += [before + at - sum(lost < at for lost in unread) for at in read_at]
+        answer.nbytes += reply.nbytes
+        if isinstance(reply.results, Live):
+            answer.nbytes += self._sizer.result_bytes(reply.records)
+
+    def _worth(self, failure: AnyFailure, *, matched: bool = False) -> bool:
+        return self._retrying is not None and self._retrying.worth(failure.kind, matched=matched)
 
 
 def _fault(reply: Reply) -> Exception:

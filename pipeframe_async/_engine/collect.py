@@ -18,13 +18,13 @@ class Collect:
     """Puts answers in order, counts failures, and holds what delivery takes.
 
     Args:
-        keep_order: whether answers leave in feed order.
+        sequencer: the order in which answers leave.
         budget: how many failures are borne.
         tripped: called once when they were too many.
     """
 
-    def __init__(self, *, keep_order: bool, budget: FailureBudget, tripped: Callable[[], None]) -> None:
-        self._sequencer: Sequencer[Answer] = Sequencer(keep_order=keep_order)
+    def __init__(self, *, sequencer: Sequencer[Answer], budget: FailureBudget, tripped: Callable[[], None]) -> None:
+        self._sequencer = sequencer
         self._budget = budget
         self._tripped = tripped
         self._ready: list[Answer] = []
@@ -40,7 +40,7 @@ class Collect:
         if self._budget.spend(answer.outcome.failed, outcomes) and not self.failed:
             self.failed = True
             self._tripped()
-        if ready := self._sequencer.offer(answer.number, answer):
+        if ready := self._sequencer.offer(answer.first, answer.count, answer):
             self._ready += ready
             self._bell.ring()
 

@@ -7,7 +7,7 @@ known at once. Never more payload than the ledger has room for: what does not fi
 from __future__ import annotations
 
 import time
-from itertools import count
+from collections.abc import Iterator
 
 from pipeframe_async._engine.backlog import Backlog
 from pipeframe_async._engine.batch import Batch, too_large
@@ -27,10 +27,19 @@ class Cutter:
         ledger: the books.
         sizer: how many records a batch takes.
         ship: whether results come back, and need room for bytes too.
+        numbers: counts batches.
     """
 
     def __init__(
-        self, *, backlog: Backlog, places: Places, step: str, ledger: Ledger, sizer: Sizer, ship: bool
+        self,
+        *,
+        backlog: Backlog,
+        places: Places,
+        step: str,
+        ledger: Ledger,
+        sizer: Sizer,
+        ship: bool,
+        numbers: Iterator[int],
     ) -> None:
         self._backlog = backlog
         self._places = places
@@ -38,7 +47,7 @@ class Cutter:
         self._ledger = ledger
         self._sizer = sizer
         self._ship = ship
-        self._numbers = count()
+        self._numbers = numbers
         self._position = 0  # in the feed, of the next record to be cut
         self.starved = False  # records wait for bytes or permits to come free
 
@@ -100,5 +109,5 @@ class Cutter:
         self._position += batch.count
         likely = self._sizer.expected_bytes(batch.count) if self._ship else 0
         within = min(likely, self._ledger.room_bytes)
-        self._ledger.open(batch.number, batch.count, max(batch.packed.nbytes, within))
+        self._ledger.open(batch.first, batch.count, max(batch.packed.nbytes, within))
         return batch

@@ -18,7 +18,7 @@ from pipeframe_async._engine.books import Books
 from pipeframe_async._engine.collect import Collect
 from pipeframe_async.errors import SinkError, text_of
 
-Hook = Callable[[list[Any]], Any]
+Hook = Callable[[Any], Any]
 
 
 class Consumer(Protocol):
@@ -56,7 +56,7 @@ class Sink:
 
 
 class HookCaller:
-    """A user's `sink` or `dead_letter`: awaited on the loop, or called in a thread when it is a plain function.
+    """A user's `sink`, `dead_letter` or `on_progress`: awaited on the loop, or called in a thread where it is `def`.
 
     Args:
         hook: the bound method.
@@ -72,7 +72,7 @@ class HookCaller:
         self.seconds = 0.0
         self.busy = False
 
-    async def __call__(self, values: list[Any]) -> None:
+    async def __call__(self, values: Any) -> None:
         """Call it.
 
         Raises:

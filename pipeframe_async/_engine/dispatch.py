@@ -1,4 +1,4 @@
-"""Backlog → lanes → collect. Each lane has as many slots as it takes batches; a slot asks for the next
+"""Stages → lanes, and what came of it back. Each lane has as many slots as it takes batches; a slot asks for the next
 batch when it has room, so the lanes pull, and nothing queues where it cannot be reached.
 
 Tasks: one per slot. A batch belongs to its slot from the cut until its answer is handed on.
@@ -6,12 +6,12 @@ Tasks: one per slot. A batch belongs to its slot from the cut until its answer i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from pipeframe_async._engine.backlog import Backlog
-from pipeframe_async._engine.batch import Answer, Batch
-from pipeframe_async._engine.carry import Carrier
-from pipeframe_async._engine.cut import Cutter
+from pipeframe_async._engine.batch import Batch
+from pipeframe_async._engine.journeys import Journeys
+from pipeframe_async._engine.stages import DefStage
 from pipeframe_async.contracts import Lane
 
 
@@ -19,29 +19,37 @@ class Dispatch:
     """Serves the lanes of one run.
 
     Args:
-        carrier: has batches run.
-        cutter: makes batches of the backlog.
+        stages: of def steps, in the order records go through them.
+        lanes: whose numbers the stages know.
         backlog: where records wait.
-        collect: takes each answer.
+        journeys: of records that come back for more.
+        comes_back: whether a batch that is away may bring more to do.
     """
 
     def __init__(
-        self, *, carrier: Carrier, cutter: Cutter, backlog: Backlog, collect: Callable[[Answer], None]
+        self,
+        *,
+        stages: Sequence[DefStage],
+        lanes: Sequence[Lane],
+        backlog: Backlog,
+        journeys: Journeys,
+        comes_back: bool,
     ) -> None:
-        self._carrier = carrier
-        self._cutter = cutter
+        self._stages = [*reversed(stages)]
+        self._numbers = {lane: number for number, lane in enumerate(lanes)}
         self._backlog = backlog
-        self._collect = collect
+        self._journeys = journeys
+        self._comes_back = comes_back
         self._busy: dict[Lane, int] = {}  # batches in each lane that has started
         self._starting = 0
 
     def __repr__(self) -> str:
         lanes = ", ".join(f"{lane.name}: {busy}" for lane, busy in self._busy.items())
-        return f"<{self._starting} starting; batches in {lanes or 'none'}>"
+        return f"<{self._starting} starting; batches in {lanes or 'none'}; stages {self._stages}>"
 
     def settled(self) -> None:
         """Bytes or permits came free."""
-        if self._cutter.starved:
+        if any(stage.starved for stage in self._stages) or len(self._backlog.spill):
             self._backlog.bell.ring()
 
     @property
@@ -54,6 +62,13 @@ class Dispatch:
         """Whether a lane has a batch."""
         return any(self._busy.values())
 
+    @property
+    def _over(self) -> bool:
+        """Whether there will be nothing more to do."""
+        if not self._backlog.exhausted or self._journeys.alive:
+            return False
+        return not (self._comes_back and self.working)
+
     async def serve(self, lane: Lane) -> None:
         """One slot's life: take a batch, have it run, hand its answer on, until there is no more."""
         self._starting += 1
@@ -62,28 +77,32 @@ class Dispatch:
         finally:
             self._starting -= 1
         self._busy.setdefault(lane, 0)
-        while (batch := await self._next(lane)) is not None:
+        while (found := await self._next(lane)) is not None:
+            stage, batch = found
             self._busy[lane] += 1
             try:
-                answer = await self._carrier.carry(lane, batch)
+                hand_on = await stage.carry(lane, batch)
             finally:
                 self._busy[lane] -= 1
             self._backlog.bell.ring()  # what was learnt from the batch may let a slot go on that waits
-            self._collect(answer)
+            hand_on()
 
-    async def _next(self, lane: Lane) -> Batch | None:
+    async def _next(self, lane: Lane) -> tuple[DefStage, Batch] | None:
         """The next batch for this lane, or None when there will be none."""
-        while (batch := self._cut(lane)) is None:
-            if self._backlog.exhausted:
+        while (found := self._cut(lane)) is None:
+            if self._over:
                 return None
             await self._backlog.bell.wait()
         if self._backlog.exhausted:
             self._backlog.bell.ring()  # this was the last one: slots that wait can go home
-        return batch
+        return found
 
-    def _cut(self, lane: Lane) -> Batch | None:
-        return self._cutter.cut(
-            idle=self._busy[lane] < lane.workers,
-            idle_workers=sum(max(0, lane.workers - busy) for lane, busy in self._busy.items()),
-            workers=sum(lane.workers for lane in self._busy),
-        )
+    def _cut(self, lane: Lane) -> tuple[DefStage, Batch] | None:
+        idle = self._busy[lane] < lane.workers
+        idle_workers = sum(max(0, lane.workers - busy) for lane, busy in self._busy.items())
+        workers = sum(lane.workers for lane in self._busy)
+        for stage in self._stages:
+            batch = stage.cut(self._numbers[lane], idle=idle, idle_workers=idle_workers, workers=workers)
+            if batch is not None:
+                return stage, batch
+        return None

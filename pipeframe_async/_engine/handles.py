@@ -42,7 +42,7 @@ class Handles:
                 continue
             if index in failed:
                 self._nack(delivery, failed[index])
-            elif index in lost:
+            elif index in lost or answer.outcome.aborted:
                 self._nack(delivery, None)
             else:
                 self._call(delivery.ack)

@@ -29,7 +29,9 @@ class Places:
 
     Args:
         executor: whose lanes the run has.
-        chain: its steps.
+        chain: its `def` steps.
+        loaded: they, ready to be run in the lanes.
+        run: which run of them this is.
 
     Attributes:
         now: where the next batch goes.
@@ -39,9 +41,10 @@ class Places:
         beside_seconds: and how many seconds of work these were.
     """
 
-    def __init__(self, executor: Executor, chain: ChainSpec) -> None:
-        self.away = self.now = Place(executor.codec, executor.load(chain))
+    def __init__(self, executor: Executor, chain: ChainSpec, loaded: ChainRef, run: int = 0) -> None:
+        self.away = self.now = Place(executor.codec, loaded.run(run))
         self._spec = chain
+        self._run = run
         self._executor = executor
         self._beside: Place | None = None
         # A step that must be ended in time needs a process that can be ended.
@@ -98,5 +101,5 @@ class Places:
         if self._beside is None:
             there = self._executor.beside
             assert there is not None
-            self._beside = Place(there.codec, there.load(self._spec), there.lanes[0])
+            self._beside = Place(there.codec, there.load(self._spec).run(self._run), there.lanes[0])
         return self._beside

@@ -12,44 +12,35 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pipeframe_async._engine.backlog import Backlog
+from pipeframe_async._engine.batch import Answer
 from pipeframe_async._engine.books import Books
-from pipeframe_async._engine.carry import Carrier
+from pipeframe_async._engine.calls import Calls
 from pipeframe_async._engine.collect import Collect
-from pipeframe_async._engine.cut import Cutter
 from pipeframe_async._engine.deliver import Consumer, Counting, Deliver, HookCaller, Sink
-from pipeframe_async._engine.dispatch import Dispatch
 from pipeframe_async._engine.intake import Intake
+from pipeframe_async._engine.journeys import Tie
 from pipeframe_async._engine.open_feed import CLOSE_TIMEOUT
-from pipeframe_async._engine.places import Places
+from pipeframe_async._engine.progress import Progress
 from pipeframe_async._engine.results import Results
 from pipeframe_async._engine.spill import Spill
 from pipeframe_async._engine.stall import StallDetector, all_stacks, describe
 from pipeframe_async._engine.supervise import ended, finished
-from pipeframe_async._rules.batching import Sizer
+from pipeframe_async._engine.way import Limits, Way
 from pipeframe_async._rules.bottleneck import Usage
 from pipeframe_async._rules.failures import FailureBudget
 from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async._rules.ledger import Ledger
-from pipeframe_async._rules.lifecycle import Lifecycle
+from pipeframe_async._rules.lifecycle import Lifecycle, State
+from pipeframe_async._rules.ordering import AsFed, AsFinished, Sequencer
 from pipeframe_async._rules.summary import summary
-from pipeframe_async._rules.timing import StepClock
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import InternalError, PipeFrameError, PipelineFailed, StateError
 from pipeframe_async.plan import Plan
 from pipeframe_async.report import EndedBy, RunReport, Stats
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The frame's knobs that a run needs. Records, bytes, seconds."""
-
-    buffer_size: int
-    buffer_bytes: int
-    drain_timeout: float
 
 
 class Run:
@@ -61,9 +52,19 @@ class Run:
         executor: where its steps run; not closed here.
         limits: the frame's.
         streaming: whether somebody will iterate `results`.
+        calls: who else takes them, each by itself; None where nobody does.
     """
 
-    def __init__(self, plan: Plan, feed: Feed, executor: Executor, limits: Limits, *, streaming: bool = False) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        feed: Feed,
+        executor: Executor,
+        limits: Limits,
+        *,
+        streaming: bool = False,
+        calls: Calls | None = None,
+    ) -> None:
         self._plan = plan
         self._executor = executor
         self._limits = limits
@@ -72,8 +73,8 @@ class Run:
         self._sink = HookCaller(plan.sink, "sink") if plan.sink and not streaming else None
         self._dead_letter = HookCaller(plan.dead_letter, "dead_letter") if plan.dead_letter else None
         self.results: Results[Any] = Results(self.books.settle)
-        self._clocks = [StepClock(name, executor.where) for name in plan.chain.names]
-        self._connect(feed, streaming)
+        self._told: Progress | None = None
+        self._connect(feed, streaming, calls)
         self._give_up = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
         self._restarts_before = executor.restarts
@@ -83,61 +84,51 @@ class Run:
         self.report: RunReport | None = None
         self.on_end: Callable[[], object] = lambda: None
 
-    def _connect(self, feed: Feed, streaming: bool) -> None:
+    def _connect(self, feed: Feed, streaming: bool, calls: Calls | None) -> None:
         """Make the moving parts and join them, from the feed to the consumer."""
         plan, limits, executor = self._plan, self._limits, self._executor
-        self._backlog = Backlog(self.books.ledger, Spill(executor.codec, plan.chain.names[0], limits.buffer_bytes))
+        self._backlog = Backlog(self.books.ledger, Spill(executor.codec, plan.names[0], limits.buffer_bytes))
         self._backlog.on_taken = self.books.freed.ring
-        self._sizer = Sizer(
-            fixed=plan.batch_size,
-            capacity=limits.buffer_size,
-            capacity_bytes=limits.buffer_bytes,
-            slots=sum(lane.slots for lane in executor.lanes),
+        keep = streaming or self._sink is not None or calls is not None
+        tie = Tie(plan.order, len(executor.lanes)) if callable(plan.order) else None
+        self._collect = Collect(
+            sequencer=_sequencer(plan.order, tie, told_apart=keep or self._dead_letter is not None),
+            budget=FailureBudget(plan.max_failures),
+            tripped=self._trip,
+        )
+        self._way = Way(
+            plan,
+            executor,
+            limits,
+            books=self.books,
+            backlog=self._backlog,
+            collect=self._collect.add,
+            keep=keep,
+            tie=tie,
+            apart=calls is not None,
         )
         self._intake = Intake(
             feed=feed,
             name=plan.name,
             books=self.books,
             backlog=self._backlog,
-            sizer=self._sizer,
+            sizer=self._way.sizer,
             timeout=plan.timeout,
             whole=plan.source == "batch",
             dried=lambda: self._stop_feeding("idle"),
             moved=lambda: self._stall.touch(),
         )
-        ship, names = streaming or self._sink is not None, plan.chain.names
-        self._collect = Collect(
-            keep_order=plan.keep_order and (ship or self._dead_letter is not None),  # else nobody could tell
-            budget=FailureBudget(plan.max_failures),
-            tripped=self._trip,
-        )
-        self._places = Places(executor, plan.chain)
-        self._carrier = Carrier(
-            places=self._places,
-            names=names,
-            ship=ship,
-            ledger=self.books.ledger,
-            sizer=self._sizer,
-            clocks=self._clocks,
-        )
-        self._dispatch = Dispatch(
-            carrier=self._carrier,
-            cutter=Cutter(
-                backlog=self._backlog,
-                places=self._places,
-                step=names[0],
-                ledger=self.books.ledger,
-                sizer=self._sizer,
-                ship=ship,
-            ),
-            backlog=self._backlog,
-            collect=self._collect.add,
-        )
         self._stall = StallDetector(waits_for=self._waits_for, progress=self._progress, state=self._state)
         self.books.on_settled = self._settled
+        if plan.on_progress is not None:
+            self._told = Progress(HookCaller(plan.on_progress, "on_progress"))
+            self.books.on_final = self._told.settled
         consumer: Consumer = self.results if streaming else Counting(self.books)
         if self._sink is not None:
             consumer = Sink(self._sink, self.books)
+        if calls is not None:
+            calls.join(self.books, self._way.journeys)
+            consumer = calls
         self._deliver = Deliver(self._collect, consumer, self._dead_letter)
 
     async def execute(self) -> RunReport:
@@ -186,6 +177,11 @@ class Run:
         self._intake.stop()
 
     @property
+    def stopping(self) -> bool:
+        """Whether no more is fed."""
+        return self._life.state is not State.FEEDING
+
+    @property
     def over(self) -> bool:
         """Whether everything has its outcome; the one who iterates may still be looking at what it was handed."""
         return self._ended is not None
@@ -201,38 +197,41 @@ class Run:
     async def _work(self) -> None:
         """Start the parts; they end from left to right."""
         feed = self._spawn("intake", self._feed())
-        feeding = [feed]
-        for lane in self._executor.lanes:
-            feeding += [self._spawn("slot", self._dispatch.serve(lane)) for _ in range(lane.slots)]
+        feeding = [feed, *(self._spawn(part, work) for part, work in self._way.serving())]
         delivering = self._spawn("deliver", self._deliver.run())
         give_up = self._spawn("give-up", self._give_up.wait())
+        after = []  # what comes to its end when everything is delivered
+        if self._told is not None:
+            after.append(self._spawn("progress", self._told.run()))
         self._stall.touch()
         watched = [delivering, self._stall.found]
         try:
             await finished(feeding, give_up, watched=watched)
             self._collect.end()
             await finished([delivering], give_up, watched=watched[1:])
-            taken = self._spawn("taken", self.results.drained())
-            feeding.append(taken)
-            await finished([taken], give_up)
+            after.append(self._spawn("taken", self.results.drained()))
+            await finished(after[-1:], give_up)
+            if self._told is not None:
+                self._told.end()
+            await finished(after, give_up)
         finally:
             self._stall.end()
-            self.left_work = self._dispatch.working
+            self.left_work = self._way.dispatch.working
             self._intake.stop()
             try:
-                await ended([*feeding[1:], delivering, give_up])
+                await ended([*feeding[1:], delivering, *after, give_up])
             finally:
                 await ended([feed], patience=CLOSE_TIMEOUT)  # a feed that cleans up is not cut short by a second cancel
 
     def _settled(self) -> None:
-        self._dispatch.settled()
+        self._way.dispatch.settled()
         self._stall.touch()
 
     def _waits_for(self) -> str:
         """Whom the run waits for outside of itself; empty where nobody else could move it."""
-        hooks = [hook for hook in (self._sink, self._dead_letter) if hook is not None]
-        if self._dispatch.waiting:
-            return "a lane"
+        hooks = [hook for hook in (self._sink, self._dead_letter, self._told) if hook is not None]
+        if there := self._way.waits_for:
+            return there
         if any(hook.busy for hook in hooks):
             return "a hook"
         if self.results.waiting:
@@ -248,7 +247,7 @@ class Run:
     def _state(self) -> str:
         backlog = {name: getattr(self._backlog, name) for name in ("waiting", "held", "paused", "ended", "mark")}
         tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith(f"pipeframe-{self._plan.name}-")]
-        return f"backlog {backlog}, lanes {self._dispatch}\n{describe(tasks)}\n{all_stacks()}"
+        return f"backlog {backlog}, lanes {self._way.dispatch}\n{describe(tasks)}\n{all_stacks()}"
 
     async def _feed(self) -> None:
         await self._intake.run()
@@ -263,6 +262,7 @@ class Run:
         """Too many failures: what has not been sent is aborted, what is in the lanes is finished."""
         self.stop("failed")
         self._backlog.drop()
+        self._way.journeys.drop()
 
     def _too_many_failures(self) -> PipelineFailed | None:
         if not self._collect.failed:
@@ -281,10 +281,11 @@ class Run:
         """Close the books, whatever happened: each record has its outcome now, each handle its answer."""
         if self._deadline is not None:
             self._deadline.cancel()
+        self._way.journeys.close()
         self._backlog.note()
         self._backlog.spill.close()
         self.results.abandon()
-        for hook in (self._sink, self._dead_letter):
+        for hook in (self._sink, self._dead_letter, self._told):
             if hook is not None:
                 hook.close()
         await self.books.close(self._limits.drain_timeout)
@@ -294,9 +295,7 @@ class Run:
         self._ended = time.perf_counter()
         self.on_end()
         stats = self.stats()
-        where = "both" if self._places.beside_records else self._executor.where
-        steps = [replace(clock.report(), where=where) for clock in self._clocks]
-        self.report = report = summary(stats, steps, self._usage(stats.elapsed), self._life.ended_by)
+        self.report = report = summary(stats, self._way.reports(), self._usage(stats.elapsed), self._life.ended_by)
         if isinstance(error, PipeFrameError):
             error.report = report
         try:
@@ -311,16 +310,17 @@ class Run:
         return report
 
     def _usage(self, elapsed: float) -> Usage:
-        return Usage(
+        usage = Usage(
             elapsed=elapsed,
-            workers=sum(lane.workers for lane in self._executor.lanes),
-            work=self._carrier.work_seconds,
             loop=time.thread_time() - self._started_cpu,
             delivering=sum(hook.seconds for hook in (self._sink, self._dead_letter) if hook is not None),
             taking=elapsed - self.results.waited if self.results.taken else 0.0,
-            moving=self._places.moving,
-            worked=self._places.worked,
-            beside=self._places.beside_records / max(1, self._places.records),
-            beside_work=self._places.beside_seconds,
-            may_move=self._places.can_move,
         )
+        return self._way.usage(usage)
+
+
+def _sequencer(order: object, tie: Tie | None, *, told_apart: bool) -> Sequencer[Answer]:
+    """What puts answers in order, where anybody could tell."""
+    if not told_apart or order == "completion":
+        return AsFinished() if tie is None else tie.lines
+    return AsFed() if tie is None else tie.lines

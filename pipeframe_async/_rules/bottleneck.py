@@ -22,20 +22,23 @@ class Usage:
     packing, copying and unpacking records, and `worked` what the steps of these records took; `beside` is the share
     of records that were run beside the loop, and `beside_work` the seconds of work on them; `may_move` is whether the
     executor was free to run any there. `loop` is the event loop's own CPU time; `delivering` is what sink and
-    dead_letter took; `taking` is how long one who iterates was at work with results rather than waiting.
+    dead_letter took; `taking` is how long one who iterates was at work with results rather than waiting. `awaiting` is
+    how long all `concurrency` places of a run of async steps would have been taken.
     """
 
     elapsed: float
-    workers: int
-    work: float
     loop: float
     delivering: float
     taking: float
+    workers: int = 0
+    work: float = 0.0
     moving: float = 0.0
     worked: float = 0.0
     beside: float = 0.0
     beside_work: float = 0.0
     may_move: bool = False
+    awaiting: float = 0.0
+    concurrency: int = 0
 
 
 def bottleneck(usage: Usage, steps: Sequence[StepReport]) -> str:
@@ -61,7 +64,7 @@ def _where(usage: Usage) -> str:
 def _unworthy(usage: Usage) -> str:
     """That moving records cost more than the steps, where it is not what bounded the run and is not said already."""
     notable = usage.moving > max(usage.worked, NOTABLE * usage.elapsed)
-    if not notable or usage.may_move or _mostly_moving(usage, usage.work / (usage.elapsed * usage.workers)):
+    if not notable or usage.may_move or _mostly_moving(usage, usage.work / (usage.elapsed * max(1, usage.workers))):
         return ""
     return (
         f" Moving records to the workers and back took {_times(usage)} as long as the steps ({duration(usage.moving)}, "
@@ -74,7 +77,13 @@ def _times(usage: Usage) -> str:
 
 
 def _bound(usage: Usage, steps: Sequence[StepReport]) -> str:
-    busy = usage.work / (usage.elapsed * usage.workers)
+    busy = usage.work / (usage.elapsed * usage.workers) if usage.workers else 0.0
+    if usage.awaiting > MOSTLY * usage.elapsed:
+        top = max((step for step in steps if step.where == "loop"), key=lambda step: step.seconds)
+        return (
+            f"Bottleneck: the async steps, with all of async_concurrency={usage.concurrency} places taken for "
+            f"{_percent(usage.awaiting / usage.elapsed)} of the run, most by step {top.name!r}."
+        )
     if _mostly_moving(usage, busy):
         advice = "" if usage.may_move else '; executor="auto" or a plain loop saves that'
         return (
@@ -86,8 +95,9 @@ def _bound(usage: Usage, steps: Sequence[StepReport]) -> str:
             f"Bottleneck: the steps, at work beside the loop for {_percent(usage.beside_work / usage.elapsed)} of it."
         )
     if busy > MOSTLY:
-        top = max(steps, key=lambda step: step.seconds)
-        share = top.seconds / (sum(step.seconds for step in steps) or 1.0)
+        away = [step for step in steps if step.where != "loop"] or steps
+        top = max(away, key=lambda step: step.seconds)
+        share = top.seconds / (sum(step.seconds for step in away) or 1.0)
         return (
             f"Bottleneck: the workers, busy for {_percent(busy)} of the run; "
             f"step {top.name!r} takes {_percent(share)} of their time."
@@ -103,7 +113,8 @@ def _bound(usage: Usage, steps: Sequence[StepReport]) -> str:
         return (
             f"Bottleneck: the consumer, at work with results for {_percent(usage.taking / usage.elapsed)} of the run."
         )
-    return f"Bottleneck: the feed; the workers were busy for {_percent(busy)} of the run."
+    workers = f"; the workers were busy for {_percent(busy)} of the run" if usage.workers else ""
+    return f"Bottleneck: the feed{workers}."
 
 
 def _mostly_moving(usage: Usage, busy: float) -> bool:

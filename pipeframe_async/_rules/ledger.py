@@ -4,11 +4,13 @@
     in_flight <= capacity                                                               at every instant
 
 Records come in by `admit` (a permit each) or `spill` (to disk, no permit), join a batch by `open`, and leave
-by one `settle` per batch. An entry that would break a law raises InternalError and changes nothing.
+by one `settle` per batch. A batch goes by the feed position of its first record; it may be `split` into smaller ones.
+An entry that would break a law raises InternalError and changes nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeframe_async.errors import InternalError
@@ -104,34 +106,45 @@ class Ledger:
         self.fed += records
         self._book(Outcome(aborted=records))
 
-    def open(self, number: int, records: int, nbytes: int) -> None:
-        """Waiting records became batch `number`, of so many bytes."""
-        if number in self._open or not 0 < records <= self._waiting:
-            raise InternalError(f"batch {number} of {records} records, {self._waiting} waiting")
+    def open(self, first: int, records: int, nbytes: int) -> None:
+        """Waiting records became a batch, of so many bytes."""
+        if first in self._open or not 0 < records <= self._waiting:
+            raise InternalError(f"batch {first} of {records} records, {self._waiting} waiting")
         self._waiting -= records
-        self._open[number] = _Entry(records)
-        self.charge(number, nbytes)
+        self._open[first] = _Entry(records)
+        self.charge(first, nbytes)
 
-    def charge(self, number: int, nbytes: int) -> None:
+    def split(self, first: int, records: Sequence[int]) -> None:
+        """A batch became batches of so many records each; its bytes are shared out among them."""
+        whole = self._entry(first)
+        if sum(records) != whole.records or min(records) < 1:
+            raise InternalError(f"batch {first} of {whole.records} records split into {records}")
+        left, nbytes = whole.records, whole.nbytes
+        for count in records:
+            share = nbytes * count // left
+            self._open[first] = _Entry(count, share)
+            first, left, nbytes = first + count, left - count, nbytes - share
+
+    def charge(self, first: int, nbytes: int) -> None:
         """The batch holds so many bytes from now on."""
-        entry = self._entry(number)
+        entry = self._entry(first)
         self.in_flight_bytes += nbytes - entry.nbytes
         entry.nbytes = nbytes
         self.peak_bytes = max(self.peak_bytes, self.in_flight_bytes)
 
-    def settle(self, number: int, outcome: Outcome) -> None:
+    def settle(self, first: int, outcome: Outcome) -> None:
         """The batch's outcome is final: its permits and bytes are free."""
-        entry = self._entry(number)
+        entry = self._entry(first)
         if outcome.records != entry.records:
-            raise InternalError(f"batch {number} of {entry.records} records settled as {outcome}")
-        del self._open[number]
+            raise InternalError(f"batch {first} of {entry.records} records settled as {outcome}")
+        del self._open[first]
         self.in_flight_bytes -= entry.nbytes
         self._release(entry.records, outcome)
 
     def abort_rest(self) -> None:
         """Whatever has no outcome yet is aborted: waiting, spilled, and in batches."""
-        for number, entry in list(self._open.items()):
-            self.settle(number, Outcome(aborted=entry.records))
+        for first, entry in list(self._open.items()):
+            self.settle(first, Outcome(aborted=entry.records))
         self.abort_waiting()
 
     def abort_waiting(self) -> None:
@@ -176,9 +189,9 @@ class Ledger:
                 f"{self.in_flight}, spilled {self.spilled}. This is a bug of pipeframe_async: please report it"
             )
 
-    def _entry(self, number: int) -> _Entry:
-        if (entry := self._open.get(number)) is None:
-            raise InternalError(f"batch {number} is not open: settled twice, or never opened")
+    def _entry(self, first: int) -> _Entry:
+        if (entry := self._open.get(first)) is None:
+            raise InternalError(f"batch {first} is not open: settled twice, or never opened")
         return entry
 
     def _take(self, records: int) -> None:

@@ -1,40 +1,87 @@
-"""In which order answers leave: as they were fed, or as they finish.
+"""In which order answers leave: as they were fed, as they finish, or as they were fed within each key.
 
-Batches are numbered in feed order, so keeping the order of batches keeps the order of records.
+An answer stands for records at consecutive feed positions. What waits here for others holds its permits, so the
+buffer bounds it. A record that failed has an answer too, so it leaves a gap and never a stall.
 """
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections import deque
+from collections.abc import Hashable
+from typing import Generic, Protocol, TypeVar
 
 from pipeframe_async.errors import InternalError
 
 T = TypeVar("T")
 
 
-class Sequencer(Generic[T]):
-    """Hands out items in the order of their numbers, 0, 1, 2 …, or at once where order does not matter.
+class Sequencer(Protocol[T]):
+    """Hands out items in the order wanted; `len` is how many it holds."""
 
-    What waits here holds its permits, so the buffer bounds it.
-    """
+    def __len__(self) -> int: ...
 
-    def __init__(self, *, keep_order: bool) -> None:
-        self._keep_order = keep_order
+    def offer(self, first: int, count: int, item: T) -> list[T]:
+        """Put in what became of `count` records from position `first` on; returns what may leave now, in order."""
+
+
+class AsFinished(Generic[T]):
+    """Order does not matter."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def offer(self, first: int, count: int, item: T) -> list[T]:
+        """It may leave at once."""
+        return [item]
+
+
+class AsFed(Generic[T]):
+    """Items leave in feed order."""
+
+    def __init__(self) -> None:
         self._next = 0
+        self._early: dict[int, tuple[int, T]] = {}
+
+    def __len__(self) -> int:
+        return len(self._early)
+
+    def offer(self, first: int, count: int, item: T) -> list[T]:
+        """It leaves when all before it have."""
+        if first < self._next or first in self._early:
+            raise InternalError(f"the answer for position {first} was offered twice")
+        self._early[first] = count, item
+        ready = []
+        while (early := self._early.pop(self._next, None)) is not None:
+            ready.append(early[1])
+            self._next += early[0]
+        return ready
+
+
+class AsFedByKey(Generic[T]):
+    """Items of one key leave in feed order, keys in any. Each item stands for one record, announced by `expect`."""
+
+    def __init__(self) -> None:
+        self._keys: dict[int, Hashable] = {}
+        self._lines: dict[Hashable, deque[int]] = {}
         self._early: dict[int, T] = {}
 
     def __len__(self) -> int:
         return len(self._early)
 
-    def offer(self, number: int, item: T) -> list[T]:
-        """Put in one item; returns the items that may leave now, in order."""
-        if not self._keep_order:
-            return [item]
-        if number < self._next or number in self._early:
-            raise InternalError(f"item {number} offered twice")
-        self._early[number] = item
-        ready = []
-        while self._next in self._early:
-            ready.append(self._early.pop(self._next))
-            self._next += 1
+    def expect(self, position: int, key: Hashable) -> None:
+        """A record of this key has come in, later than all others of its key."""
+        self._keys[position] = key
+        self._lines.setdefault(key, deque()).append(position)
+
+    def offer(self, first: int, count: int, item: T) -> list[T]:
+        """It leaves when all before it in its key have."""
+        key = self._keys.pop(first, None)
+        if key not in self._lines or count != 1:
+            raise InternalError(f"the answer for position {first} was offered twice, or never expected")
+        self._early[first] = item
+        line, ready = self._lines[key], []
+        while line and line[0] in self._early:
+            ready.append(self._early.pop(line.popleft()))
+        if not line:
+            del self._lines[key]
         return ready

@@ -9,35 +9,24 @@ What a step returns is looked at in one place for speed (`unrolled.py`) and in o
 
 from __future__ import annotations
 
-import os
-import traceback
 from collections.abc import Generator, Sequence
+from itertools import pairwise
 from time import perf_counter_ns
-from types import GeneratorType, TracebackType
+from types import GeneratorType
 from typing import Any
 
-from pipeframe_async import steps as wrappers
 from pipeframe_async._worker.cursor import INDEX, STEP
-from pipeframe_async._worker.unrolled import FILE, Loops
-from pipeframe_async.errors import text_of
-from pipeframe_async.model import DROP, FailureKind
+from pipeframe_async._worker.unrolled import Loops
+from pipeframe_async.faults import WrongShape, failure_of, wrong_shape
+from pipeframe_async.model import DROP
 from pipeframe_async.wire import ChainSpec, StepTimes, WireFailure
 
-MESSAGE_LIMIT = 8 * 1024
-"""Characters of an exception's message that travel. Smaller loses the cause, larger lets one record flood the pipe."""
-TRACEBACK_LIMIT = 64 * 1024
-"""Characters of traceback that travel; of a longer one the innermost frames and the message, half of it each."""
 SAMPLES = 8
 """Timed records a batch while steps are fast, at most. Fewer make p99 a guess; more say little that is new."""
 SAMPLE_NS = 200_000
 """Work of a batch to each timed record while steps are fast: one costs 2 µs more than others, so measuring is 1 %."""
 SLOW_NS = 20_000
 """A record that costs more than this is always timed: measuring is then below 2 % of the work of three steps."""
-OUR_ROOM = os.path.dirname(__file__) + os.sep
-"""Where the frames are that a user's traceback does not show."""
-CALLERS = (FILE, wrappers.__file__)
-"""From where the user's functions are called."""
-OUR_FILES = (OUR_ROOM, wrappers.__file__)
 
 
 Cell = Any
@@ -48,14 +37,18 @@ _places: list[int] = []  # as many as the longest batch of this process has had 
 
 
 class Tally:
-    """What came of one batch. `spans` has the number of results of each record that has not exactly one."""
+    """What came of one batch.
+
+    `spans` has the number of results of each record that has not exactly one, `grown` how many outcomes beyond one
+    each record has that has more.
+    """
 
     __slots__ = (
         "bypass_at",
         "calls",
-        "emitted",
         "failures",
         "filtered",
+        "grown",
         "results",
         "samples",
         "spans",
@@ -65,7 +58,7 @@ class Tally:
         self.results: list[Any] = []
         self.bypass_at: list[int] = []
         self.filtered = 0
-        self.emitted = 0
+        self.grown: dict[int, int] = {}
         self.failures: list[WireFailure] = []
         self.spans: dict[int, int] = {}
         self.calls = [0] * steps
@@ -80,14 +73,16 @@ class Tally:
 
 
 class Chain:
-    """The steps of one pipeline, ready to run in this process."""
+    """The steps of one pipeline, ready to run in this process; in `runs`, each run of them."""
 
     def __init__(self, spec: ChainSpec) -> None:
         self.names = spec.names
         self._steps = spec.steps
         self._say_step = spec.time_limit is not None
+        self._retry_on = spec.retry_on
         self._loops: Loops | None = None  # made when `setup` has had its chance to change the steps
         self._pipeline = spec.pipeline
+        self.runs = [Chain(part) for part in _runs_of(spec)] or [self]
         self._ready = False
         self._record_ns = float(SLOW_NS)  # of the last batch: decides how many records are timed
 
@@ -96,7 +91,8 @@ class Chain:
         if not self._ready and (hook := getattr(self._pipeline, "setup", None)) is not None:
             hook()
         self._ready = True
-        self._unroll()
+        for run in self.runs:
+            run._unroll()
 
     def teardown(self) -> None:
         """Run the pipeline's `teardown` hook, where it has one and `setup` was done."""
@@ -156,8 +152,8 @@ class Chain:
             return
         if outcomes == 0:
             tally.filtered += 1
-        else:
-            tally.emitted += outcomes - 1
+        elif outcomes > 1:
+            tally.grown[index] = outcomes - 1
         if (results := len(tally.results) - before) != 1:
             tally.spans[index] = results
 
@@ -231,7 +227,7 @@ class Chain:
         try:
             outcomes = self._advance(tally, index, record, position + 1, spot)
         except BaseException as error:
-            tally.failures.append(failure_of(index, spot[()], error))
+            tally.failures.append(self._failure(index, spot[()], error))
             return 1
         if outcomes == 0:
             tally.filtered += 1
@@ -240,14 +236,19 @@ class Chain:
     def _pair(self, position: int, outcome: Any, verb: str) -> tuple[Any, bool]:
         if isinstance(outcome, tuple) and len(outcome) == 2 and isinstance(outcome[1], bool):
             return outcome[0], outcome[1]
-        raise _Shape(wrong_shape(self.names[position], outcome, verb))
+        raise WrongShape(wrong_shape(self.names[position], outcome, verb))
 
     def _clock(self, tally: Tally, position: int, spent: int) -> None:
         tally.samples[position].append(spent)
 
     def _fail(self, tally: Tally, index: int, position: int, error: BaseException) -> None:
-        tally.failures.append(failure_of(index, position, error))
+        tally.failures.append(self._failure(index, position, error))
         tally.spans[index] = 0
+
+    def _failure(self, index: int, position: int, error: BaseException) -> WireFailure:
+        failure = failure_of(index, position, error)
+        again = isinstance(error, self._retry_on) and not isinstance(error, WrongShape)
+        return failure._replace(again=True) if again else failure
 
 
 def _cell(cells: Any, which: int) -> Cell:
@@ -255,6 +256,15 @@ def _cell(cells: Any, which: int) -> Cell:
     if type(cells) is not memoryview:
         return _PassedOn(cells, which)
     return cells[which : which + 1].cast("B").cast("Q", shape=[])
+
+
+def _runs_of(spec: ChainSpec) -> list[ChainSpec]:
+    """Each run of steps as a chain of its own, without the pipeline: that is set up for all of them."""
+    ends = [sum(spec.runs[:number]) for number in range(len(spec.runs) + 1)]
+    return [
+        spec._replace(names=spec.names[begin:end], steps=spec.steps[begin:end], pipeline=None, runs=())
+        for begin, end in pairwise(ends)
+    ]
 
 
 class _PassedOn:
@@ -283,57 +293,3 @@ def _as_many_places(count: int) -> Sequence[int]:
         return places
     _places = places = list(range(min(MAX_PLACES, 2 * count)))
     return places
-
-
-class _Shape(Exception):
-    """A step returned something that is not one of the allowed forms; shown to the user as a StepError."""
-
-
-def wrong_shape(name: str, outcome: object, verb: str) -> str:
-    """The message for a step that returned, or yielded, something else than it may."""
-    try:
-        shown = repr(outcome)
-    except Exception:
-        shown = "<unprintable>"
-    shown = shown if len(shown) <= 120 else shown[:117] + "..."
-    return (
-        f"step {name!r} {verb} {shown} ({type(outcome).__name__}); expected (record, True) to go on, "
-        f"(record, False) to bypass the other steps, DROP to filter, or a generator of such pairs"
-    )
-
-
-def failure_of(index: int, step: int, error: BaseException, kind: FailureKind = "raised") -> WireFailure:
-    """An exception as plain data, without the frames of this library."""
-    shape = isinstance(error, _Shape)
-    return WireFailure(
-        place=index,
-        step=step,
-        kind=kind,
-        error_type="StepError" if shape else type(error).__name__,
-        message=str.__getitem__(text_of(error), slice(MESSAGE_LIMIT)),
-        traceback="" if shape else _trace(error),
-        record=None,
-    )
-
-
-def _trace(error: BaseException) -> str:
-    try:
-        frames = _users_frames(error.__traceback__)
-        text = "".join(traceback.format_exception(type(error), error, frames))
-        if len(text) <= TRACEBACK_LIMIT:
-            return text
-        last = "".join(traceback.format_exception_only(type(error), error))
-        return "".join(traceback.format_tb(frames))[-TRACEBACK_LIMIT // 2 :] + last[: TRACEBACK_LIMIT // 2]
-    except BaseException as problem:
-        return f"<the traceback could not be made: {type(problem).__name__}>"
-
-
-def _users_frames(tb: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first frame that is not of this library.
-
-    Where there is none: nothing, if a function without frames was called; else all of it, for the error is ours.
-    """
-    ours, last = tb, ""
-    while tb is not None and (file := tb.tb_frame.f_code.co_filename).startswith(OUR_FILES):
-        tb, last = tb.tb_next, file
-    return tb if tb is not None or last in CALLERS else ours

@@ -18,11 +18,13 @@ from time import perf_counter, process_time, thread_time
 from typing import Any
 
 from pipeframe_async._worker import codec
-from pipeframe_async._worker.chain import Chain, Tally, failure_of
+from pipeframe_async._worker.chain import Chain, Tally
 from pipeframe_async._worker.cursor import INDEX, NO_STEP, STEP, Cursor, Phase
 from pipeframe_async._worker.memory import resident_bytes
+from pipeframe_async.faults import failure_of
 from pipeframe_async.wire import (
     BROKEN_CHAIN,
+    RUN,
     UNKNOWN_CHAIN,
     UNREADABLE,
     Apart,
@@ -140,6 +142,12 @@ def forget(key: str | None = None) -> list[str]:
 
 
 def _chain(key: str, data: bytes | None) -> Chain | Fault:
+    key, _, run = key.partition(RUN)
+    chain = _whole_chain(key, data)
+    return chain if isinstance(chain, Fault) else chain.runs[int(run or 0)]
+
+
+def _whole_chain(key: str, data: bytes | None) -> Chain | Fault:
     with _loading:
         if (chain := _chains.get(key) or _installed.get(key)) is None:
             if data is None:
@@ -250,9 +258,9 @@ def _reply(batch: _Batch, tally: Tally, count: int, cells: Any, *, whole: _Dumps
     return Reply(
         records=count + len(batch.unreadable),
         delivered=len(tally.results),
-        bypassed=len(tally.bypass_at),
+        bypass_at=tuple(tally.bypass_at),
         filtered=tally.filtered,
-        emitted=tally.emitted,
+        grown=tally.grown,
         results=results,
         spans={**tally.spans, **{failure.place: 0 for failure in batch.unreadable}},
         failures=tuple(sorted(failures, key=attrgetter("place"))),
@@ -267,8 +275,8 @@ def _before(tally: Tally, place: int) -> Tally:
     cut.results = tally.results[: place + sum(span - 1 for span in cut.spans.values())]
     cut.bypass_at = [at for at in tally.bypass_at if at < len(cut.results)]
     cut.failures = [failure for failure in tally.failures if failure.place < place]
-    cut.emitted = tally.emitted
-    cut.filtered = place + cut.emitted - len(cut.results) - len(cut.failures)
+    cut.grown = {at: more for at, more in tally.grown.items() if at < place}
+    cut.filtered = place + sum(cut.grown.values()) - len(cut.results) - len(cut.failures)
     return cut
 
 
@@ -334,6 +342,7 @@ def _renumber(tally: Tally, places: list[int]) -> None:
     """From places among the readable records to places in the batch."""
     tally.failures = [failure._replace(place=places[failure.place]) for failure in tally.failures]
     tally.spans = {places[index]: span for index, span in tally.spans.items()}
+    tally.grown = {places[index]: more for index, more in tally.grown.items()}
 
 
 def _with_originals(failures: list[WireFailure], data: Payload, part: tuple[int, int] | None) -> list[WireFailure]:

@@ -8,7 +8,6 @@ number of steps and their forms do.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from operator import is_
 from time import perf_counter_ns
@@ -16,14 +15,12 @@ from types import GeneratorType
 from typing import Any
 
 from pipeframe_async._worker.shapes import Form, Step, known, made_of
+from pipeframe_async.faults import UNROLLED
 from pipeframe_async.model import DROP
 
 Loop = Callable[[Any, Any, Sequence[int], Sequence[Any], Any, Any, list[int]], None]
 """`loop(chain, tally, places, records, place, spot, left)`: `place` and `spot` are the cursor's cells of index and
 step, `left` counts the records that went no further than each step."""
-
-FILE = os.path.join(os.path.dirname(__file__), "<unrolled>")
-"""In tracebacks; a file that does not exist, or they would show lines of another."""
 
 _MAKE = """\
 def make({steps}):
@@ -146,6 +143,6 @@ def _loop(forms: Sequence[tuple[Form, Step]], *, say: bool, timed: bool) -> Loop
         body="\n".join(line for line in body.splitlines() if not any(mark in line for mark in left_out)),
     )
     names: dict[str, Any] = {"DROP": DROP, "GeneratorType": GeneratorType, "now": perf_counter_ns}
-    exec(compile(source, FILE, "exec"), names)
+    exec(compile(source, UNROLLED, "exec"), names)
     loop: Loop = names["make"](*(call for _, call in forms))
     return loop

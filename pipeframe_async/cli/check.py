@@ -19,7 +19,8 @@ from pipeframe_async.cli.settings import apply_settings
 from pipeframe_async.cli.target import add_app_dir, load_pipeline
 from pipeframe_async.executors import choose
 from pipeframe_async.frame import PipeFrame
-from pipeframe_async.plan import Plan, feed_of, plan_of
+from pipeframe_async.plan import AsyncSteps, Plan, feed_of, plan_of
+from pipeframe_async.steps import step_name
 
 PLACES: Final = {"worker": "worker process", "thread": "thread", "inline": "on the event loop"}
 """What an executor calls the place of its steps, and what a person would."""
@@ -49,26 +50,43 @@ def check(target: str, app_dir: Path | None, settings: tuple[str, ...], **frame:
 async def _shipped(plan: Plan, options: FrameOptions) -> str:
     """Make the steps ready as a run would, which finds what cannot be sent to workers; says where they would run."""
     executor = choose.make(options.executor, options.workers)
+    chain = plan.chain
     try:
-        executor.load(plan.chain)
+        if chain is not None:
+            executor.load(chain)
     finally:
         await executor.close(kill=False, timeout=1.0)
     where = PLACES.get(executor.where, executor.where)
-    return where if executor.beside is None or plan.chain.time_limit is not None else f"{where}, or beside the loop"
+    stays = executor.beside is None or (chain is not None and chain.time_limit is not None)
+    return where if stays else f"{where}, or beside the loop"
 
 
 def _about(plan: Plan, feed: str, options: FrameOptions, where: str) -> Iterator[tuple[str, str]]:
     yield "feed", feed
     yield "source", _source(plan)
-    for number, name in enumerate(plan.chain.names, 1):
-        yield "steps" if number == 1 else "", f"{number}. {name} ({where})"
-    yield "order", "input: results in feed order" if plan.keep_order else "completion: results as they finish"
+    kinds = [isinstance(segment, AsyncSteps) for segment in plan.segments for _ in segment.names]
+    for number, (name, on_the_loop) in enumerate(zip(plan.names, kinds, strict=True), 1):
+        yield "steps" if number == 1 else "", f"{number}. {name} ({'event loop' if on_the_loop else where})"
+    if any(kinds):
+        yield "concurrency", f"{plan.async_concurrency:,} records at a time in a run of async steps"
+    yield "order", _order(plan)
+    if plan.retry is not None:
+        yield "retry", f"{plan.retry.attempts} attempts"
     yield "sink", _hook(plan.sink) or "none: results are counted and not sent back"
     yield "dead letter", _hook(plan.dead_letter) or "none"
     yield "failures", _failures(plan.max_failures)
     yield "batches", "self-tuning" if plan.batch_size is None else f"{plan.batch_size:,} records each"
     yield "workers", f"{options.workers if options.executor != 'inline' else 'none: steps run inline'}"
     yield "buffer", f"{options.buffer_size:,} records"
+
+
+def _order(plan: Plan) -> str:
+    match plan.order:
+        case "input":
+            return "input: results in feed order"
+        case "completion":
+            return "completion: results as they finish"
+    return f"by key: feed order within each {step_name(plan.order)}"
 
 
 def _source(plan: Plan) -> str:

@@ -5,10 +5,10 @@ Pure: comes in what was read, goes out a `Death`. Who is to blame is decided els
 
 from __future__ import annotations
 
-from pipeframe_async._worker.chain import OUR_ROOM
 from pipeframe_async._worker.cursor import Phase
 from pipeframe_async._worker.postmortem import LastWords, read_words
 from pipeframe_async.executors.worker import Remains
+from pipeframe_async.faults import OUR_ROOM
 from pipeframe_async.wire import Death
 
 FATAL = "Fatal Python error"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from inspect import isasyncgenfunction, iscoroutinefunction
 from types import FunctionType
 from typing import Any
 from weakref import WeakValueDictionary
@@ -18,9 +19,9 @@ from pipeframe_async._worker.codec import main_by_value
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.wire import ChainRef, ChainSpec
 
-HOOKS_OF_THE_LOOP = ("feed", "sink", "dead_letter", "on_progress")
-"""Methods of a pipeline that never run in a worker. A class that travels by value goes without them: what they
-use, a client or a socket, need not be picklable."""
+HOOKS_OF_THE_LOOP = ("feed", "sink", "dead_letter", "on_progress", "order")
+"""Methods of a pipeline that never run in a worker, as its `async def` steps. A class that travels by value goes
+without them: what they use, a client or a socket, need not be picklable."""
 
 
 _at_home: WeakValueDictionary[str, FunctionType] = WeakValueDictionary()
@@ -79,8 +80,14 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, stream: io.BytesIO, pipeline: Any) -> None:
         super().__init__(stream)
         classes = type(pipeline).__mro__ if pipeline is not None else ()
-        hooks = [vars(cls)[name] for cls in classes for name in HOOKS_OF_THE_LOOP if name in vars(cls)]
-        self._hooks = {id(getattr(hook, "__func__", hook)) for hook in hooks}
+        attributes = [item for cls in classes for item in vars(cls).items()]
+        if pipeline is not None:
+            attributes += [("", step) for step in pipeline.steps]
+        self._hooks = {
+            id(getattr(value, "__func__", value))
+            for name, value in attributes
+            if name in HOOKS_OF_THE_LOOP or iscoroutinefunction(value) or isasyncgenfunction(value)
+        }
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, FunctionType) and id(obj) in self._hooks:

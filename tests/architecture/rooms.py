@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.architecture.imports import Room
 
-WORDS: Final = frozenset({"errors", "model", "report", "steps", "wire", "contracts", "pipeline"})
+WORDS: Final = frozenset({"errors", "model", "report", "steps", "wire", "contracts", "pipeline", "faults"})
 """Values and contracts, which everything may name. They import each other, in one direction."""
 
 EDGES: Final = frozenset({"executors", "feeds", "sinks", "observe"})

@@ -70,7 +70,9 @@ def test_what_cannot_be_sent_to_workers_may_run_in_threads(pipeframe: Pipeframe,
 def test_a_knob_set_wrong_is_named(pipeframe: Pipeframe, app_dir: Path) -> None:
     ending = pipeframe("check", "app:Inverse", "--app-dir", app_dir, "--set", "order=sideways")
     assert ending.code == 1
-    assert ending.err == "Error: Inverse.order='sideways': must be 'input' or 'completion'\n"
+    assert (
+        ending.err == "Error: Inverse.order='sideways': must be 'input' or 'completion' or a function of the record\n"
+    )
 
 
 def test_checking_runs_nothing(pipeframe: Pipeframe, app_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

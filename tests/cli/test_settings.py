@@ -63,7 +63,10 @@ def test_a_value_has_the_type_of_what_is_there(setting: str, value: object) -> N
         ("names=a", "names=a: must be a list, written as in Python"),
         ("names={}", "names={}: must be a list, written as in Python"),
         ("names=" + "[" * 10_000, "must be a list"),
-        ("lable=x", "Inverse has no 'lable' to set; it has batch_size, careful, label, max_failures"),
+        (
+            "lable=x",
+            "Inverse has no 'lable' to set; it has async_concurrency, batch_size, careful, label, max_failures",
+        ),
         ("steps=[]", "Inverse has no 'steps' to set"),
         ("feed=[1]", "Inverse has no 'feed' to set"),
         ("sink=1", "Inverse has no 'sink' to set"),
@@ -100,4 +103,4 @@ def test_the_knobs_of_every_pipeline_are_known() -> None:
 def test_an_unknown_name_is_a_usage_error(pipeframe: Pipeframe, app_dir: Path) -> None:
     ending = pipeframe("run", "app:Inverse", "--app-dir", app_dir, "--set", "lable=x")
     assert ending.code == 2
-    assert "it has batch_size, careful, label" in ending.err
+    assert "it has async_concurrency, batch_size, careful, label" in ending.err

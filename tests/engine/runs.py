@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
 from pipeframe_async import Failure, PipelineEngine, RunReport, Stats
-from pipeframe_async._engine.run import Limits, Run
+from pipeframe_async._engine.run import Run
+from pipeframe_async._engine.way import Limits
 from pipeframe_async.plan import feed_of, plan_of
 from pipeframe_async.testing import FakeExecutor
 

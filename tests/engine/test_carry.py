@@ -21,7 +21,7 @@ from pipeframe_async._worker import envelope
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import InternalError
 from pipeframe_async.executors.packing import Packing
-from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, ChainRef, ChainSpec, Death, Fault, Packed, Reply, StepTimes
+from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, ChainSpec, Death, Fault, Packed, Reply, StepTimes
 from tests.engine.mortal import ACCIDENTS, CHAIN, HITS, OUTCOMES, Item, MortalLane, results_of
 
 CODEC = Packing()
@@ -34,11 +34,8 @@ class OnlyThere:
     lanes = ()
     beside = None
 
-    def load(self, chain: ChainSpec) -> ChainRef:
-        return CHAIN
 
-
-PLACES = Places(cast(Executor, OnlyThere()), ChainSpec(("step",), (), None))
+PLACES = Places(cast(Executor, OnlyThere()), ChainSpec(("step",), (), None), CHAIN)
 
 
 @pytest.fixture(autouse=True)

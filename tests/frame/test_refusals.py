@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import pipeframe_async
-from pipeframe_async import ConfigError, PipeFrame, PipelineEngine, Retry, StateError
+from pipeframe_async import ConfigError, PipeFrame, PipelineEngine, Retry, StateError, apply
 
 
 def step(record: int) -> tuple[int, bool]:
@@ -65,10 +65,6 @@ async def agen_step(record: int) -> AsyncIterator[tuple[int, bool]]:
     yield record, True
 
 
-async def async_step(record: int) -> tuple[int, bool]:
-    return record, True
-
-
 def no_argument() -> tuple[int, bool]:
     return 1, True
 
@@ -111,8 +107,7 @@ def having(**attributes: Any) -> type[Fine]:
         (having(steps="parse"), ["Wrong.steps='parse'"]),
         (with_steps(step, 42), ["Wrong.steps[1]=42", "callable"]),
         (with_steps(NotMade), ["Wrong.steps[0]", "NotMade", "instance"]),
-        (with_steps(agen_step), ["agen_step", "async generator", "plain generator"]),
-        (with_steps(async_step), ["async_step", "async def"]),
+        (with_steps(apply(agen_step)), ["agen_step", "async generator", "expand()"]),
         (with_steps(no_argument), ["no_argument", "one record"]),
         (with_steps(two_arguments), ["two_arguments", "partial"]),
         (having(source="queue"), ["Wrong.source='queue'", "'batch' or 'stream'"]),
@@ -124,7 +119,7 @@ def having(**attributes: Any) -> type[Fine]:
         (having(max_failures=True), ["max_failures=True"]),
         (having(batch_size=0), ["Wrong.batch_size=0", "None"]),
         (having(time_limit=0), ["Wrong.time_limit=0", "seconds", "None"]),
-        (having(retry=Retry(3)), ["Wrong.retry"]),
+        (having(retry=3), ["Wrong.retry=3", "Retry(3)"]),
         (having(sink=[]), ["Wrong.sink", "method"]),
         (having(sink=lambda self: None), ["Wrong.sink", "one list"]),
         (having(sink=agen_step), ["Wrong.sink", "generator"]),

@@ -84,7 +84,7 @@ def test_workers_that_were_busy_with_steps_too_short_to_measure_are_named_all_th
 def test_whatever_was_measured_it_is_one_sentence_without_shares_above_the_whole(
     elapsed: float, work: float, loop: float, delivering: float, taking: float, workers: int
 ) -> None:
-    said = bottleneck(Usage(elapsed, workers, work, loop, delivering, taking), STEPS)
+    said = bottleneck(Usage(elapsed, loop, delivering, taking, workers, work), STEPS)
     assert said.count("Bottleneck") == (elapsed > 0)
     shares = [int(word.rstrip("%")) for word in said.replace(";", "").replace(".", "").split() if word.endswith("%")]
     assert all(share <= 100 for share in shares)

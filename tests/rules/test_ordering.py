@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeframe_async._rules.ordering import Sequencer
+from pipeframe_async._rules.ordering import AsFed, AsFinished
 from pipeframe_async.errors import InternalError
 
 ARRIVALS = st.integers(0, 40).flatmap(lambda n: st.permutations(range(n)))
@@ -14,37 +14,37 @@ ARRIVALS = st.integers(0, 40).flatmap(lambda n: st.permutations(range(n)))
 
 @given(ARRIVALS)
 def test_whatever_the_arrival_items_leave_in_the_order_of_their_numbers(arrivals: list[int]) -> None:
-    sequencer: Sequencer[str] = Sequencer(keep_order=True)
-    left = [item for number in arrivals for item in sequencer.offer(number, f"item {number}")]
+    sequencer: AsFed[str] = AsFed()
+    left = [item for number in arrivals for item in sequencer.offer(number, 1, f"item {number}")]
     assert left == [f"item {number}" for number in range(len(arrivals))]
     assert len(sequencer) == 0
 
 
 @given(ARRIVALS)
 def test_an_item_leaves_as_soon_as_all_before_it_have_come(arrivals: list[int]) -> None:
-    sequencer: Sequencer[int] = Sequencer(keep_order=True)
+    sequencer: AsFed[int] = AsFed()
     come: set[int] = set()
     gone = 0
     for number in arrivals:
         come.add(number)
-        gone += len(sequencer.offer(number, number))
+        gone += len(sequencer.offer(number, 1, number))
         unbroken = next(n for n in range(len(come) + 1) if n not in come)
         assert (gone, len(sequencer)) == (unbroken, len(come) - unbroken)
 
 
 @given(ARRIVALS)
 def test_where_order_does_not_matter_each_item_leaves_at_once(arrivals: list[int]) -> None:
-    sequencer: Sequencer[int] = Sequencer(keep_order=False)
+    sequencer: AsFinished[int] = AsFinished()
     for number in arrivals:
-        assert sequencer.offer(number, number) == [number]
+        assert sequencer.offer(number, 1, number) == [number]
         assert len(sequencer) == 0
 
 
 @pytest.mark.parametrize("again", [0, 2])
 def test_an_item_that_comes_twice_is_an_error_of_ours_and_changes_nothing(again: int) -> None:
-    sequencer: Sequencer[str] = Sequencer(keep_order=True)
-    sequencer.offer(0, "a")
-    sequencer.offer(2, "c")
-    with pytest.raises(InternalError, match=f"item {again} offered twice"):
-        sequencer.offer(again, "other")
-    assert sequencer.offer(1, "b") == ["b", "c"]
+    sequencer: AsFed[str] = AsFed()
+    sequencer.offer(0, 1, "a")
+    sequencer.offer(2, 1, "c")
+    with pytest.raises(InternalError, match=f"position {again} was offered twice"):
+        sequencer.offer(again, 1, "other")
+    assert sequencer.offer(1, 1, "b") == ["b", "c"]

@@ -24,7 +24,7 @@ def test_a_report_has_every_counter_of_the_run_and_says_what_bounded_it() -> Non
         elapsed=2.5,
     )
     step = StepReport("parse", "worker", 9, 0.1, 0.01, 0.01, 0.01)
-    report = summary(stats, [step], Usage(2.5, 1, 0.1, 0.0, 0.0, 0.0), "idle")
+    report = summary(stats, [step], Usage(2.5, 0.0, 0.0, 0.0, 1, 0.1), "idle")
     counters = asdict(report)
     assert {name: value for name, value in asdict(stats).items() if name in counters} == {
         name: counters[name] for name in asdict(stats) if name in counters

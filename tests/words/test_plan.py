@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import AsyncIterator, Iterator
+from operator import itemgetter
 from typing import Any
 
 import pytest
 
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.pipeline import PipelineEngine, Retry
-from pipeframe_async.plan import Plan, plan_of
+from pipeframe_async.plan import AsyncSteps, DefSteps, Plan, plan_of
 from pipeframe_async.steps import apply, expand, keep_if
+from pipeframe_async.wire import ChainSpec
 
 
 def parse(record: Any) -> Any:
@@ -49,7 +51,15 @@ class CallsAsync:
         return record, True
 
 
-WRONG_ON_PURPOSE: Any = yields_and_awaits
+async def alone(record: Any) -> Any:
+    return record
+
+
+async def yields_of_it(record: Any) -> AsyncIterator[Any]:
+    yield record
+
+
+YIELDS_OF_IT: Any = yields_of_it
 
 
 class Orders(PipelineEngine[Any, Any]):
@@ -114,8 +124,11 @@ def test_a_class_that_wants_arguments_is_to_be_passed_as_an_instance() -> None:
         ([None], "Orders.steps[0]=None: a step must be callable"),
         ([parse, "parse"], "Orders.steps[1]='parse': a step must be callable"),
         ([parse, Calls], "Orders.steps[1] is the class Calls: pass an instance, e.g. Calls()"),
-        ([parse, yields_and_awaits], "Orders.steps[1] (yields_and_awaits) is an async generator: a step is a def"),
-        ([parse, awaits], "Orders.steps[1] (awaits) is async def"),
+        (
+            [apply(yields_and_awaits)],
+            "Orders.steps[0] (yields_and_awaits) is apply() of an async generator",
+        ),
+        ([keep_if(yields_and_awaits)], "Orders.steps[0] (yields_and_awaits) is keep_if() of an async generator"),
         ([parse, no_record], "Orders.steps[1] (no_record) cannot be called with one record: too many positional"),
         ([parse, two], "Orders.steps[1] (two) cannot be called with one record: missing a required argument: 'rate'"),
         ([parse, lambda: 1], "Orders.steps[1] (<lambda>) cannot be called with one record"),
@@ -132,7 +145,7 @@ def test_one_function_instead_of_a_list_is_refused() -> None:
 
 def test_a_step_that_takes_too_much_is_told_how_to_bind_the_rest() -> None:
     assert "functools.partial binds the rest" in refused(steps=[two])
-    assert plan_of(orders(steps=[functools.partial(two, rate=2.0)])).chain.names == ("two",)
+    assert chain_of(plan_of(orders(steps=[functools.partial(two, rate=2.0)]))).names == ("two",)
 
 
 @pytest.mark.parametrize(
@@ -143,22 +156,29 @@ def test_a_step_that_takes_too_much_is_told_how_to_bind_the_rest() -> None:
         functools.partial(functools.partial(awaits)),
         CallsAsync(),
         functools.partial(CallsAsync()),
-        apply(awaits),
-        keep_if(awaits),
-        apply(functools.partial(awaits)),
-        apply(CallsAsync()),
+        apply(alone),
+        keep_if(alone),
+        apply(functools.partial(alone)),
+        functools.partial(apply(alone)),
     ],
 )
-def test_an_async_step_is_found_however_it_is_wrapped(step: Any) -> None:
-    assert "is async def" in refused(steps=[parse, step])
+async def test_an_async_step_stays_on_the_loop_however_it_is_wrapped(step: Any) -> None:
+    plan = plan_of(orders(steps=[parse, step, step, parse]))
+    before, on_the_loop, after = plan.segments
+    assert (before, after) == (DefSteps(("parse",), 0), DefSteps(("parse",), 1))
+    assert chain_of(plan).runs == (1, 1)
+    assert isinstance(on_the_loop, AsyncSteps)
+    assert await on_the_loop.steps[1]("record") == ("record", True)
 
 
-@pytest.mark.parametrize(
-    "step",
-    [yields_and_awaits, functools.partial(yields_and_awaits), expand(WRONG_ON_PURPOSE), apply(yields_and_awaits)],
-)
-def test_an_async_generator_step_is_found_however_it_is_wrapped(step: Any) -> None:
-    assert "to fan out, make it a plain generator function" in refused(steps=[parse, step])
+@pytest.mark.parametrize("step", [yields_and_awaits, functools.partial(yields_and_awaits), expand(YIELDS_OF_IT)])
+async def test_an_async_generator_fans_out_on_the_loop(step: Any) -> None:
+    plan = plan_of(orders(steps=[step]))
+    (only,) = plan.segments
+    assert isinstance(only, AsyncSteps)
+    assert plan.fans_out
+    assert plan.chain is None
+    assert [child async for child in only.steps[0]("record")] == [("record", True)]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +200,7 @@ def test_an_async_generator_step_is_found_however_it_is_wrapped(step: Any) -> No
     ],
 )
 def test_a_step_of_any_make_is_taken_as_it_is(step: Any) -> None:
-    assert plan_of(orders(steps=[step])).chain.steps == (step,)
+    assert chain_of(plan_of(orders(steps=[step]))).steps == (step,)
 
 
 class RunsItsOwn:
@@ -196,7 +216,7 @@ class RunsItsOwn:
 @pytest.mark.parametrize("name", ["fn", "func"])
 def test_a_callable_object_is_judged_by_its_own_call_and_not_by_what_it_holds(name: str) -> None:
     step = RunsItsOwn(**{name: awaits})
-    assert plan_of(orders(steps=[step])).chain.steps == (step,)
+    assert chain_of(plan_of(orders(steps=[step]))).steps == (step,)
 
 
 @pytest.mark.timeout(3)
@@ -207,7 +227,7 @@ def test_a_callable_object_that_has_any_attribute_is_looked_at_only_once() -> No
                 raise AttributeError(name)
             return self
 
-    assert len(plan_of(orders(steps=[HasEverything()])).chain.steps) == 1
+    assert len(chain_of(plan_of(orders(steps=[HasEverything()]))).steps) == 1
 
 
 class Methods(PipelineEngine[Any, Any]):
@@ -229,7 +249,7 @@ class Methods(PipelineEngine[Any, Any]):
 
 def test_methods_named_in_the_class_body_are_bound_to_the_instance() -> None:
     engine = Methods()
-    chain = plan_of(engine).chain
+    chain = chain_of(plan_of(engine))
     assert chain.names == ("method", "static", "of_class", "parse")
     assert [step(1)[0] for step in chain.steps] == [(engine, 1), 1, (Methods, 1), 1]
 
@@ -239,7 +259,7 @@ def test_methods_of_a_base_class_are_bound_too() -> None:
         pass
 
     engine = Inherits()
-    assert plan_of(engine).chain.steps[0](1) == ((engine, 1), True)
+    assert chain_of(plan_of(engine)).steps[0](1) == ((engine, 1), True)
 
 
 def test_steps_that_an_instance_lists_are_those_that_run() -> None:
@@ -251,7 +271,7 @@ def test_steps_that_an_instance_lists_are_those_that_run() -> None:
             return record, True
 
     engine = Chosen()
-    assert plan_of(engine).chain.steps == (engine.method, parse)
+    assert chain_of(plan_of(engine)).steps == (engine.method, parse)
 
 
 @pytest.mark.parametrize(
@@ -265,12 +285,12 @@ def test_steps_that_an_instance_lists_are_those_that_run() -> None:
 )
 def test_the_pipeline_travels_only_where_a_worker_needs_it(attributes: dict[str, Any], travels: bool) -> None:
     engine = orders(**attributes)()
-    assert plan_of(engine).chain.pipeline is (engine if travels else None)
+    assert chain_of(plan_of(engine)).pipeline is (engine if travels else None)
 
 
 def test_a_pipeline_with_a_method_among_its_steps_travels() -> None:
     engine = Methods()
-    assert plan_of(engine).chain.pipeline is engine
+    assert chain_of(plan_of(engine)).pipeline is engine
 
 
 # Hooks.
@@ -291,10 +311,10 @@ async def async_yielding_hook(self: Any, values: Any) -> AsyncIterator[Any]:
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        (5, "=5: must be a method that takes a list"),
-        ("path", "='path': must be a method that takes a list"),
-        (yielding_hook, " is a generator function: it takes a list and returns, it does not yield"),
-        (async_yielding_hook, " is a generator function: it takes a list and returns"),
+        (5, "=5: must be a method that takes one list"),
+        ("path", "='path': must be a method that takes one list"),
+        (yielding_hook, " is a generator function: it takes one list and returns, it does not yield"),
+        (async_yielding_hook, " is a generator function: it takes one list and returns"),
         (lambda self: None, " cannot be called with one list: too many positional arguments"),
         (lambda self, records, more: None, " cannot be called with one list: missing a required argument: 'more'"),
     ],
@@ -370,9 +390,9 @@ def test_a_right_knob_is_taken_as_it_is(knob: str, value: Any) -> None:
     assert getattr(plan_of(orders(**{knob: value})), knob) == value
 
 
-@pytest.mark.parametrize(("order", "keeps"), [("input", True), ("completion", False)])
-def test_the_order_says_whether_results_wait_for_each_other(order: str, keeps: bool) -> None:
-    assert plan_of(orders(order=order)).keep_order is keeps
+@pytest.mark.parametrize("order", ["input", "completion"])
+def test_an_order_by_name_is_taken_as_it_is(order: str) -> None:
+    assert plan_of(orders(order=order)).order == order
 
 
 @pytest.mark.parametrize(("limit", "borne"), [(0, 0), (3, 3), (0.5, 0.5), (None, None)])
@@ -386,25 +406,65 @@ def test_without_a_limit_no_failure_is_borne_unless_dead_letter_takes_them() -> 
     assert plan_of(orders(dead_letter=async_hook)).max_failures is None
 
 
-def test_a_knob_that_does_nothing_yet_is_refused() -> None:
-    says = "Orders.retry=Retry(attempts=3"
-    message = refused(retry=Retry(3))
-    assert message.startswith(says)
-    assert message.endswith(": not available in this version; leave it at None")
+@pytest.mark.parametrize("retry", [3, "twice", Retry, True])
+def test_what_is_no_retry_is_refused(retry: Any) -> None:
+    assert refused(retry=retry) == f"Orders.retry={retry!r}: must be a Retry, e.g. Retry(3), or None for one attempt"
+
+
+def test_a_retry_goes_along_with_the_chain() -> None:
+    plan = plan_of(orders(retry=Retry(3, on=OSError)))  # type: ignore[arg-type]  # one class will do
+    assert plan.retry == Retry(3, on=(OSError,))
+    assert chain_of(plan).retry_on == (OSError,)
+
+
+@pytest.mark.parametrize("on", [(), (3,), ("OSError",), (OSError, int), OSError(), None])
+def test_a_retry_after_what_is_no_exception_class_is_refused(on: Any) -> None:
+    with pytest.raises(ConfigError, match=r"Retry\(on=.*: must be exception classes"):
+        Retry(3, on=on)
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(None, None), (5, 5.0), (0.25, 0.25)])
 def test_a_time_limit_goes_along_with_the_chain(limit: Any, seconds: float | None) -> None:
-    assert plan_of(orders(time_limit=limit)).chain.time_limit == seconds
+    assert chain_of(plan_of(orders(time_limit=limit))).time_limit == seconds
 
 
-def test_an_order_by_key_is_refused_until_there_is_one() -> None:
-    def by_customer(record: Any) -> Any:
-        return record["customer"]
+def by_customer(record: Any) -> Any:
+    return record["customer"]
 
-    message = refused(order=staticmethod(by_customer))
-    assert message.startswith("Orders.order=<function ")
-    assert message.endswith("order by key is not available yet; 'input' keeps every order")
+
+@pytest.mark.parametrize("order", [by_customer, staticmethod(by_customer), itemgetter("customer"), len])
+def test_a_function_in_the_class_body_gives_the_key_and_is_not_bound(order: Any) -> None:
+    key_of: Any = plan_of(orders(order=order)).order
+    assert key_of == getattr(order, "__func__", order)
+
+
+def test_a_lambda_in_the_class_body_and_one_of_the_instance_do_as_well() -> None:
+    class Keyed(Orders):
+        order = lambda record: record["customer"]  # noqa: E731
+
+    key_of: Any = plan_of(Keyed).order
+    assert key_of({"customer": 7}) == 7
+    keyed = Orders()
+    keyed.order = lambda record: record["product"]
+    key_of = plan_of(keyed).order
+    assert key_of({"product": 8}) == 8
+
+
+async def asks(record: Any) -> Any:
+    return record
+
+
+@pytest.mark.parametrize(
+    ("order", "says"),
+    [
+        (asks, "must be a def function that returns the record's key"),
+        (lambda record, other: record, "cannot be called with one record"),
+        (7, "must be 'input' or 'completion' or a function of the record"),
+        ("feed", "must be 'input' or 'completion' or a function of the record"),
+    ],
+)
+def test_an_order_that_is_none_is_refused(order: Any, says: str) -> None:
+    assert says in refused(order=order)
 
 
 # The plan.
@@ -416,17 +476,26 @@ def test_a_pipeline_that_says_nothing_has_the_defaults() -> None:
     assert plan == Plan(
         name="Orders",
         pipeline=engine,
-        chain=plan.chain,
+        segments=(DefSteps(("parse",), 0),),
+        chain=ChainSpec(("parse",), (parse,), None),
         feed=None,
         source="batch",
         timeout=2.0,
-        keep_order=True,
+        order="input",
+        retry=None,
+        async_concurrency=64,
+        fans_out=False,
         max_failures=0,
         sink=None,
         dead_letter=None,
+        on_progress=None,
         batch_size=None,
     )
-    assert plan.chain == (("parse",), (parse,), None, None)
+
+
+def chain_of(plan: Plan) -> ChainSpec:
+    assert plan.chain is not None
+    return plan.chain
 
 
 def test_the_feed_is_handed_on_bound_and_uncalled() -> None:

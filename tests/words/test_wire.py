@@ -48,7 +48,7 @@ def test_a_reply_comes_back_equal() -> None:
     failure = WireFailure(1, 0, "raised", "ValueError", "bad", "Traceback", b"1")
     times = (StepTimes(2, 1, 500, (500,)),)
     for reply in (
-        Reply(2, 1, 0, 0, 0, b"12", {1: 0}, (failure,), times, 0.5, 0.4),
+        Reply(2, 1, (0,), 0, {1: 2}, b"12", {1: 0}, (failure,), times, 0.5, 0.4),
         Reply(0, fault=Fault("broken-chain", "no", "Traceback")),
     ):
         assert pickle.loads(pickle.dumps(reply)) == reply

@@ -12,8 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeframe_async._worker import chain as chain_module
-from pipeframe_async._worker.chain import MESSAGE_LIMIT, SAMPLES, SLOW_NS, TRACEBACK_LIMIT, Chain, Tally, wrong_shape
+from pipeframe_async._worker.chain import SAMPLES, SLOW_NS, Chain, Tally
 from pipeframe_async._worker.cursor import Cursor
+from pipeframe_async.faults import MESSAGE_LIMIT, TRACEBACK_LIMIT, wrong_shape
 from pipeframe_async.model import DROP
 from pipeframe_async.wire import ChainSpec, WireFailure
 from tests.worker.programs import PROGRAM, Expected, FanOut, Program, chain_of
@@ -44,7 +45,7 @@ def books(tally: Tally) -> tuple[Any, ...]:
         tally.results,
         tally.bypass_at,
         tally.filtered,
-        tally.emitted,
+        sum(tally.grown.values()),
         failures(tally),
         tally.spans,
         tally.calls,
@@ -62,10 +63,10 @@ def test_any_chain_does_what_its_steps_say(program: Program, count: int, cost: f
     assert tally.bypass_at == expected.bypass_at
     assert failures(tally) == expected.failures
     assert tally.filtered == expected.filtered
-    assert tally.emitted == expected.emitted
+    assert sum(tally.grown.values()) == expected.emitted
     assert tally.spans == expected.spans
     assert tally.calls == expected.calls
-    assert count + tally.emitted == len(tally.results) + tally.filtered + len(tally.failures)
+    assert count + sum(tally.grown.values()) == len(tally.results) + tally.filtered + len(tally.failures)
 
 
 @given(PROGRAM, st.integers(33, 120))
@@ -220,7 +221,7 @@ def test_whatever_a_generator_raises_midway_takes_back_what_it_had_yielded(error
     kind = "RuntimeError" if isinstance(error, StopIteration) else type(error).__name__  # as Python has it
     assert tally.results == [record for record in range(100) if record != 50]
     assert failures(tally) == [(50, 0, kind)]
-    assert (tally.spans, tally.emitted) == ({50: 0}, 0)
+    assert (tally.spans, sum(tally.grown.values())) == ({50: 0}, 0)
 
 
 @COSTS
@@ -231,7 +232,7 @@ def test_whatever_a_child_of_a_fan_out_raises_costs_that_child(error: BaseExcept
     assert tally.results == [(record, child) for record in range(100) for child in (0, 1) if (record, child) != (50, 1)]
     assert failures(tally) == [(50, 1, type(error).__name__)]
     assert tally.spans == {place: 2 for place in range(100) if place != 50}  # one result needs no mention
-    assert tally.emitted == 100
+    assert sum(tally.grown.values()) == 100
 
 
 @COSTS

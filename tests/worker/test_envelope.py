@@ -456,7 +456,7 @@ def test_a_reply_and_all_that_is_in_it_is_plain_data() -> None:
     reply = cross(shipped(hostile.three_times, hostile.does), batch({"raise": "HoldsALock"})).reply
     again = pickle.loads(pickle.dumps(reply))
     assert again == reply
-    plain = {int, float, str, bytes, tuple, dict, type(None)}
+    plain = {int, bool, float, str, bytes, tuple, dict, type(None)}
     assert {type(value) for value in reply} <= plain | {type(reply.failures)}
     assert {type(value) for failure in reply.failures for value in failure} <= plain
 

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeframe_async._worker import chain as chain_module
-from pipeframe_async._worker.chain import SLOW_NS, Chain, Tally, failure_of, wrong_shape
+from pipeframe_async._worker.chain import SLOW_NS, Chain, Tally
 from pipeframe_async._worker.cursor import INDEX, STEP, Cursor
 from pipeframe_async._worker.shapes import Form, known
+from pipeframe_async.faults import failure_of, wrong_shape
 from pipeframe_async.model import DROP
 from pipeframe_async.steps import apply, expand, keep_if, step_name
 from pipeframe_async.wire import ChainSpec
@@ -286,7 +287,9 @@ def run(chain: Chain, records: Sequence[Any], cost: float) -> Tally:
 
 def books_of(tally: Tally) -> Books:
     failures = [(f.place, f.step, f.error_type, f.message) for f in tally.failures]
-    return Books(tally.results, tally.bypass_at, tally.filtered, tally.emitted, failures, tally.spans, tally.calls)
+    return Books(
+        tally.results, tally.bypass_at, tally.filtered, sum(tally.grown.values()), failures, tally.spans, tally.calls
+    )
 
 
 def addressless(books: Books) -> Books:

@@ -1,0 +1,222 @@
+"""A run of `async def` steps: parts of records go through them on the loop, so many at a time.
+
+Comes in: parts. Goes out: what each came to. A part is in no worker meanwhile, and in nobody's way but that of the
+parts that wait for its place.
+
+Tasks: one a part, so that what a step sets (context variables, a cancel) ends with its record; and the one that
+serves, which owns them all and ends with the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from types import GeneratorType
+from typing import Any
+
+from pipeframe_async._engine.backlog import Backlog
+from pipeframe_async._engine.journeys import Journeys, failed
+from pipeframe_async._engine.supervise import ended
+from pipeframe_async._rules.journey import Came, Journey, Part
+from pipeframe_async._rules.retry import Retrying
+from pipeframe_async._rules.timing import StepClock
+from pipeframe_async.faults import WrongShape, wrong_shape
+from pipeframe_async.model import DROP
+from pipeframe_async.plan import AsyncSteps
+from pipeframe_async.wire import StepTimes
+
+
+class AsyncStage:
+    """One run of async steps.
+
+    Args:
+        index: which stage of the run it is.
+        steps: they, and their time limit.
+        concurrency: how many parts are at work at a time.
+        backlog: its bell rings when there may be something to do.
+        journeys: whose parts come.
+        clocks: one a step.
+        retrying: which failures are worth another attempt; None where none is.
+
+    Attributes:
+        seconds: that parts were at work, all together.
+    """
+
+    on_the_loop = True
+
+    def __init__(
+        self,
+        index: int,
+        steps: AsyncSteps,
+        concurrency: int,
+        *,
+        backlog: Backlog,
+        journeys: Journeys,
+        clocks: Sequence[StepClock],
+        retrying: Retrying | None,
+    ) -> None:
+        self._index = index
+        self._steps = steps.steps
+        self.names = steps.names
+        self._limit = steps.time_limit
+        self.concurrency = concurrency
+        self._backlog = backlog
+        self._journeys = journeys
+        self._clocks = clocks
+        self._retrying = retrying
+        self._waiting: deque[Part] = deque()
+        self._running: dict[asyncio.Task[None], Part] = {}
+        self._broken: BaseException | None = None
+        self._closed = False
+        self.seconds = 0.0
+
+    def __repr__(self) -> str:
+        return f"<{len(self._running)} at work, {len(self._waiting)} waiting>"
+
+    @property
+    def working(self) -> bool:
+        """Whether a step is at work."""
+        return bool(self._running)
+
+    def put(self, part: Part) -> None:
+        """It begins at once where there is a place."""
+        self._waiting.append(part)
+        self._start()
+
+    def clear(self, journey: Journey | None = None) -> list[Part]:
+        """Remove the parts that wait; of one journey also cancel those at work."""
+        taken = [part for part in self._waiting if journey is None or part.journey is journey]
+        for part in taken:
+            self._waiting.remove(part)
+        if journey is not None:
+            for task in [task for task, part in self._running.items() if part.journey is journey]:
+                task.cancel()
+        return taken
+
+    async def serve(self) -> None:
+        """Take in what waits, if this is the first stage, until nothing more comes.
+
+        Raises:
+            InternalError: whatever went wrong here, and not in a step.
+        """
+        try:
+            while True:
+                self._fill()
+                if self._broken is not None:
+                    raise self._broken
+                if self._backlog.exhausted and not self._journeys.alive:
+                    return
+                await self._backlog.bell.wait()
+        finally:
+            self._closed = True
+            await ended(list(self._running))
+
+    def _fill(self) -> None:
+        """Take in as many as there are places for, if this is the first stage."""
+        self._start()
+        if self._index == 0 and not self._closed:
+            self._journeys.admit(lambda: self.concurrency - len(self._running) - len(self._waiting))
+
+    def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting and len(self._running) < self.concurrency and not self._closed:
+            part = self._waiting.popleft()
+            task = loop.create_task(self._walk(part), name=f"pipeframe-step-{self.names[part.step]}")
+            self._running[task] = part
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        part = self._running.pop(task)
+        if self._closed:
+            if not task.cancelled():
+                task.exception()  # looked at: the run ends by another
+            return
+        if task.cancelled():
+            self._journeys.give_up(part)
+        elif (error := task.exception()) is not None:
+            self._broken = error
+        self._fill()
+        if self._broken or self._index == 0:
+            self._backlog.bell.ring()
+
+    async def _walk(self, part: Part) -> None:
+        """One part's way through the steps that are left to it."""
+        started = time.perf_counter()
+        begin = self._index, part.step
+        value = self._journeys.thaw(part.value)
+        if self._retrying is not None:
+            part.value = self._journeys.freeze(part.value)
+        try:
+            came, at = await self._through(value, part.step)
+        finally:
+            self.seconds += time.perf_counter() - started
+        onward = (self._index, at) if at < len(self._steps) else (self._index + 1, 0)
+        self._journeys.came(part, came, begin, onward)
+
+    async def _through(self, value: Any, at: int) -> tuple[Came, int]:
+        """What a value comes to from step `at` on; and the step its children go on with."""
+        limit = asyncio.timeout(self._limit)
+        try:
+            async with limit:
+                while at < len(self._steps):
+                    outcome = await self._timed(at, value)
+                    at += 1
+                    if type(outcome) is list:
+                        return _children(outcome), at
+                    if outcome is DROP:
+                        return Came(filtered=1), at
+                    value, goes_on = outcome
+                    if not goes_on:
+                        return Came(((value, True),)), at
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            return self._failed(error, at), at  # what the step had waited for was cancelled
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            return self._failed(error, at, timed_out=limit.expired() and isinstance(error, TimeoutError)), at
+        return Came(((value, False),)), at
+
+    async def _timed(self, at: int, value: Any) -> Any:
+        """One step: `(record, keep_going)`, `DROP`, or a list of the pairs of a fan-out."""
+        started = time.perf_counter_ns()
+        try:
+            return await _outcome(self._steps[at], self.names[at], value)
+        finally:
+            spent = time.perf_counter_ns() - started
+            self._clocks[at].add(StepTimes(1, 1, spent, (spent,)))
+
+    def _failed(self, error: BaseException, at: int, *, timed_out: bool = False) -> Came:
+        failure = failed(error, self.names[min(at, len(self.names) - 1)], None, timed_out=timed_out)
+        again = False
+        if self._retrying is not None and not isinstance(error, WrongShape):
+            again = self._retrying.worth(failure.kind, matched=self._retrying.matches(error))
+        return Came(failures=(failure,), again=again)
+
+
+async def _outcome(step: Callable[[Any], Any], name: str, value: Any) -> Any:
+    called = step(value)
+    if isinstance(called, AsyncGenerator):
+        async with aclosing(called):
+            return [_pair(name, child, "yielded") async for child in called]
+    outcome = await called if isinstance(called, Awaitable) else called
+    if outcome is DROP:
+        return DROP
+    if isinstance(outcome, GeneratorType):
+        return [_pair(name, child, "yielded") for child in outcome]
+    return _pair(name, outcome, "returned")
+
+
+def _pair(name: str, outcome: Any, verb: str) -> tuple[Any, bool]:
+    if isinstance(outcome, tuple) and len(outcome) == 2 and isinstance(outcome[1], bool):
+        return outcome
+    raise WrongShape(wrong_shape(name, outcome, verb))
+
+
+def _children(pairs: list[tuple[Any, bool]]) -> Came:
+    """What a fan-out came to; with no children the record is filtered."""
+    return Came(tuple((value, not goes_on) for value, goes_on in pairs), filtered=0 if pairs else 1)

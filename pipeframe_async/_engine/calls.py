@@ -1,0 +1,147 @@
+"""Single records from many callers, through one run: its feed at one end, its consumer at the other.
+
+Callers share batches, since the run cuts them as it does for any feed: an idle lane takes what is there at once, and
+what comes while all are busy goes together.
+
+Task: none; callers wait for a future each, in theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from pipeframe_async._engine.batch import Answer
+from pipeframe_async._engine.bell import Bell
+from pipeframe_async._engine.books import Books
+from pipeframe_async._engine.journeys import Journeys
+from pipeframe_async.errors import PipeFrameError, StateError, StepError
+from pipeframe_async.model import DROP, AnyFailure
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """One caller's; `position` is its record's in the feed, None while it has none."""
+
+    record: Any
+    result: asyncio.Future[Any]
+    position: int | None = None
+
+
+class Calls:
+    """The calls of one pipeline.
+
+    Args:
+        fans_out: a result is a list, whatever it has.
+    """
+
+    def __init__(self, *, fans_out: bool) -> None:
+        self._fans_out = fans_out
+        self._waiting: deque[_Call] = deque()  # not fed yet
+        self._fed: dict[int, _Call] = {}  # by feed position
+        self._positions = count()
+        self._bell = Bell()
+        self._books: Books | None = None
+        self._journeys: Journeys | None = None
+        self.closed = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for anything."""
+        return not self._waiting and not self._fed
+
+    def join(self, books: Books, journeys: Journeys) -> None:
+        """The run they go through is there."""
+        self._books, self._journeys = books, journeys
+
+    async def call(self, record: Any) -> Any:
+        """One record's result.
+
+        Returns:
+            The result; `DROP` where it was filtered; a list of results where it was fanned out.
+
+        Raises:
+            StepError: it failed; its `failure` says how.
+            PipeFrameError: the run it was in has ended.
+
+        Cancellation: the record gives up its place.
+        """
+        call = _Call(record, asyncio.get_running_loop().create_future())
+        self._waiting.append(call)
+        self._bell.ring()
+        try:
+            return await call.result
+        finally:
+            if call.result.cancelled():
+                self._withdraw(call)
+
+    def _withdraw(self, call: _Call) -> None:
+        if call.position is None:
+            self._waiting.remove(call)
+        elif call.position in self._fed and self._journeys is not None:
+            self._journeys.withdraw(call.position)
+
+    async def feed(self) -> AsyncIterator[Any]:
+        """The records of callers, as they call.
+
+        Yields:
+            One after the other, for as long as the run lasts.
+        """
+        while True:
+            while self._waiting:
+                call = self._waiting.popleft()
+                call.position = next(self._positions)
+                self._fed[call.position] = call
+                yield call.record
+            await self._bell.wait()
+
+    async def take(self, answers: list[Answer]) -> None:
+        """Give each caller what became of its record."""
+        assert self._books is not None
+        for answer in answers:
+            self._books.settle(answer)
+            call = self._fed.pop(answer.first).result
+            if call.done():
+                continue
+            if answer.failures:
+                call.set_exception(_error(answer.failures[0][1]))
+            elif answer.outcome.aborted:
+                call.set_exception(StateError("the call was given up: its frame was stopped or closed"))
+            else:
+                call.set_result(self._result(answer))
+
+    def _result(self, answer: Answer) -> Any:
+        if self._fans_out or answer.grown or len(answer.results) > 1:
+            return answer.results
+        return answer.results[0] if answer.results else DROP
+
+    def close(self, error: BaseException | None) -> None:
+        """The run has ended: whoever still waits gets an error of its own."""
+        self.closed = True
+        for call in [*self._fed.values(), *self._waiting]:
+            if not call.result.done():
+                call.result.set_exception(_copied(error))
+        self._fed.clear()
+        self._waiting.clear()
+
+
+def _error(failure: AnyFailure) -> StepError:
+    error = StepError(str(failure))
+    error.failure = failure
+    if failure.traceback:
+        error.add_note(f"Where it failed:\n{failure.traceback}")
+    return error
+
+
+def _copied(error: BaseException | None) -> BaseException:
+    """One for each caller: a shared one would gather the tracebacks of all."""
+    if not isinstance(error, PipeFrameError):
+        return StateError("the call was given up: its frame was stopped or closed")
+    copied = copy.copy(error)
+    copied.__cause__ = error.__cause__
+    return copied

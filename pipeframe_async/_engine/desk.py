@@ -1,0 +1,95 @@
+"""Where calls come in: each pipeline that is called has a run of its own, which begins with the first call.
+
+Tasks: one per pipeline, which executes its run and tells those who still wait when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeframe_async._engine.calls import Calls
+from pipeframe_async._engine.run import Run
+from pipeframe_async.plan import Plan, plan_of
+
+MOST_OPEN = 16
+"""Pipelines that are kept ready when nobody calls them. More keep what their `setup` has opened; with fewer, an app
+that calls many begins runs again and again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A pipeline that is called; it is held so that its identity stays its own."""
+
+    pipeline: Any
+    calls: Calls
+    run: Run
+
+
+class Desk:
+    """The calls of one frame.
+
+    Args:
+        begin: makes the run of a plan; it is one of the frame's from then on.
+        over: called when that run has ended.
+    """
+
+    def __init__(self, begin: Callable[[Plan, Calls], Run], over: Callable[[Run], None]) -> None:
+        self._begin = begin
+        self._over = over
+        self._lines: OrderedDict[int, _Line] = OrderedDict()  # by identity, the least used first
+        self._serving: set[asyncio.Task[None]] = set()
+
+    async def call(self, pipeline: Any, record: Any) -> Any:
+        """One record through a pipeline; see `PipeFrame.call`."""
+        line = self._lines.get(id(pipeline))
+        if line is None or line.run.stopping:
+            line = self._opened(pipeline)
+        self._lines.move_to_end(id(pipeline))
+        return await line.calls.call(record)
+
+    def _opened(self, pipeline: Any) -> _Line:
+        plan = plan_of(pipeline)
+        plan = replace(
+            plan,
+            source="stream",
+            timeout=None,
+            order=plan.order if callable(plan.order) else "completion",
+            max_failures=None,
+            sink=None,
+            dead_letter=None,
+            on_progress=None,
+        )
+        calls = Calls(fans_out=plan.fans_out)
+        line = self._lines[id(pipeline)] = _Line(pipeline, calls, self._begin(plan, calls))
+        task = asyncio.get_running_loop().create_task(self._serve(line), name=f"pipeframe-{plan.name}-calls")
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        self._close_idle()
+        return line
+
+    def _close_idle(self) -> None:
+        """More pipelines than are kept ready: the least used go, unless somebody waits for them."""
+        idle = [key for key, line in self._lines.items() if line.calls.idle]
+        for key in idle[: max(0, len(self._lines) - MOST_OPEN)]:
+            self._lines.pop(key).run.stop()
+
+    async def _serve(self, line: _Line) -> None:
+        error: BaseException | None = None
+        try:
+            await line.run.execute()
+        except Exception as failed:  # whoever waits gets it; if nobody does, the next call finds out for itself
+            error = failed
+        finally:
+            line.calls.close(error)
+            self._over(line.run)
+            if self._lines.get(id(line.pipeline)) is line:
+                del self._lines[id(line.pipeline)]
+
+    async def ended(self) -> None:
+        """Wait for the runs, which have been told to end."""
+        if self._serving:
+            await asyncio.wait(self._serving)

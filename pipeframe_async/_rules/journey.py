@@ -1,0 +1,157 @@
+"""A fed record on its way through several runs of steps, until everything that came of it has its outcome.
+
+Comes in: what each part of it came to in a run of steps. Goes out: the parts that go on, and at the end its results
+in order and its books. It knows nothing of lanes, permits or time.
+
+A part is the record itself, or after a fan-out each child. Children keep their place among the results: each has a
+cell of its own in the cell of what it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeframe_async._rules.ledger import Outcome
+from pipeframe_async.model import AnyFailure
+
+
+class Cell(list[Any]):
+    """Results, and cells of children, in order. A type of its own, for a result may be a list."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What one part came to in one run of steps, or in all steps at once.
+
+    Attributes:
+        results: each with whether it bypasses the steps that follow.
+        filtered: children, or the part itself, that end here.
+        failures: of the part, or of its children.
+        again: whether one of the failures is worth another attempt.
+    """
+
+    results: tuple[tuple[Any, bool], ...] = ()
+    filtered: int = 0
+    failures: tuple[AnyFailure, ...] = ()
+    again: bool = False
+
+    @property
+    def outcomes(self) -> int:
+        """How many there are; a part has one, or has grown."""
+        return len(self.results) + self.filtered + len(self.failures)
+
+
+@dataclass(slots=True, eq=False)
+class Journey:
+    """One fed record under way.
+
+    Attributes:
+        position: in the feed.
+        record: as it was fed, for its failures.
+        lane: the number of the one lane it goes to; None for any.
+        key: it is ordered by, if it is.
+        given_up: it is not worked on any further, and has no results.
+        parts: how many are under way.
+    """
+
+    position: int
+    record: Any
+    lane: int | None = None
+    key: Hashable = None
+    given_up: bool = False
+    parts: int = 0
+    _root: Cell = field(default_factory=Cell)
+    _failures: list[AnyFailure] = field(default_factory=list)
+    _delivered: int = 0
+    _bypassed: int = 0
+    _filtered: int = 0
+    _emitted: int = 0
+
+    def start(self) -> Part:
+        """The record itself, on its way to the first run of steps."""
+        self.parts += 1
+        return Part(self, self._root, self.record)
+
+    def arrived(self, part: Part, came: Came, *, last: bool, keep: bool) -> list[Part]:
+        """A part has come through a run of steps.
+
+        Args:
+            part: which one; it is no more.
+            came: what it came to.
+            last: no steps follow.
+            keep: results are wanted.
+
+        Returns:
+            The parts that go on.
+        """
+        self.parts -= 1
+        self._emitted += came.outcomes - 1
+        self._filtered += came.filtered
+        self._failures += came.failures
+        going: list[Part] = []
+        for value, bypasses in came.results:
+            if last or bypasses:
+                self._delivered += 1
+                self._bypassed += bypasses
+                if keep:
+                    part.cell.append(value)
+                continue
+            cell = part.cell
+            if len(came.results) > 1:
+                part.cell.append(cell := Cell())
+            going.append(Part(self, cell, value))
+        self.parts += len(going)
+        return going
+
+    def give_up(self, part: Part) -> None:
+        """A part is not worked on any further, and with it the record as a whole."""
+        self.parts -= 1
+        self.given_up = True
+
+    @property
+    def outcome(self) -> Outcome:
+        """Its books, once no part is under way."""
+        if self.given_up:
+            return Outcome(aborted=1)
+        return Outcome(self._delivered, self._bypassed, self._filtered, len(self._failures), 0, self._emitted)
+
+    @property
+    def results(self) -> list[Any]:
+        """In order; none where it was given up."""
+        return [] if self.given_up else list(_flat(self._root))
+
+    @property
+    def failures(self) -> list[AnyFailure]:
+        """Of all its parts."""
+        return [] if self.given_up else self._failures
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """A record, or a child of one, that waits for a run of steps or is in it.
+
+    Attributes:
+        journey: whose part.
+        cell: where its results go.
+        value: what the steps get.
+        step: of a run of async steps, the one that is next.
+        attempts: how often it was tried in this run of steps, and failed.
+    """
+
+    journey: Journey
+    cell: Cell
+    value: Any
+    step: int = 0
+    attempts: int = 0
+
+
+def _flat(cell: Cell) -> Iterator[Any]:
+    for value in cell:
+        if type(value) is Cell:
+            yield from _flat(value)
+        else:
+            yield value

@@ -1,0 +1,83 @@
+"""What a user's code did wrong, as plain data: an exception as a failure, a step's outcome of the wrong shape.
+
+Used wherever steps run, in workers and on the loop. A traceback shows the user's frames and none of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from types import TracebackType
+
+from pipeframe_async.errors import text_of
+from pipeframe_async.model import FailureKind
+from pipeframe_async.wire import WireFailure
+
+MESSAGE_LIMIT = 8 * 1024
+"""Characters of an exception's message that travel. Smaller loses the cause, larger lets one record flood the pipe."""
+TRACEBACK_LIMIT = 64 * 1024
+"""Characters of traceback that travel; of a longer one the innermost frames and the message, half of it each."""
+_PACKAGE = os.path.dirname(__file__)
+OUR_ROOM = os.path.join(_PACKAGE, "_worker") + os.sep
+"""Where the frames of a worker are that a user's traceback does not show."""
+UNROLLED = os.path.join(OUR_ROOM, "<unrolled>")
+"""Stands for the file of loops that are written out for their steps; it does not exist, or lines of it would show."""
+WRAPPERS = os.path.join(_PACKAGE, "steps.py")
+ASYNC_STEPS = os.path.join(_PACKAGE, "_engine", "async_steps.py")
+CALLERS = (UNROLLED, WRAPPERS, ASYNC_STEPS)
+"""From where the user's functions are called."""
+OUR_FILES = (OUR_ROOM, WRAPPERS, ASYNC_STEPS)
+
+
+class WrongShape(Exception):
+    """A step returned something that is not one of the allowed forms; shown to the user as a StepError."""
+
+
+def wrong_shape(name: str, outcome: object, verb: str) -> str:
+    """The message for a step that returned, or yielded, something else than it may."""
+    try:
+        shown = repr(outcome)
+    except Exception:
+        shown = "<unprintable>"
+    shown = shown if len(shown) <= 120 else shown[:117] + "..."
+    return (
+        f"step {name!r} {verb} {shown} ({type(outcome).__name__}); expected (record, True) to go on, "
+        f"(record, False) to bypass the other steps, DROP to filter, or a generator of such pairs"
+    )
+
+
+def failure_of(index: int, step: int, error: BaseException, kind: FailureKind = "raised") -> WireFailure:
+    """An exception as plain data, without the frames of this library."""
+    shape = isinstance(error, WrongShape)
+    return WireFailure(
+        place=index,
+        step=step,
+        kind=kind,
+        error_type="StepError" if shape else type(error).__name__,
+        message=str.__getitem__(text_of(error), slice(MESSAGE_LIMIT)),
+        traceback="" if shape else _trace(error),
+        record=None,
+    )
+
+
+def _trace(error: BaseException) -> str:
+    try:
+        frames = _users_frames(error.__traceback__)
+        text = "".join(traceback.format_exception(type(error), error, frames))
+        if len(text) <= TRACEBACK_LIMIT:
+            return text
+        last = "".join(traceback.format_exception_only(type(error), error))
+        return "".join(traceback.format_tb(frames))[-TRACEBACK_LIMIT // 2 :] + last[: TRACEBACK_LIMIT // 2]
+    except BaseException as problem:
+        return f"<the traceback could not be made: {type(problem).__name__}>"
+
+
+def _users_frames(tb: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame that is not of this library.
+
+    Where there is none: nothing, if a function without frames was called; else all of it, for the error is ours.
+    """
+    ours, last = tb, ""
+    while tb is not None and (file := tb.tb_frame.f_code.co_filename).startswith(OUR_FILES):
+        tb, last = tb.tb_next, file
+    return tb if tb is not None or last in CALLERS else ours
