@@ -24,6 +24,7 @@ class Dispatch:
         backlog: where records wait.
         journeys: of records that come back for more.
         comes_back: whether a batch that is away may bring more to do.
+        tied: records go to one lane and no other.
     """
 
     def __init__(
@@ -34,7 +35,9 @@ class Dispatch:
         backlog: Backlog,
         journeys: Journeys,
         comes_back: bool,
+        tied: bool,
     ) -> None:
+        self._tied = tied
         self._stages = [*reversed(stages)]
         self._numbers = {lane: number for number, lane in enumerate(lanes)}
         self._backlog = backlog
@@ -80,10 +83,12 @@ class Dispatch:
         while (found := await self._next(lane)) is not None:
             stage, batch = found
             self._busy[lane] += 1
+            lane.busy += 1
             try:
                 hand_on = await stage.carry(lane, batch)
             finally:
                 self._busy[lane] -= 1
+                lane.busy -= 1
             self._backlog.bell.ring()  # what was learnt from the batch may let a slot go on that waits
             hand_on()
 
@@ -99,6 +104,8 @@ class Dispatch:
 
     def _cut(self, lane: Lane) -> tuple[DefStage, Batch] | None:
         idle = self._busy[lane] < lane.workers
+        if idle and self._taken(lane):
+            return None
         idle_workers = sum(max(0, lane.workers - busy) for lane, busy in self._busy.items())
         workers = sum(lane.workers for lane in self._busy)
         for stage in self._stages:
@@ -106,3 +113,9 @@ class Dispatch:
             if batch is not None:
                 return stage, batch
         return None
+
+    def _taken(self, lane: Lane) -> bool:
+        """Whether other runs keep it busy, and not all others: then one of those takes what there is."""
+        if lane.busy < lane.workers or self._tied:
+            return False
+        return any(other.busy < other.workers for other in self._busy)

@@ -205,11 +205,12 @@ class Journeys:
             self._finish(journey)
 
     def _again(self, part: Part, at: tuple[int, int]) -> bool:
-        """Whether the part is tried again: then it sleeps now."""
-        if self._retrying is None or self._dropped or part.journey.given_up:
+        """Whether the part has another attempt: then it sleeps now; or is given up, where nothing is begun any more."""
+        if self._retrying is None or (delay := self._retrying.delay(part.attempts + 1)) is None:
             return False
-        if (delay := self._retrying.delay(part.attempts + 1)) is None:
-            return False
+        if self._dropped or part.journey.given_up:
+            self.give_up(part)
+            return True
         part.attempts += 1
         self._books.ledger.retried += 1
         self._asleep[part] = asyncio.get_running_loop().call_later(delay, self._wake, part, at[0])
@@ -282,7 +283,10 @@ class Journeys:
         if type(value) in AS_IT_IS or isinstance(value, Frozen):
             return value
         packed, rejected = self._codec.pack_frames([value], self._step)
-        return value if rejected or not isinstance(packed.data, tuple) else Frozen(packed.data[0])
+        if rejected or not isinstance(packed.data, tuple):
+            return value
+        _, unread = self._codec.unpack(Reply(1, results=packed.data), self._step)
+        return value if unread else Frozen(packed.data[0])
 
     def thaw(self, value: Any) -> Any:
         """It, as it was."""

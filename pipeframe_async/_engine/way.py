@@ -108,6 +108,7 @@ class Way:
             backlog=backlog,
             journeys=self.journeys,
             comes_back=self._retrying is not None,
+            tied=self._tied,
         )
 
     def _stage(self, index: int, segment: Segment, loaded: ChainRef | None) -> DefStage | AsyncStage:

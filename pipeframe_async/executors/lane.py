@@ -57,6 +57,7 @@ class ProcessLane:
         self._wear = wear
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"pipeframe-lane-{number}")
         self._undertaker = ThreadPoolExecutor(MOST_GOING, thread_name_prefix=f"pipeframe-lane-{number}-end")
+        self.busy = 0
         self._tickets = count(1)  # batches of many runs come here: each gets a number of its own
         self._restarts = Restarts()
         self._worker: Worker | None = None

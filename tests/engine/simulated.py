@@ -12,17 +12,40 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeframe_async import Chunk, Delivery, Failure, PipeFrameError, PipelineFailed, RunReport, WorkerLost
+from pipeframe_async import (
+    DROP,
+    Chunk,
+    Delivery,
+    Failure,
+    PipeFrameError,
+    PipelineFailed,
+    Retry,
+    RunReport,
+    WorkerLost,
+)
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.driven import FakeFrame, SteppingLoop, Through, settled
-from tests.engine.mortal import HITS, OUTCOMES, Item, results_of, step
+from tests.engine.driven import FakeFrame, SteppingLoop, Through, passing, settled
+from tests.engine.mortal import HITS, Item, results_of, step
+from tests.engine.mortal import OUTCOMES as OF_DEF_STEPS
 
 DRAIN_TIMEOUT = 5.0
 LATEST = DRAIN_TIMEOUT + 2.0
 """Seconds in which a run is over after it was stopped or cancelled."""
 PATIENCE = 300.0
 """Seconds after which a run that hangs, as it was told to, is cancelled."""
-KINDS = [kind for kind in OUTCOMES if kind not in ("kills when read", "result cannot be read at home")]
+KINDS = [kind for kind in OF_DEF_STEPS if kind not in ("kills when read", "result cannot be read at home")]
+ON_THE_LOOP = {
+    "bypasses on the loop": "delivered",
+    "is filtered on the loop": "filtered",
+    "raises on the loop": "raised",
+    "sleeps on the loop": "timeout",
+}
+"""What a record can be that an async step is the first to see."""
+OUTCOMES = {**OF_DEF_STEPS, **ON_THE_LOOP, "fails once": "delivered"}
+TIME_LIMIT = 0.5
+KEYS = 4
+CHAINS = ["def"] * 4 + ["async", "async def", "def async", "def def", "async def async def async"]
+"""Runs of steps; the first def step does what the record says. Two in a row have an async step between them."""
 ENDINGS = ["none"] * 4 + ["cancel", "cancel twice", "stop", "stop and cancel", "leave"]
 
 
@@ -37,7 +60,11 @@ class Scene:
 
     def __post_init__(self) -> None:
         draw = self.draw
-        some = draw.sample(KINDS, draw.randint(1, 5))
+        self.chain = draw.choice(CHAINS)
+        self.retry = draw.choice([None, None, Retry(2, backoff=0.02), Retry(3, on=(ValueError,), backoff=0.1)])
+        kinds = [*([] if self.chain == "async" else KINDS), *(ON_THE_LOOP if self.chain.startswith("async") else [])]
+        kinds += ["fails once"] if self.retry and self.chain != "async" else []
+        some = draw.sample(kinds, draw.randint(1, min(5, len(kinds))))
         kinds = ["passes"] * (len(some) * draw.choice([1, 3, 12])) + some
         self.items = [Item(place, draw.choice(kinds)) for place in range(draw.choice([0, 1, 5, 30, 60, 60]))]
         self.consumer = draw.choice(["counting", "sink", "stream"])
@@ -46,7 +73,8 @@ class Scene:
             self.consumer = "stream"
         if self.consumer == "counting":  # then results are not read, and cannot fail
             self.items = [Item(i.place, i.kind.replace("result cannot be read", "passes")) for i in self.items]
-        self.order = draw.choice(["input", "completion"])
+        self.order = draw.choice(["input", "completion", "by key"])
+        self.async_concurrency = draw.choice([1, 3, 64])
         self.source = draw.choice(["batch", "stream"])
         self.batch_size = draw.choice([None, None, 1, 5, 20])
         self.buffer_size = draw.choice([1, 3, 30, 100])
@@ -67,8 +95,8 @@ class Scene:
             deaths=deaths,
             hangs={draw.randint(0, 9)} if draw.random() < 0.1 else (),
             refusals={draw.randint(0, 9)} if draw.random() < 0.1 else (),
-            poison=lambda item: item.kind == "kills",
-            stuck=lambda item: item.kind == "hangs",
+            poison=lambda item: getattr(item, "kind", "") == "kills",  # what the first def step made has none
+            stuck=lambda item: getattr(item, "kind", "") == "hangs",
         )
 
 
@@ -86,6 +114,8 @@ class Simulation:
         self.nacked: list[int] = []
         self.taken: list[Any] = []
         self.dead: list[Failure[Any]] = []
+        self.tried: set[int] = set()  # places of records that have failed once
+        self.watermarks: list[int] = []
         self.ended_at = 0.0  # when it was told to end; 0.0 where nobody did
 
     def play(self) -> None:
@@ -135,10 +165,13 @@ class Simulation:
         scene = self.scene
         pipeline = Through(
             self._feed,
-            steps=(step,),
-            time_limit=0.5,
+            steps=self._steps(),
+            time_limit=TIME_LIMIT,
             timeout=None,
-            order=scene.order,
+            order=key_of if scene.order == "by key" else scene.order,
+            retry=scene.retry,
+            async_concurrency=scene.async_concurrency,
+            on_progress=self._on_progress,
             source=scene.source,
             batch_size=scene.batch_size,
             max_failures=scene.max_failures,
@@ -156,6 +189,42 @@ class Simulation:
                     break
                 if scene.leave_after % 3 == 0:
                     await asyncio.sleep(0.003)
+
+    def _steps(self) -> list[Any]:
+        runs: list[Any] = []
+        for run in self.scene.chain.split():
+            first = self._does if self._does not in runs else passing
+            if run == "def" and runs and runs[-1] is not self._waits:
+                runs.append(self._waits)
+            runs.append(first if run == "def" else self._waits)
+        return runs
+
+    def _does(self, item: Item) -> Any:
+        if item.kind != "fails once":
+            return step(item)
+        if item.place not in self.tried:
+            self.tried.add(item.place)
+            raise ValueError(item.place)
+        return item.place, True
+
+    async def _waits(self, value: Any) -> Any:
+        """An async step: some records take longer than others, and some are for it to settle."""
+        place, kind = (value.place, value.kind) if isinstance(value, Item) else (value, "")
+        await asyncio.sleep(place * 7919 % 13 * 0.002 if isinstance(place, int) else 0.0)
+        match kind:
+            case "bypasses on the loop":
+                return place, False
+            case "is filtered on the loop":
+                return DROP
+            case "raises on the loop":
+                raise ValueError(place)
+            case "sleeps on the loop":
+                await asyncio.sleep(2 * TIME_LIMIT)
+        return place if self.scene.chain == "async" else value, True
+
+    async def _on_progress(self, watermark: int) -> None:
+        await asyncio.sleep(0.001)
+        self.watermarks.append(watermark)
 
     async def _sink(self, records: list[Any]) -> None:
         await asyncio.sleep(0.004 if self.scene.leave_after % 2 else 0)
@@ -206,6 +275,7 @@ class Simulation:
             assert over - self.ended_at <= LATEST, "it took too long to end"
         bad = self._check_what_came(report)
         self._check_handles()
+        assert self.watermarks == sorted(set(self.watermarks))
         whole = error is None and not running.cancelled() and not self.ended_at
         if whole or (scene.ending == "stop" and not report.aborted and error is None and not running.cancelled()):
             self._check_all_came(report, bad)
@@ -221,7 +291,15 @@ class Simulation:
         """Nothing came twice, nothing out of order, and nobody was blamed who is not to blame."""
         expected = results_of(self.fed)
         if self.scene.order == "input":
-            assert self.taken == expected[: len(self.taken)]
+            left = iter(expected)
+            assert all(place in left for place in self.taken)
+            if self.scene.max_failures is None:  # else what was dropped has left gaps
+                assert self.taken == expected[: len(self.taken)]
+        if self.scene.order == "by key":
+            for key in range(KEYS):
+                of_key = [place for place in self.taken if place % KEYS == key]
+                left = iter([place for place in expected if place % KEYS == key])
+                assert all(place in left for place in of_key)
         assert not Counter(self.taken) - Counter(expected)
         assert report.delivered <= len(expected)
         bad = {item: OUTCOMES[item.kind] for item in self.fed if OUTCOMES[item.kind] not in ("delivered", "filtered")}
@@ -248,10 +326,15 @@ class Simulation:
             assert Counter(self.taken) == Counter(expected)
         assert (report.delivered, report.failed, report.aborted) == (len(expected), len(bad), 0)
         assert Counter(failure.kind for failure in self.dead) == Counter(bad.values())
+        assert self.watermarks[-1:] == ([report.fed] if report.fed else [])
         failed = {item.place for item in bad}
         assert sorted(self.acked) == [place for place in sorted(self.handles) if place not in failed]
         if not self.ended_at:
             assert self.fed == self.scene.items
+
+
+def key_of(item: Item) -> int:
+    return item.place % KEYS
 
 
 def play(seeds: Sequence[int]) -> None:

@@ -247,6 +247,7 @@ class Says:
 
     name = "says"
     workers = slots = 1
+    busy = 0
 
     def __init__(self, answer: Reply | Death) -> None:
         self._answer = answer

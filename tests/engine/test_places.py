@@ -26,6 +26,7 @@ class Beside:
     beside = None
     name = "beside"
     workers = slots = 1
+    busy = 0
 
     def __init__(self, seconds: float = 1e-4) -> None:
         self._threads = ThreadsExecutor(1, live=True)
