@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.model import DROP, Drop
@@ -107,7 +107,7 @@ def apply(fn: Callable[[A], B]) -> Apply[A, B]:
     """Make a step of a function from record to record.
 
     Args:
-        fn: gets the record, returns the next one. Runs in a worker process.
+        fn: gets the record, returns the next one. Runs in a worker process; on the loop where it is `async def`.
 
     Returns:
         A step for `PipelineEngine.steps`, named after `fn` in reports.
@@ -122,7 +122,7 @@ def keep_if(predicate: Callable[[A], object]) -> KeepIf[A]:
     """Make a step that filters: records for which `predicate` is false end here (counted `filtered`).
 
     Args:
-        predicate: gets the record; its truth decides. Runs in a worker process.
+        predicate: gets the record; its truth decides. Runs in a worker process; on the loop where it is `async def`.
 
     Returns:
         A step for `PipelineEngine.steps`, named after `predicate` in reports.
@@ -133,11 +133,12 @@ def keep_if(predicate: Callable[[A], object]) -> KeepIf[A]:
     return KeepIf(predicate)
 
 
-def expand(fn: Callable[[A], Iterable[B]]) -> Expand[A, B]:
+def expand(fn: Callable[[A], Iterable[B] | AsyncIterable[B] | Awaitable[Iterable[B]]]) -> Expand[A, B]:
     """Make a step that fans out: each item of the iterable `fn` returns goes on by itself.
 
     Args:
-        fn: gets the record, returns an iterable or is a generator function. No items: filtered.
+        fn: gets the record, returns an iterable or is a generator function. No items: filtered. Where it is
+            `async def`, with `yield` or without, the step runs on the loop.
 
     Returns:
         A step for `PipelineEngine.steps`, named after `fn` in reports.
@@ -145,7 +146,7 @@ def expand(fn: Callable[[A], Iterable[B]]) -> Expand[A, B]:
     Raises:
         ConfigError: `fn` is not callable.
     """
-    return Expand(fn)
+    return Expand(cast(Callable[[A], Iterable[B]], fn))  # the plan makes another of it where it is async
 
 
 def step_name(step: object) -> str:

@@ -6,7 +6,7 @@ Whatever was opened is closed by the same task that iterated it, in bounded time
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -74,8 +74,12 @@ async def opened(feed: Feed, name: str) -> AsyncIterator[AsyncIterator[Any] | So
     feed = _called(feed, name)
     match feed.form:
         case Form.STREAM:
-            async with feed.value.stream() as streamer:
-                yield streamer
+            streamer = feed.value.stream()
+            iterator = await streamer.__aenter__()
+            try:
+                yield iterator
+            finally:  # whatever ends the run is none of the source's business
+                await _in_time(streamer.__aexit__(None, None, None))
         case Form.ASYNC:
             iterator = aiter(feed.value)
             try:
@@ -111,10 +115,13 @@ def _source(feed: Feed, name: str) -> Source:
 
 
 async def _close(iterator: Any) -> None:
-    if (aclose := getattr(iterator, "aclose", None)) is None:
-        return
+    if (aclose := getattr(iterator, "aclose", None)) is not None:
+        await _in_time(aclose())
+
+
+async def _in_time(closing: Awaitable[object]) -> None:
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT):
-            await aclose()
+            await closing
     except TimeoutError as error:
         raise FeedError(f"the feed did not close within {CLOSE_TIMEOUT:g} s and was left behind") from error

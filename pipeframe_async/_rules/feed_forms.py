@@ -99,13 +99,24 @@ def _wants_bucket(feed: Callable[..., Any], owner: str) -> bool:
     return bool(wanted)
 
 
+def _streams(feed: Any) -> bool:
+    """Whether it is iterated by entering what its `stream()` gives, as an aiostream Stream is."""
+    if not callable(stream := getattr(feed, "stream", None)):
+        return False
+    try:
+        inspect.signature(stream).bind()
+    except (TypeError, ValueError):
+        return False  # a client that has streams, of something it must be told
+    return True
+
+
 def _object(feed: Any, owner: str) -> Feed:
     if inspect.isasyncgen(feed) and (feed.ag_frame is None or feed.ag_running):
         raise ConfigError(f"the feed of {owner} is an async generator that is used up or running: make a new one")
     if inspect.isgenerator(feed) and (feed.gi_frame is None or feed.gi_running):
         raise ConfigError(f"the feed of {owner} is a generator that is used up or running: make a new one")
     if hasattr(feed, "__aiter__"):
-        return Feed(Form.STREAM if callable(getattr(feed, "stream", None)) else Form.ASYNC, feed)
+        return Feed(Form.STREAM if _streams(feed) else Form.ASYNC, feed)
     if hasattr(feed, "__iter__"):
         return Feed(Form.SYNC, feed)
     raise ConfigError(f"the feed of {owner} is {feed!r} ({type(feed).__name__}), which yields nothing: {REMEDY}")

@@ -63,7 +63,7 @@ def check_original(written: str) -> None:
 
 def test_every_example_is_run_here() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
-    assert names == {"original.py", "stdlib_metrics.py", "live_http.py", "tcp_socket.py"}
+    assert names == {"original.py", "stdlib_metrics.py", "live_http.py", "tcp_socket.py", "aiostream_windows.py"}
 
 
 @POSIX
@@ -131,3 +131,16 @@ def test_a_tcp_socket_feeds_what_clients_push_and_ends_when_they_fall_silent(tmp
     assert "the babbler was told: a line may have 1024 bytes: goodbye" in written
     assert "idle after" in written
     assert "fed 10,000 · delivered 10,000 · failed 0" in written
+
+
+def test_two_live_sources_are_merged_by_aiostream_and_their_results_cut_into_windows(tmp_path: Path) -> None:
+    pytest.importorskip("aiostream")
+    written = run(tmp_path, str(EXAMPLES / "aiostream_windows.py"))
+    windows = re.findall(r"^window (\d) after [\d.]+ s: (.*)$", written, re.MULTILINE)
+    readings = [[int(count) for count in re.findall(r"(?:in|out)doors (\d+) ×", window)] for _, window in windows]
+    assert [number for number, _ in windows] == list("12345")
+    assert [sum(counts) for counts in readings] == [10, 10, 10, 10, 5]
+    # One sensor after the other would give at most one window with both.
+    assert sum(len(counts) == 2 for counts in readings) > 1
+    assert "exhausted after" in written
+    assert "fed 45 · delivered 45 · failed 0" in written
