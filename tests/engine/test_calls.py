@@ -94,7 +94,7 @@ async def test_each_caller_gets_its_own_failure(opened: Opened) -> None:
 
 async def test_a_filtered_record_gives_drop_a_bypassing_one_its_record(opened: Opened) -> None:
     async with opened() as frame:
-        filtered: object = await frame.call(Squares, 13)
+        filtered: Any = await frame.call(Squares, 13)
         assert filtered is DROP
         assert await frame.call(Mixed, 7) == 49
 
