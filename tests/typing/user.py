@@ -1,0 +1,133 @@
+"""What a user writes, with the types he expects: checked by mypy and pyright, both strict, and never run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, assert_type
+
+import pipeframe_async
+from pipeframe_async import (
+    Chunk,
+    Delivery,
+    Failure,
+    PipeFrame,
+    PipelineEngine,
+    PipelineFailed,
+    Retry,
+    RunReport,
+    Stats,
+    StepError,
+    apply,
+    expand,
+    keep_if,
+)
+
+
+@dataclass
+class Order:
+    number: int
+    cents: int
+
+
+def parse(line: str) -> tuple[Order, bool]:
+    number, cents = line.split()
+    return Order(int(number), int(cents)), True
+
+
+async def enrich(order: Order) -> tuple[Order, bool]:
+    return order, True
+
+
+def is_paid(order: Order) -> bool:
+    return order.cents > 0
+
+
+async def is_known(order: Order) -> bool:
+    return order.number > 0
+
+
+def halves(order: Order) -> list[Order]:
+    return [order, order]
+
+
+async def later_halves(order: Order) -> AsyncIterator[Order]:
+    yield order
+
+
+class Orders(PipelineEngine[str, Order]):
+    steps = [parse, enrich, keep_if(is_paid), keep_if(is_known), expand(halves), expand(later_halves), apply(repr)]
+    source = "stream"
+    timeout = None
+    order = "completion"
+    time_limit = 1.5
+    retry = Retry(3, on=(OSError,))
+    max_failures = 0.01
+    batch_size = 100
+    async_concurrency = 8
+
+    async def feed(self) -> AsyncIterator[str | Chunk[str] | Delivery[str]]:
+        yield "1 250"
+        yield Chunk(["2 99", "3 10"])
+        yield Delivery("4 7", key=4, ack=self.acked, nack=self.failed)
+
+    async def acked(self) -> None: ...
+
+    def failed(self, failure: Failure[str] | None) -> None: ...
+
+    async def sink(self, records: list[Order]) -> None: ...
+
+    async def dead_letter(self, failures: list[Failure[str]]) -> None:
+        for failure in failures:
+            assert_type(failure.record, str)
+            assert_type(failure.kind, Literal["raised", "timeout", "crashed", "unpicklable"])
+            assert_type(failure.attempts, int)
+
+    async def on_progress(self, watermark: int) -> None: ...
+
+
+def first_word(line: str) -> str:
+    return line.split()[0]
+
+
+class Keyed(PipelineEngine[str, Order]):
+    steps = [parse]
+    order = first_word
+
+
+class WithArguments(PipelineEngine[int, float]):
+    steps = [apply(float)]
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+
+async def use() -> None:
+    frame = PipeFrame(cpu_count=2, buffer_size=100)
+    assert_type(await frame.run(Orders), RunReport)
+    assert_type(await frame.run(Orders(), ["1 2"]), RunReport)
+    assert_type(await frame.run(Orders, feed=lambda: ["1 2"]), RunReport)
+    async with frame.stream(Orders) as results:
+        async for result in results:
+            assert_type(result, Order)
+        assert_type(results.report, RunReport)
+    async with frame.stream(WithArguments(3), range(3)) as numbers:
+        assert_type(await anext(numbers), float)
+    async with PipeFrame() as warm:
+        assert_type(warm, PipeFrame)
+        assert_type(await warm.call(Orders, "1 2"), Order)
+        assert_type(await warm.call(WithArguments(3), 7), float)
+    assert_type(frame.stats(), Stats)
+
+
+def script() -> None:
+    assert_type(pipeframe_async.run(Orders, cpu_count=2), RunReport)
+    try:
+        pipeframe_async.run(WithArguments(3), [1, 2, 3])
+    except PipelineFailed as error:
+        failures: Sequence[Failure[int]] = error.failures
+        assert_type(error.report, RunReport | None)
+        del failures
+    except StepError as error:
+        if error.failure is not None:
+            assert_type(error.failure.message, str)

@@ -1,0 +1,38 @@
+"""What a user gets wrong: each line with `wrong:` must be an error to both checkers, and no other line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeframe_async import PipeFrame, PipelineEngine, Retry
+
+
+def length(text: str) -> Any:
+    return len(text), True
+
+
+class Lengths(PipelineEngine[str, int]):
+    steps = [length]
+
+
+class Source(PipelineEngine[str, int]):
+    source = "strem"  # wrong: no such source
+
+
+class Limit(PipelineEngine[str, int]):
+    time_limit = "1 s"  # wrong: seconds are a number
+
+
+class Steps(PipelineEngine[str, int]):
+    steps = [1, 2]  # wrong: steps are called
+
+
+async def use() -> None:
+    frame = PipeFrame(cpu_count="2")  # wrong: a count
+    await frame.run(Lengths, [1, 2])  # wrong: its records are strings
+    await frame.call(Lengths, 3)  # wrong: its record is a string
+    await frame.run(str)  # wrong: no pipeline
+    Retry("3")  # wrong: a count
+    async with frame.stream(Lengths) as lengths:
+        async for each in lengths:
+            each.upper()  # wrong: an int
