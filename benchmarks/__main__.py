@@ -23,6 +23,7 @@ QUESTIONS = (
     "memory",
     "start",
     "scaling",
+    "mixed",
     "chain",
     "recovery",
     "torture",
