@@ -24,6 +24,7 @@ QUESTIONS = (
     "start",
     "scaling",
     "mixed",
+    "web",
     "chain",
     "recovery",
     "torture",

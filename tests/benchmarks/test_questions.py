@@ -24,7 +24,7 @@ from benchmarks.question import Spread, percentile
 from benchmarks.scaling_parent import cost_of
 
 ROOT = Path(__file__).parents[2]
-QUESTIONS = ("arrays", "latency", "lag", "memory", "start", "scaling")
+QUESTIONS = ("arrays", "latency", "lag", "memory", "start", "scaling", "mixed", "web")
 LOOPS = ("asyncio", "uvloop")
 OURS = {"ours", "ours_async_feed", "ours_results"}
 CONTESTANTS = {
@@ -35,6 +35,8 @@ CONTESTANTS = {
     "lag": {"idle", "ours", "ours_async_feed", "ours_chunk_feed", "hop", "pool"},
     "memory": OURS | {"executor_map", "executor", "pool"},
     "start": {"ours", "executor_fork", "executor_forkserver", "executor_spawn"},
+    "mixed": {"ours", "by_hand", "width"},
+    "web": {"ours", "executor", "inline"},
 }
 THIRD_PARTY = {
     "arrays": {f"{key}_{form}" for key in ("loky", "mpire", "joblib") for form in ("float", "array")},
@@ -42,6 +44,8 @@ THIRD_PARTY = {
     "lag": {"spdl"},
     "memory": {"loky"},
     "start": {"mpire", "loky", "joblib"},
+    "mixed": {"spdl"},
+    "web": set[str](),
     "scaling": set[str](),
 }
 

@@ -1,0 +1,1 @@
+"""The web app of the examples, over real HTTP under uvicorn."""
