@@ -29,6 +29,7 @@ class Stats:
     retried: int = 0
     re_executed: int = 0
     worker_restarts: int = 0
+    ack_errors: int = 0
     in_flight: int = 0
     in_flight_bytes: int = 0
     spilled: int = 0
@@ -67,6 +68,7 @@ class RunReport:
         retried: attempts after the first.
         re_executed: records run again because their worker was lost or their bytes could not be read.
         worker_restarts: workers replaced during the run.
+        ack_errors: calls of `ack`, `nack` or `on_progress` that raised; each is logged.
         elapsed: seconds from start to end.
         ended_by: `"exhausted"`, `"idle"`, `"stopped"`, `"failed"` or `"cancelled"`.
         steps: one `StepReport` a step.
@@ -87,10 +89,11 @@ class RunReport:
     steps: tuple[StepReport, ...] = ()
     bottleneck: str = ""
     emitted: int = 0
+    ack_errors: int = 0
 
     def __str__(self) -> str:
         counts = ["fed", "emitted", "delivered", "bypassed", "filtered", "failed", "aborted"]
-        extras = ["retried", "re_executed", "worker_restarts"]
+        extras = ["retried", "re_executed", "worker_restarts", "ack_errors"]
         shown = [n for n in counts if n in ("fed", "delivered", "failed") or getattr(self, n)]
         shown += [n for n in extras if getattr(self, n)]
         rate = self.fed / self.elapsed if self.elapsed > 0 else 0.0

@@ -192,6 +192,7 @@ class Run:
             unbooked=self._backlog.unbooked if self._ended is None else 0,
             elapsed=(self._ended or time.perf_counter()) - self._started,
             worker_restarts=self._executor.restarts - self._restarts_before,
+            ack_errors=self.books.handles.errors + (self._told.errors if self._told is not None else 0),
         )
 
     async def _work(self) -> None:

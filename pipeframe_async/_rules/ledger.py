@@ -154,7 +154,7 @@ class Ledger:
         spilled, self.spilled = self.spilled, 0
         self._book(Outcome(aborted=spilled))
 
-    def stats(self, *, elapsed: float, worker_restarts: int, unbooked: int = 0) -> Stats:
+    def stats(self, *, elapsed: float, worker_restarts: int, unbooked: int = 0, ack_errors: int = 0) -> Stats:
         """The books as a snapshot; `unbooked`: records that were fed and will be admitted at the next look."""
         t = self._total
         return Stats(
@@ -168,6 +168,7 @@ class Ledger:
             retried=self.retried,
             re_executed=self.re_executed,
             worker_restarts=worker_restarts,
+            ack_errors=ack_errors,
             in_flight=self.in_flight + unbooked,
             in_flight_bytes=self.in_flight_bytes,
             spilled=self.spilled,

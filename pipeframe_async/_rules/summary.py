@@ -21,6 +21,7 @@ def summary(stats: Stats, steps: Sequence[StepReport], usage: Usage, ended_by: E
         retried=stats.retried,
         re_executed=stats.re_executed,
         worker_restarts=stats.worker_restarts,
+        ack_errors=stats.ack_errors,
         elapsed=stats.elapsed,
         ended_by=ended_by,
         steps=tuple(steps),

@@ -115,7 +115,7 @@ async def test_a_call_that_raises_is_logged_and_stops_nothing(caplog: pytest.Log
 
     pipeline = Raises(range(10))
     report = await FakeFrame().run(pipeline)
-    assert (report.delivered, pipeline.told[-1]) == (10, 10)
+    assert (report.delivered, pipeline.told[-1], report.ack_errors) == (10, 10, len(pipeline.told))
     logged = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert "on_progress raised ConnectionError: the log is gone" in logged[0].getMessage()
 
