@@ -36,6 +36,8 @@ def pytest_asyncio_loop_factories(
     """The loops a coroutine test runs on; pytest-asyncio asks once for each such test."""
     if item.get_closest_marker("virtual_clock"):
         return {"virtual": VirtualClockLoop}
+    if item.get_closest_marker("one_loop"):
+        return {"asyncio": REAL_LOOPS["asyncio"]}
     return REAL_LOOPS
 
 

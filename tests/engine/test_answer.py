@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import astuple
+from operator import itemgetter
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeframe_async._engine.batch import Answer
+from pipeframe_async._rules.journey import Came
 from pipeframe_async._rules.ledger import Outcome
 from pipeframe_async.model import Failure
 
@@ -73,3 +77,61 @@ def test_the_stretches_between_some_records_are_the_others(
         assert (piece.spans, piece.grown, piece.bypass_at) == (expected.spans, expected.grown, expected.bypass_at)
         assert [index for index, _ in piece.failures] == [index for index, _ in expected.failures]
         assert piece.results == [(begin + index, number) for index, number in expected.results]
+
+
+def sums(outcomes: Iterable[Outcome]) -> tuple[int, ...]:
+    """Each count of many outcomes, added up."""
+    rows = [astuple(outcome) for outcome in outcomes]
+    return tuple(map(sum, zip(*rows, strict=True))) if rows else astuple(Outcome())
+
+
+def outcome_of(came: Came) -> Outcome:
+    bypassed = sum(bypasses for _, bypasses in came.results)
+    return Outcome(len(came.results), bypassed, came.filtered, len(came.failures), 0, came.outcomes - 1)
+
+
+@given(RECORDS, st.sets(st.integers(0, 29)), st.booleans(), st.integers(0, 10_000))
+def test_the_stretches_and_the_records_between_them_are_the_whole(
+    records: list[list[str]], without: set[int], results: bool, nbytes: int
+) -> None:
+    answer = answer_of(records, results=results)
+    answer.nbytes = nbytes
+    without = {index for index in without if index < len(records)}
+    pieces = list(answer.without(without))
+    came = list(answer.record_by_record())
+    removed = [came[index] for index in sorted(without)]
+    assert sums([*(piece.outcome for piece in pieces), *map(outcome_of, removed)]) == astuple(answer.outcome)
+    stretches = {piece.first - 100: list(piece.record_by_record()) for piece in pieces}
+    stretches |= {index: [came[index]] for index in without}
+    assert [one for start in sorted(stretches) for one in stretches[start]] == came
+    owned = [(piece.first - 100 + index, failure) for piece in pieces for index, failure in piece.failures]
+    owned += [(index, failure) for index in without for failure in came[index].failures]
+    assert sorted(owned, key=itemgetter(0)) == answer.failures
+    assert all(piece.outcome.records == piece.count and piece.nbytes >= 0 for piece in pieces)
+    assert sum(piece.nbytes for piece in pieces) <= nbytes
+
+
+@given(RECORDS, st.sets(st.integers(0, 29)))
+def test_a_record_that_is_worth_another_attempt_is_told_from_the_others(
+    records: list[list[str]], again: set[int]
+) -> None:
+    answer = answer_of(records, results=True)
+    answer.again = {index for index, fates in enumerate(records) if "fails" in fates and index in again}
+    assert {index for index, came in enumerate(answer.record_by_record()) if came.again} == answer.again
+    pieces = list(answer.without(answer.again))
+    assert not any(came.again for piece in pieces for came in piece.record_by_record())
+    assert sum(piece.count for piece in pieces) == len(records) - len(answer.again)
+
+
+@given(RECORDS)
+def test_taking_an_answer_apart_changes_nothing_of_it(records: list[list[str]]) -> None:
+    answer = answer_of(records, results=True)
+    list(answer.record_by_record())
+    list(answer.without({0, len(records) - 1}))
+    assert answer == answer_of(records, results=True)
+
+
+def test_without_nothing_is_the_whole_and_without_everything_is_nothing() -> None:
+    answer = answer_of([["result"], [], ["bypasses", "fails"]], results=True)
+    assert list(answer.without(set())) == [answer]
+    assert list(answer.without({0, 1, 2})) == []

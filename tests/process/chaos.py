@@ -16,7 +16,7 @@ import threading
 import time
 from array import array
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +99,7 @@ class UnderFire(PipelineEngine[Any, Any]):
     """Counts what comes out, a byte a record."""
 
     source = "stream"
-    steps = (poison.work, poison.passes_on)
+    steps: Sequence[Callable[..., object]] = (poison.work, poison.passes_on)
     timeout = None
     time_limit = TIME_LIMIT
 
@@ -130,6 +130,17 @@ class UnderFire(PipelineEngine[Any, Any]):
         self.failures += failures
 
 
+async def waits(record: Any) -> tuple[Any, bool]:
+    await asyncio.sleep(0.001)
+    return record, True
+
+
+class MixedUnderFire(UnderFire):
+    """The same between async steps, with two runs of steps for workers."""
+
+    steps = (waits, poison.work, waits, poison.passes_on, waits)
+
+
 def place_of(record: Any) -> int:
     """Where a failed record stood; of one that cannot be read the failure may have no more than the bytes."""
     if isinstance(record, tuple) and not isinstance(record, poison.Poison):
@@ -149,6 +160,7 @@ async def chaos(
     seconds_each: float,
     batch_size: int | None = None,
     seed: int = 0,
+    mixed: bool = False,
     progress: Callable[[Sample], None] | None = None,
     sample_every: float = 0.25,
 ) -> Figures:
@@ -161,6 +173,7 @@ async def chaos(
         kill_every: seconds between two kills.
         seconds_each: what a good record's step sleeps.
         batch_size: None: self-tuning.
+        mixed: between async steps.
         seed: draws the places of poison and whom to kill.
         progress: gets a sample now and then.
         sample_every: seconds between two samples.
@@ -168,7 +181,7 @@ async def chaos(
     chance = random.Random(seed)
     kinds = [kind for kind in poison.KINDS for _ in range(poison_each)]
     faulty = dict(zip(chance.sample(range(records), len(kinds)), kinds, strict=True))
-    pipeline = UnderFire(records, faulty, seconds_each, batch_size)
+    pipeline = (MixedUnderFire if mixed else UnderFire)(records, faulty, seconds_each, batch_size)
     frame = PipeFrame(lanes)
     samples: list[Sample] = []
     started = time.monotonic()

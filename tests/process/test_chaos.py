@@ -30,6 +30,16 @@ async def test_under_fire_every_good_record_arrives_once_and_every_bad_one_is_fo
     assert figures.share <= 0.03, figures
 
 
+async def test_under_fire_a_mixed_chain_loses_nobody_either() -> None:
+    figures = await chaos(
+        5_000, poison_each=1, lanes=3, kill_every=0.06, seconds_each=0.0003, batch_size=6, seed=5_000, mixed=True
+    )
+    print(figures)
+    assert figures.kills >= 10, figures
+    assert (figures.lost, figures.duplicates, figures.disordered, figures.innocents) == (0, 0, 0, ()), figures
+    assert (figures.found, figures.poison, figures.mistaken) == (10, 10, ()), figures
+
+
 def test_the_poison_is_of_ten_kinds_that_end_in_every_way() -> None:
     assert len(poison.KINDS) == 10
     assert poison.DOES.keys() | poison.MAKES.keys() == poison.KINDS.keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 
 import pytest
 from hypothesis import given
@@ -37,3 +38,21 @@ def test_a_key_that_is_not_in_flight_cannot_leave() -> None:
     for key in ("a", "b"):
         with pytest.raises(InternalError, match="is in flight"):
             affinity.leave(key)
+
+
+@given(st.integers(1, 5), st.lists(st.sampled_from([None, 0, "a", (1, 2)]), max_size=40))
+def test_what_may_not_leave_changes_nothing(lanes: int, keys: list[Hashable]) -> None:
+    disturbed, left_alone = Affinity(lanes), Affinity(lanes)
+    for key in keys:
+        for other in {None, 0, "a", (1, 2), "never"} - set(keys):
+            with pytest.raises(InternalError, match="is in flight"):
+                disturbed.leave(other)
+        assert disturbed.enter(key) == left_alone.enter(key)
+
+
+def test_a_new_key_goes_to_the_first_of_the_emptiest_lanes() -> None:
+    affinity = Affinity(3)
+    assert [affinity.enter(key) for key in "aabc"] == [0, 0, 1, 2]
+    affinity.leave("a")
+    affinity.leave("c")
+    assert affinity.enter("d") == 2

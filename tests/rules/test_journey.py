@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from hypothesis import given
@@ -127,3 +129,126 @@ def test_a_record_that_is_given_up_has_no_results_and_no_failures() -> None:
     journey.give_up(three)
     assert (journey.parts, journey.results, journey.failures) == (0, [], [])
     assert journey.outcome == Outcome(aborted=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Child:
+    """What one of the children that a part has in a run of steps comes to; `then`: those that it has in the next."""
+
+    fate: str
+    value: Any = None
+    then: tuple[Child, ...] = ()
+
+
+VALUES = st.one_of(st.integers(), st.none(), st.lists(st.lists(st.integers(), max_size=2), max_size=2))
+
+
+def runs(stages: int) -> st.SearchStrategy[tuple[Child, ...]]:
+    """All that may come of a part which has so many runs of steps before it, every fate beside every other."""
+    ends = st.builds(Child, st.sampled_from(["filtered", "fails"]))
+    bypasses = st.builds(Child, st.just("bypasses"), VALUES)
+    passes = st.builds(Child, st.just("passes"), VALUES, runs(stages - 1) if stages > 1 else st.just(()))
+    return st.lists(st.one_of(passes, bypasses, ends), max_size=4).map(tuple)
+
+
+MIXED = st.integers(1, 4).flatmap(lambda stages: st.tuples(st.just(stages), runs(stages)))
+ROOT = Child("passes")
+
+
+class Travel:
+    """A journey through a tree of such children, beside the results and counts that it has to have."""
+
+    def __init__(self, stages: int, children: tuple[Child, ...], *, keep: bool = True) -> None:
+        self.stages, self.keep = stages, keep
+        self.journey = Journey(7, "as fed")
+        self.under_way = {self.journey.start(): (children, 0)}
+        self.results: list[Any] = []
+        self.counts: Counter[str] = Counter()
+        self._expect(children, 0)
+
+    def _expect(self, children: tuple[Child, ...], stage: int) -> None:
+        for child in children or (Child("filtered"),):
+            if child.fate == "passes" and stage + 1 < self.stages:
+                self._expect(child.then, stage + 1)
+                continue
+            bypasses = child.fate == "bypasses"
+            self.counts.update(["outcomes", child.fate] + ["bypassed"] * bypasses)
+            if bypasses or child.fate == "passes":
+                self.counts["delivered"] += 1
+                self.results.append(child.value)
+
+    def arrive(self, part: Part) -> None:
+        children, stage = self.under_way.pop(part)
+        last = stage + 1 == self.stages
+        fates = [child.fate for child in children] or ["filtered"]
+        values = [(child.value, child.fate == "bypasses") for child in children if child.fate in ("passes", "bypasses")]
+        failures = (failure((stage,)),) * fates.count("fails")
+        came = Came(tuple(values), fates.count("filtered"), failures)
+        going = self.journey.arrived(part, came, last=last, keep=self.keep)
+        passed = [] if last else [child for child in children if child.fate == "passes"]
+        for next_part, child in zip(going, passed, strict=True):
+            assert next_part.value is child.value
+            assert (next_part.journey, next_part.step, next_part.attempts) == (self.journey, 0, 0)
+            self.under_way[next_part] = child.then, stage + 1
+        assert self.journey.parts == len(self.under_way)
+
+    def any_part(self, random: Random) -> Part:
+        return random.choice(list(self.under_way))
+
+    @property
+    def outcome(self) -> Outcome:
+        c = self.counts
+        return Outcome(c["delivered"], c["bypassed"], c["filtered"], c["fails"], 0, c["outcomes"] - 1)
+
+
+@given(MIXED, st.booleans(), st.randoms(use_true_random=False))
+def test_children_of_every_fate_beside_each_other_keep_their_order(
+    mixed: tuple[int, tuple[Child, ...]], keep: bool, random: Random
+) -> None:
+    travel = Travel(*mixed, keep=keep)
+    while travel.under_way:
+        travel.arrive(travel.any_part(random))
+    journey = travel.journey
+    assert journey.results == (travel.results if keep else [])
+    assert journey.outcome == travel.outcome
+    assert journey.outcome.records == 1
+    assert len(journey.failures) == travel.outcome.failed
+
+
+@given(MIXED, st.randoms(use_true_random=False))
+def test_a_result_that_is_a_list_is_the_same_object_at_the_end(
+    mixed: tuple[int, tuple[Child, ...]], random: Random
+) -> None:
+    travel = Travel(*mixed)
+    while travel.under_way:
+        travel.arrive(travel.any_part(random))
+    assert all(got is put for got, put in zip(travel.journey.results, travel.results, strict=True))
+
+
+@given(MIXED, st.integers(0, 20), st.randoms(use_true_random=False))
+def test_whenever_one_part_is_given_up_the_whole_record_is_aborted(
+    mixed: tuple[int, tuple[Child, ...]], moment: int, random: Random
+) -> None:
+    travel = Travel(*mixed)
+    while moment and travel.under_way:
+        travel.arrive(travel.any_part(random))
+        moment -= 1
+    if not travel.under_way:
+        return  # it had come to its end before
+    gone = travel.any_part(random)
+    del travel.under_way[gone]
+    travel.journey.give_up(gone)
+    while travel.under_way:
+        travel.arrive(travel.any_part(random))
+    journey = travel.journey
+    assert journey.outcome == Outcome(aborted=1)
+    assert journey.outcome.records == 1
+    assert (journey.parts, journey.results, journey.failures) == (0, [], [])
+
+
+def test_failures_stay_in_the_order_in_which_they_came() -> None:
+    journey = Journey(0, "record")
+    one, two = journey.arrived(journey.start(), Came(((1, False), (2, False))), last=False, keep=True)
+    journey.arrived(two, Came(failures=(failure((2, 1)), failure((2, 2)))), last=True, keep=True)
+    journey.arrived(one, Came(failures=(failure((1,)),)), last=True, keep=True)
+    assert [failure.record for failure in journey.failures] == [(2, 1), (2, 2), (1,)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -62,3 +63,50 @@ def test_no_number_of_attempts_is_too_large() -> None:
 )
 def test_a_failure_is_worth_it_by_its_kind(kind: Any, on: Any, matched: bool, worth: bool) -> None:
     assert Retrying(Retry(2, on=on), WHOLE).worth(kind, matched=matched) is worth
+
+
+@given(
+    st.integers(1, 10**9),
+    st.one_of(st.just(0.0), st.floats(1e-9, 1e9)),
+    st.one_of(st.just(1.0), st.floats(1.1, 1e308)),
+    st.floats(0, 1e300),
+)
+def test_however_long_it_goes_on_a_delay_is_between_the_first_and_the_longest(
+    tried: int, backoff: float, factor: float, more: float
+) -> None:
+    longest = backoff + more
+    retry = Retry(10**9 + 1, backoff=backoff, factor=factor, max_backoff=longest, jitter=False)
+    delay = Retrying(retry, WHOLE).delay(tried)
+    assert delay is not None
+    assert math.isfinite(delay)
+    assert backoff <= delay <= longest
+    if tried > 2**20 and backoff and factor > 1:
+        assert delay == longest
+
+
+@pytest.mark.parametrize(("drawn", "share"), [(0.0, 0.5), (0.5, 0.75), (math.nextafter(1, 0), 1.0)])
+def test_jitter_leaves_between_half_of_a_delay_and_the_whole(drawn: float, share: float) -> None:
+    retrying = Retrying(Retry(9, backoff=4.0, factor=3.0, max_backoff=30.0), lambda: drawn)
+    delays = [retrying.delay(tried) for tried in range(1, 5)]
+    assert delays == pytest.approx([whole * share for whole in (4.0, 12.0, 30.0, 30.0)])
+    assert all(delay <= 30.0 for delay in delays if delay is not None)
+
+
+def test_each_delay_is_drawn_anew() -> None:
+    numbers = iter([0.0, 0.5])
+    retrying = Retrying(Retry(9, backoff=4.0), lambda: next(numbers))
+    assert [retrying.delay(1), retrying.delay(1)] == [2.0, 3.0]
+
+
+def test_without_jitter_nothing_is_drawn() -> None:
+    def never() -> float:
+        raise AssertionError("a number was drawn")
+
+    assert Retrying(Retry(3, backoff=4.0, jitter=False), never).delay(1) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("error", "matches"), [(OSError(), True), (ConnectionError(), True), (ValueError(), False), (Exception(), False)]
+)
+def test_what_was_raised_matches_by_its_class_or_one_above_it(error: Exception, matches: bool) -> None:
+    assert Retrying(Retry(2, on=(OSError, KeyError)), WHOLE).matches(error) is matches

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,3 +37,27 @@ def test_what_is_final_stays_so_once() -> None:
         with pytest.raises(InternalError, match=f"position {first} became final twice"):
             watermark.final(first, 1)
     assert watermark.value == 3
+
+
+@given(RUNS, st.randoms(use_true_random=False))
+def test_what_is_final_twice_is_an_error_of_ours_and_changes_nothing(lengths: list[int], random: Random) -> None:
+    begins = [sum(lengths[:number]) for number in range(len(lengths))]
+    runs = list(zip(begins, lengths, strict=True))
+    random.shuffle(runs)
+    watermark, final, begun = Watermark(), set[int](), set[int]()
+    for first, count in runs:
+        watermark.final(first, count)
+        begun.add(first)
+        final |= set(range(first, first + count))
+        unbroken = next(at for at in range(len(final) + 1) if at not in final)
+        for again in begun | set(range(unbroken)):
+            with pytest.raises(InternalError, match=f"position {again} became final twice"):
+                watermark.final(again, 1)
+        assert watermark.value == unbroken
+
+
+def test_before_anything_is_final_it_is_none() -> None:
+    watermark = Watermark()
+    assert watermark.value == 0
+    assert not watermark.final(1, 1)
+    assert watermark.value == 0

@@ -22,6 +22,7 @@ from tests.process.host_programs.started import Program, program
 
 pytestmark = [
     pytest.mark.process,
+    pytest.mark.one_loop,  # the app is on uvicorn's
     pytest.mark.skipif(sys.platform == "win32" or not procfs.AVAILABLE, reason="looks for what is left in /proc"),
 ]
 
