@@ -10,6 +10,8 @@ from pipeframe_async._rules.failures import FailureBudget
 from pipeframe_async._rules.ordering import Sequencer
 from pipeframe_async.model import AnyFailure
 
+MOST_TAKEN = 100
+"""Answers handed on at once. Those of single records come by the thousand, and each costs the loop microseconds."""
 KEPT_FAILURES = 1_000
 """Failures a `PipelineFailed` carries. More would let a bad feed fill the memory, fewer hide the pattern."""
 
@@ -50,8 +52,13 @@ class Collect:
         self._bell.ring()
 
     async def take(self) -> list[Answer]:
-        """All answers that are ready, at least one; none when there will be no more."""
+        """Answers that are ready, at least one; none when there will be no more."""
         while not self._ready and not self._ended:
             await self._bell.wait()
-        ready, self._ready = self._ready, []
+        ready, self._ready = self._ready[:MOST_TAKEN], self._ready[MOST_TAKEN:]
         return ready
+
+    @property
+    def more(self) -> bool:
+        """Whether there are more."""
+        return bool(self._ready)

@@ -123,3 +123,5 @@ class Deliver:
             if failures and self._dead_letter is not None:
                 await self._dead_letter(failures)
             await self._consumer.take(answers)
+            if self._collect.more:
+                await asyncio.sleep(0)  # a consumer that does not wait lets nobody else have a turn

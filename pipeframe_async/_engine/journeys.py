@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any, Protocol
 
 from pipeframe_async._engine.backlog import Backlog
@@ -25,8 +27,17 @@ from pipeframe_async.faults import failure_of
 from pipeframe_async.model import AnyFailure, Failure
 from pipeframe_async.wire import Reply
 
+MOST_WOKEN = 100
+"""Records that go on at once after they have waited for their next attempt. More shows as lag of the loop."""
 AS_IT_IS = frozenset({str, bytes, int, float, bool, complex, type(None)})
 """Types whose values no step can change."""
+
+
+NO_FAILURES: list[tuple[int, AnyFailure]] = []
+NOTHING: dict[int, int] = {}
+NOWHERE: list[int] = []
+NOBODY: set[int] = set()
+"""What most answers of single records have none of: thousands of empty ones would keep the garbage collector busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +132,10 @@ class Journeys:
         self._step = step
         self.stages: Sequence[Stage] = ()
         self._position = 0  # in the feed, of the next record to be admitted
-        self._asleep: dict[Part, asyncio.TimerHandle] = {}
+        self._asleep: set[Part] = set()
+        self._due: list[tuple[float, int, Part, int]] = []  # when each wakes: a heap, with some who no longer sleep
+        self._sleepers = count()
+        self._alarm: asyncio.Handle | None = None
         self._under_way: dict[int, Journey] = {}
         self._withdrawn: set[int] = set()  # positions of records that are not to begin
         self._dropped = False
@@ -130,6 +144,11 @@ class Journeys:
     def alive(self) -> int:
         """Records under way."""
         return len(self._under_way)
+
+    @property
+    def begun(self) -> int:
+        """Records that have begun."""
+        return self._position
 
     @property
     def asleep(self) -> bool:
@@ -213,12 +232,28 @@ class Journeys:
             return True
         part.attempts += 1
         self._books.ledger.retried += 1
-        self._asleep[part] = asyncio.get_running_loop().call_later(delay, self._wake, part, at[0])
+        self._asleep.add(part)
+        heappush(self._due, (asyncio.get_running_loop().time() + delay, next(self._sleepers), part, at[0]))
+        if self._due[0][2] is part:
+            self._set_alarm()
         return True
 
-    def _wake(self, part: Part, stage: int) -> None:
-        del self._asleep[part]
-        self.stages[stage].put(part)
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_at(self._due[0][0], self._wake) if self._due else None
+
+    def _wake(self) -> None:
+        """Those whose time has come go on; not too many in one turn of the loop."""
+        now = asyncio.get_running_loop().time()
+        for _ in range(MOST_WOKEN):
+            if not self._due or self._due[0][0] > now:
+                break
+            _, _, part, stage = heappop(self._due)
+            if part in self._asleep:
+                self._asleep.discard(part)
+                self.stages[stage].put(part)
+        self._set_alarm()
 
     def _told(self, failure: AnyFailure, part: Part, at: tuple[int, int]) -> AnyFailure:
         """A failure with its record as it was fed, and all its attempts."""
@@ -230,15 +265,18 @@ class Journeys:
         del self._under_way[journey.position]
         if self._tie is not None:
             self._tie.leave(journey)
-        results = journey.results
+        results, failures = journey.results, journey.failures
         self._collect(
             Answer(
                 journey.position,
                 1,
                 journey.outcome,
                 results,
-                [(0, failure) for failure in journey.failures],
-                {0: len(results)} if len(results) != 1 else {},
+                [(0, failure) for failure in failures] if failures else NO_FAILURES,
+                {0: len(results)} if len(results) != 1 else NOTHING,
+                NOTHING,
+                NOWHERE,
+                NOBODY,
             )
         )
         if not self.alive:
@@ -267,16 +305,14 @@ class Journeys:
 
     def _give_up_all(self, journey: Journey | None = None) -> None:
         asleep = [part for part in self._asleep if journey is None or part.journey is journey]
-        for part in asleep:
-            self._asleep.pop(part).cancel()
+        self._asleep.difference_update(asleep)
         for part in [*asleep, *(part for stage in self.stages for part in stage.clear(journey))]:
             self.give_up(part)
 
     def close(self) -> None:
         """Wake nobody any more."""
-        for timer in self._asleep.values():
-            timer.cancel()
-        self._asleep.clear()
+        self._due.clear()
+        self._set_alarm()
 
     def freeze(self, value: Any) -> Any:
         """A value kept from changes, where it may be changed and can be kept."""

@@ -6,6 +6,7 @@ while it waits loses nothing. A batch's permits are free when its last result ha
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,6 +21,9 @@ from pipeframe_async.errors import StateError
 from pipeframe_async.report import RunReport
 
 Out = TypeVar("Out")
+
+BREATH = 0.003
+"""Seconds that one who takes results without ever waiting may keep the loop. Longer shows as lag."""
 
 
 class Results(Generic[Out], AsyncIterator[Out]):
@@ -40,6 +44,7 @@ class Results(Generic[Out], AsyncIterator[Out]):
         self._error: BaseException | None = None
         self._report: RunReport | None = None
         self.taken = False  # whether any result was handed over
+        self._breathed = 0.0
         self.waited = 0.0  # seconds the consumer waited for results
 
     @property
@@ -82,6 +87,10 @@ class Results(Generic[Out], AsyncIterator[Out]):
             return result
         while (now := self._now) is None:
             if self._answers:
+                if time.perf_counter() - self._breathed > BREATH:
+                    await asyncio.sleep(0)  # nobody has waited for anything in this time
+                    self._breathed = time.perf_counter()
+                    continue
                 self._now, self.taken = self._answers.popleft(), True
                 self._ahead = iter(self._now.results[:-1])
                 for result in self._ahead:
@@ -94,7 +103,8 @@ class Results(Generic[Out], AsyncIterator[Out]):
                 raise StopAsyncIteration
             started = time.perf_counter()
             await self._bell.wait()
-            self.waited += time.perf_counter() - started
+            self._breathed = time.perf_counter()
+            self.waited += self._breathed - started
         self._finish(now)  # before its last result goes out: nothing of this batch is held any more
         return now.results[-1]  # type: ignore[no-any-return]
 

@@ -6,6 +6,7 @@ what each part came to. A lane takes from the last stage that has something: wha
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async.contracts import Lane
 from pipeframe_async.wire import Live, Packed
 
+MOST_ADMITTED = 100
+"""Records that begin their journeys at once: about 1 ms. More shows as lag of the loop, fewer cost turns of it."""
 NO_LIMIT = 2**62
 """Bytes that parts may have which hold theirs already: they must go on for any to become free."""
 
@@ -120,7 +123,7 @@ class DefStage:
     def _of_parts(self, lane: int, *, idle: bool, idle_workers: int, workers: int) -> Batch | None:
         backlog, sizer, line = self._backlog, self._sizer, self._line(lane if self._tied else None)
         if admits := self._index == 0 and self._cutter is None:
-            self._journeys.admit(lambda: backlog.waiting if self._tied else sizer.size - len(line))
+            self._admit(line)
         if not line:
             return None
         waiting = len(line) + (backlog.waiting if admits and not self._tied else 0)
@@ -134,6 +137,13 @@ class DefStage:
         batch = self._made(line, min(size, len(line)), room, charged=self._index == 0)
         self._starved = batch is None
         return batch
+
+    def _admit(self, line: deque[Part]) -> None:
+        """Let records begin until this line has a batch; not too many at once, for most may be for other lines."""
+        most = self._journeys.begun + MOST_ADMITTED
+        self._journeys.admit(lambda: min(self._sizer.size - len(line), most - self._journeys.begun))
+        if len(line) < self._sizer.size and self._journeys.begun >= most:
+            asyncio.get_running_loop().call_soon(self._backlog.bell.ring)
 
     def _made(self, line: deque[Part], size: int, room: int, *, charged: bool) -> Batch | None:
         if not size:
@@ -169,6 +179,15 @@ class DefStage:
         return lambda: self._carried(batch, answer)
 
     def _carried(self, batch: Batch, answer: Answer) -> None:
+        if not batch.parts and not answer.again:
+            self._ledger.charge(answer.first, answer.nbytes)
+            self._collect(answer)
+            return
+        started = time.perf_counter()
+        self._tell_apart(batch, answer)
+        self._sizer.handled(answer.count, time.perf_counter() - started)
+
+    def _tell_apart(self, batch: Batch, answer: Answer) -> None:
         if batch.parts:
             nbytes = answer.nbytes // answer.count
             for part, came in zip(batch.parts, answer.record_by_record(), strict=True):
@@ -176,14 +195,8 @@ class DefStage:
                     self._ledger.charge(part.journey.position, nbytes)
                 self._journeys.came(part, came, (self._index, 0), (self._index + 1, 0))
             return
+        # Some records are worth another attempt: they go on alone, and the others to the consumer.
         self._ledger.charge(answer.first, answer.nbytes)
-        if answer.again:
-            self._part_with(batch, answer)
-        else:
-            self._collect(answer)
-
-    def _part_with(self, batch: Batch, answer: Answer) -> None:
-        """Some records of a batch are worth another attempt: they go on alone, and the others to the consumer."""
         pieces = list(answer.without(answer.again))
         counts = {piece.first: piece.count for piece in pieces}
         counts.update({answer.first + index: 1 for index in answer.again})

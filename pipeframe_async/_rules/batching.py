@@ -17,6 +17,9 @@ FLOOR_SECONDS = 0.001
 """Worker time the tail is not cut below: smaller and the hops, of 0.1 ms, cost more than the balance gains."""
 PARENT_SECONDS = 0.003
 """Longest pickling or unpickling of one batch on the loop. Larger shows as lag, smaller pays more hops."""
+HANDLING_SECONDS = 0.001
+"""Longest telling apart of the records of one batch. Shorter than that above, for each of them costs the loop
+microseconds in other places too."""
 MAX_RECORDS = 4_000
 """Most records a batch, however cheap. More gains nothing measurable and shows as loop lag."""
 MAX_BYTES = 4 * 2**20
@@ -59,7 +62,7 @@ class Sizer:
         self._most_bytes = max(1, min(MAX_BYTES, capacity_bytes // slots))
         self._fixed = None if fixed is None else min(fixed, capacity)
         self._seconds = self._records = 0.0
-        self._record_bytes = self._result_bytes = self._parent_seconds = 0.0
+        self._record_bytes = self._result_bytes = self._parent_seconds = self._handling_seconds = 0.0
         self._largest = 0
         self._slots = slots
         self._beside_bytes = max(1, min(BESIDE_BYTES, capacity_bytes // slots))
@@ -122,6 +125,11 @@ class Sizer:
         self._parent_seconds = _blend(self._parent_seconds, seconds / records)
         self._resize()
 
+    def handled(self, records: int, seconds: float) -> None:
+        """What came of a batch was told apart, record by record, in so many seconds of the loop's time."""
+        self._handling_seconds = _blend(self._handling_seconds, seconds / records)
+        self._resize()
+
     def replied(self, records: int, nbytes: int | None, *, wall: float, cpu: float) -> None:
         """A batch was run: its worker's wall and CPU seconds, and the bytes of its results, None where they have none.
 
@@ -168,6 +176,7 @@ class Sizer:
             MAX_GROWTH * self._largest,
             _how_many(self.record_seconds, BESIDE_SECONDS if self._beside else TARGET_SECONDS),
             _how_many(0.0 if self._beside else self._parent_seconds, PARENT_SECONDS),
+            _how_many(self._handling_seconds, HANDLING_SECONDS),
             _how_many(
                 max(self._record_bytes, self._result_bytes), self._beside_bytes if self._beside else self._most_bytes
             ),

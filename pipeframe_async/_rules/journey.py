@@ -65,7 +65,7 @@ class Journey:
     given_up: bool = False
     parts: int = 0
     _root: Cell = field(default_factory=Cell)
-    _failures: list[AnyFailure] = field(default_factory=list)
+    _failures: tuple[AnyFailure, ...] = ()
     _delivered: int = 0
     _bypassed: int = 0
     _filtered: int = 0
@@ -122,12 +122,15 @@ class Journey:
     @property
     def results(self) -> list[Any]:
         """In order; none where it was given up."""
-        return [] if self.given_up else list(_flat(self._root))
+        if self.given_up:
+            return []
+        nested = any(type(value) is Cell for value in self._root)
+        return list(_flat(self._root)) if nested else self._root
 
     @property
-    def failures(self) -> list[AnyFailure]:
+    def failures(self) -> tuple[AnyFailure, ...]:
         """Of all its parts."""
-        return [] if self.given_up else self._failures
+        return () if self.given_up else self._failures
 
 
 @dataclass(slots=True, eq=False)

@@ -75,9 +75,9 @@ class AsFedByKey(Generic[T]):
 
     def offer(self, first: int, count: int, item: T) -> list[T]:
         """It leaves when all before it in its key have."""
-        key = self._keys.pop(first, None)
-        if key not in self._lines or count != 1:
+        if first not in self._keys or count != 1:
             raise InternalError(f"the answer for position {first} was offered twice, or never expected")
+        key = self._keys.pop(first)
         self._early[first] = item
         line, ready = self._lines[key], []
         while line and line[0] in self._early:

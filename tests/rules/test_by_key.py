@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import defaultdict
 from collections.abc import Hashable
 from random import Random
@@ -84,6 +86,25 @@ def test_a_key_whose_records_are_all_out_begins_anew() -> None:
     for position in (0, 5):
         lines.expect(position, "a")
         assert lines.offer(position, 1, f"item {position}") == [f"item {position}"]
+
+
+class Key:
+    """A key that can be watched."""
+
+
+def test_a_key_is_let_go_when_the_last_of_its_records_is_out() -> None:
+    lines: AsFedByKey[str] = AsFedByKey()
+    key = Key()
+    lines.expect(0, key)
+    lines.expect(1, key)
+    gone = weakref.ref(key)
+    del key
+    lines.offer(1, 1, "second")
+    gc.collect()
+    assert gone() is not None
+    lines.offer(0, 1, "first")
+    gc.collect()
+    assert gone() is None
 
 
 def test_an_answer_for_more_than_one_record_is_an_error_of_ours_and_changes_nothing() -> None:

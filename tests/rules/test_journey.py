@@ -127,7 +127,7 @@ def test_a_record_that_is_given_up_has_no_results_and_no_failures() -> None:
     journey.arrived(two, Came(failures=(failure(()),)), last=True, keep=True)
     assert journey.parts == 1
     journey.give_up(three)
-    assert (journey.parts, journey.results, journey.failures) == (0, [], [])
+    assert (journey.parts, journey.results, journey.failures) == (0, [], ())
     assert journey.outcome == Outcome(aborted=1)
 
 
@@ -243,7 +243,7 @@ def test_whenever_one_part_is_given_up_the_whole_record_is_aborted(
     journey = travel.journey
     assert journey.outcome == Outcome(aborted=1)
     assert journey.outcome.records == 1
-    assert (journey.parts, journey.results, journey.failures) == (0, [], [])
+    assert (journey.parts, journey.results, journey.failures) == (0, [], ())
 
 
 def test_failures_stay_in_the_order_in_which_they_came() -> None:
@@ -252,3 +252,11 @@ def test_failures_stay_in_the_order_in_which_they_came() -> None:
     journey.arrived(two, Came(failures=(failure((2, 1)), failure((2, 2)))), last=True, keep=True)
     journey.arrived(one, Came(failures=(failure((1,)),)), last=True, keep=True)
     assert [failure.record for failure in journey.failures] == [(2, 1), (2, 2), (1,)]
+
+
+def test_results_that_are_fed_again_are_one_result_of_the_next_journey() -> None:
+    journey = Journey(0, "record")
+    journey.arrived(journey.start(), Came(((1, False), (2, False))), last=True, keep=True)
+    again = Journey(1, journey.results)
+    again.arrived(again.start(), Came(((journey.results, False),)), last=True, keep=True)
+    assert again.results == [[1, 2]]
