@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Generic, Literal, TypeVar
 
 from pipeframe_async.errors import ConfigError
@@ -44,7 +45,7 @@ class Retry:
         if not classes or not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
             raise ConfigError(f"Retry(on={self.on!r}): must be exception classes, e.g. on=(OSError, TimeoutError)")
         object.__setattr__(self, "on", classes)
-        if self.backoff < 0 or self.factor < 1 or self.max_backoff < self.backoff:
+        if not (0 <= self.backoff <= self.max_backoff < inf and 1 <= self.factor < inf):  # so that NaN is refused too
             raise ConfigError(
                 f"Retry(backoff={self.backoff!r}, factor={self.factor!r}, max_backoff={self.max_backoff!r}): "
                 "needs 0 <= backoff <= max_backoff and factor >= 1"

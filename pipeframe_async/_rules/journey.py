@@ -124,8 +124,7 @@ class Journey:
         """In order; none where it was given up."""
         if self.given_up:
             return []
-        nested = any(type(value) is Cell for value in self._root)
-        return list(_flat(self._root)) if nested else self._root
+        return list(_flat(self._root))  # never the cell itself: as a result of a call it may be fed again
 
     @property
     def failures(self) -> tuple[AnyFailure, ...]:

@@ -90,7 +90,19 @@ def test_fewer_than_two_attempts_are_no_retry(attempts: Any) -> None:
     assert str(caught.value) == f"Retry(attempts={attempts!r}): must be an int of at least 2 (the first try counts)"
 
 
-@pytest.mark.parametrize("delays", [{"backoff": -1}, {"factor": 0.5}, {"backoff": 5, "max_backoff": 4}])
+NAN = float("nan")
+SENSELESS: list[dict[str, float]] = [
+    {"backoff": -1},
+    {"factor": 0.5},
+    {"backoff": 5, "max_backoff": 4},
+    {"backoff": NAN},
+    {"factor": NAN},
+    {"max_backoff": NAN},
+    {"max_backoff": float("inf")},
+]
+
+
+@pytest.mark.parametrize("delays", SENSELESS)
 def test_delays_that_make_no_sense_are_refused_with_all_of_them(delays: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="needs 0 <= backoff <= max_backoff and factor >= 1") as caught:
         Retry(3, **delays)  # type: ignore[arg-type]
