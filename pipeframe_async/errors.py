@@ -4,11 +4,11 @@
     ├── ConfigError      you wrote it wrong; nothing has started (also a ValueError)
     ├── StateError       right call, wrong moment (also a RuntimeError)
     ├── FeedError        your feed raised; what it fed before was processed first
+    │   └── DrainTimeout it did not close in time, and was left behind
     ├── StepError        your setup or teardown raised, or a step did over the record of a call
     ├── SinkError        your sink or dead_letter raised; what it did not take is `aborted`
     ├── PipelineFailed   more records failed than `max_failures` allows
     ├── WorkerLost       a worker process died or could not be started
-    ├── DrainTimeout     something did not end within its drain or close time
     └── InternalError    our bug; the message says what to report
 
 None derives from CancelledError, TimeoutError or BrokenExecutor, so none is mistaken for control flow.
@@ -55,6 +55,10 @@ class FeedError(PipeFrameError):
     """The feed raised; the original is the `__cause__`. What it fed before was processed first."""
 
 
+class DrainTimeout(FeedError):
+    """The feed was told to close, did not within 5 s, and was left behind. What it fed was processed first."""
+
+
 class StepError(PipeFrameError):
     """A step broke its contract, or `setup`/`teardown` raised; the worker's traceback is a note.
 
@@ -88,10 +92,6 @@ class PipelineFailed(PipeFrameError):
 
 class WorkerLost(PipeFrameError):
     """A worker process died or could not be started; the message says which, and how it ended."""
-
-
-class DrainTimeout(PipeFrameError):
-    """Something did not come to its end within `drain_timeout` seconds and was abandoned."""
 
 
 class InternalError(PipeFrameError):

@@ -23,10 +23,10 @@ from pipeframe_async.wire import ChainSpec
 
 @dataclass(frozen=True, slots=True)
 class DefSteps:
-    """A run of `def` steps; `run`: which one of the chain's."""
+    """A run of `def` steps; `number`: which segment of the chain it is."""
 
     names: tuple[str, ...]
-    run: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +197,11 @@ def _segments(
     engine: PipelineEngine[Any, Any], name: str, steps: tuple[Callable[..., Any], ...]
 ) -> tuple[Segment, ...]:
     """The steps, as runs of the same kind."""
-    limit, segments, runs = _time_limit(engine, name), list[Segment](), count()
+    limit, segments, numbers = _time_limit(engine, name), list[Segment](), count()
     for on_the_loop, group in groupby(steps, key=_is_async):
         run = tuple(group)
         names = tuple(map(step_name, run))
-        segments.append(AsyncSteps(names, run, limit) if on_the_loop else DefSteps(names, next(runs)))
+        segments.append(AsyncSteps(names, run, limit) if on_the_loop else DefSteps(names, next(numbers)))
     return tuple(segments)
 
 
@@ -210,7 +210,7 @@ def _chain(
 ) -> ChainSpec | None:
     """All `def` steps, as they are shipped."""
     shipped = tuple(step for step in steps if not _is_async(step))
-    runs = tuple(len(segment.names) for segment in segments if isinstance(segment, DefSteps))
+    lengths = tuple(len(segment.names) for segment in segments if isinstance(segment, DefSteps))
     retry = _retry(engine, name)
     return (
         None
@@ -221,7 +221,7 @@ def _chain(
             pipeline=engine if _travels(engine, shipped) else None,
             time_limit=_time_limit(engine, name),
             retry_on=() if retry is None else retry.on,
-            runs=runs if len(runs) > 1 else (),
+            segments=lengths if len(lengths) > 1 else (),
         )
     )
 

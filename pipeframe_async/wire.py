@@ -6,7 +6,7 @@ NamedTuples, because the executor's own pickling of them is on the path of every
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -50,7 +50,7 @@ class ChainSpec(NamedTuple):
     """The `def` steps of a pipeline as they are shipped, with their names, and the pipeline they are methods of.
 
     `time_limit`: seconds one record may spend in one run of them. `retry_on`: exceptions that are worth another
-    attempt. `runs`: how many steps each run of them has, where other steps lie between them.
+    attempt. `segments`: how many steps each segment of them has, where other steps lie between them.
     """
 
     names: tuple[str, ...]
@@ -58,7 +58,7 @@ class ChainSpec(NamedTuple):
     pipeline: Any
     time_limit: float | None = None
     retry_on: tuple[type[BaseException], ...] = ()
-    runs: tuple[int, ...] = ()
+    segments: tuple[int, ...] = ()
 
 
 class ChainRef(NamedTuple):
@@ -68,13 +68,13 @@ class ChainRef(NamedTuple):
     data: bytes | None
     time_limit: float | None = None
 
-    def run(self, number: int) -> ChainRef:
-        """One of its runs of steps, by itself. They are loaded as one, and share what `setup` has made."""
-        return self._replace(key=f"{self.key}{RUN}{number}") if number else self
+    def segment(self, number: int) -> ChainRef:
+        """One of its segments, by itself. They are loaded as one, and share what `setup` has made."""
+        return self._replace(key=f"{self.key}{SEGMENT}{number}") if number else self
 
 
-RUN = "#"
-"""What stands in a key between the chain's and the number of a run of its steps, unless that is the first."""
+SEGMENT = "#"
+"""What stands in a key between the chain's and the number of a segment of its steps, unless that is the first."""
 
 
 class Packed(NamedTuple):
@@ -222,6 +222,6 @@ class Death(NamedTuple):
     done: Reply | None = None
 
 
-def owners(records: int, spans: dict[int, int]) -> list[int]:
+def owners(records: int, spans: Mapping[int, int]) -> list[int]:
     """For each result of so many records, the place of its record; `spans` has those without exactly one."""
     return [place for place in range(records) for _ in range(spans.get(place, 1))]

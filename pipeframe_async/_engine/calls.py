@@ -11,15 +11,12 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
-from pipeframe_async._engine.batch import Answer
 from pipeframe_async._engine.bell import Bell
-from pipeframe_async._engine.books import Books
-from pipeframe_async._engine.journeys import Journeys
+from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async.errors import PipeFrameError, StateError, StepError
 from pipeframe_async.model import DROP, AnyFailure
 
@@ -33,6 +30,14 @@ class _Call:
     position: int | None = None
 
 
+class _Joined(NamedTuple):
+    """What calls ask of their run."""
+
+    settle: Callable[[Answer], None]
+    withdraw: Callable[[int], None]
+    position: Callable[[], int]
+
+
 class Calls:
     """The calls of one pipeline.
 
@@ -44,20 +49,29 @@ class Calls:
         self._fans_out = fans_out
         self._waiting: deque[_Call] = deque()  # not fed yet
         self._fed: dict[int, _Call] = {}  # by feed position
-        self._positions = count()
         self._bell = Bell()
-        self._books: Books | None = None
-        self._journeys: Journeys | None = None
-        self.closed = False
+        self._run: _Joined | None = None
 
     @property
     def idle(self) -> bool:
         """Whether nobody waits for anything."""
         return not self._waiting and not self._fed
 
-    def join(self, books: Books, journeys: Journeys) -> None:
-        """The run they go through is there."""
-        self._books, self._journeys = books, journeys
+    def join(
+        self,
+        *,
+        settle: Callable[[Answer], None],
+        withdraw: Callable[[int], None],
+        position: Callable[[], int],
+    ) -> None:
+        """The run they go through is there.
+
+        Args:
+            settle: a caller has its answer.
+            withdraw: nobody wants the record at this feed position any more.
+            position: the feed position of the next record that is fed.
+        """
+        self._run = _Joined(settle, withdraw, position)
 
     async def call(self, record: Any) -> Any:
         """One record's result.
@@ -83,8 +97,8 @@ class Calls:
     def _withdraw(self, call: _Call) -> None:
         if call.position is None:
             self._waiting.remove(call)
-        elif call.position in self._fed and self._journeys is not None:
-            self._journeys.withdraw(call.position)
+        elif call.position in self._fed and self._run is not None:
+            self._run.withdraw(call.position)
 
     async def feed(self) -> AsyncIterator[Any]:
         """The records of callers, as they call.
@@ -92,19 +106,20 @@ class Calls:
         Yields:
             One after the other, for as long as the run lasts.
         """
+        assert self._run is not None
         while True:
             while self._waiting:
                 call = self._waiting.popleft()
-                call.position = next(self._positions)
+                call.position = self._run.position()  # intake appends what is yielded before anything else runs
                 self._fed[call.position] = call
                 yield call.record
-            await self._bell.wait()
+            await self._bell.wait()  # a call that comes meanwhile rings; callers that leave take theirs along
 
     async def take(self, answers: list[Answer]) -> None:
         """Give each caller what became of its record."""
-        assert self._books is not None
+        assert self._run is not None
         for answer in answers:
-            self._books.settle(answer)
+            self._run.settle(answer)
             call = self._fed.pop(answer.first).result
             if call.done():
                 continue
@@ -122,7 +137,6 @@ class Calls:
 
     def close(self, error: BaseException | None) -> None:
         """The run has ended: whoever still waits gets an error of its own."""
-        self.closed = True
         for call in [*self._fed.values(), *self._waiting]:
             if not call.result.done():
                 call.result.set_exception(_copied(error))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeframe_async.errors import InternalError
 
@@ -17,29 +17,40 @@ STALL_SECONDS = 10.0
 """Seconds between two looks. Shorter mistakes a machine that hangs for a bug, longer keeps the user waiting."""
 
 
-class StallDetector:
-    """One timer, armed by progress; it stands still while the run has nothing to do or waits for others.
+class Watched(NamedTuple):
+    """What is asked of a run.
 
-    Args:
-        waits_for: whom the run waits for outside of itself, or `""`.
-        progress: changes whenever anything has moved.
-        state: the run's state in words, for the error.
+    `waits_for`: whom it waits for outside of itself, or `""`. `moved`: changes whenever anything has moved. `state`:
+    in words, for the error.
     """
 
-    def __init__(
-        self, *, waits_for: Callable[[], str], progress: Callable[[], object], state: Callable[[], str]
-    ) -> None:
-        self._waits_for = waits_for
-        self._progress = progress
-        self._state = state
+    waits_for: Callable[[], str]
+    moved: Callable[[], object]
+    state: Callable[[], str]
+
+
+class StallDetector:
+    """One timer, armed by what moves; it stands still while the run has nothing to do or waits for others.
+
+    Attributes:
+        found: done, with the error, when a stall was found.
+    """
+
+    def __init__(self) -> None:
+        self._watched: Watched | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._seen: object = None
         self.found: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    def begin(self, watched: Watched) -> None:
+        """Look after this run from now on."""
+        self._watched = watched
+        self.touch()
+
     def touch(self) -> None:
         """Something has moved: look again in a while."""
-        if self._timer is None and not self.found.done():
-            self._seen = self._progress()
+        if self._timer is None and self._watched is not None and not self.found.done():
+            self._seen = self._watched.moved()
             self._timer = asyncio.get_running_loop().call_later(STALL_SECONDS, self._look)
 
     def end(self) -> None:
@@ -50,13 +61,14 @@ class StallDetector:
 
     def _look(self) -> None:
         self._timer = None
-        if (now := self._progress()) != self._seen:
+        assert self._watched is not None
+        if (now := self._watched.moved()) != self._seen:
             self.touch()
-        elif not self._waits_for():
+        elif not self._watched.waits_for():
             self.found.set_exception(
                 InternalError(
                     f"nothing has moved for {STALL_SECONDS:g} s and nothing could: a wake-up was lost. This is a bug "
-                    f"of pipeframe_async: please report it with what follows\n{now}\n{self._state()}"
+                    f"of pipeframe_async: please report it with what follows\n{now}\n{self._watched.state()}"
                 )
             )
 

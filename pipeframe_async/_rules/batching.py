@@ -3,11 +3,13 @@
 There is no knob and no linger: while every lane is busy the backlog grows, and a lane that has room takes
 from it. How much it takes follows the measured time per record, so that a batch is worth its hop and yet
 short enough for lanes to finish together; the batch's bytes and the parent's own time per record bound it.
+A batch that is run beside the loop has bounds of its own: a table of two rows, one for each kind of place.
 """
 
 from __future__ import annotations
 
-from math import ceil
+from dataclasses import dataclass
+from math import ceil, inf
 
 TARGET_SECONDS = 0.015
 """Worker time of a full batch. A hop costs 0.1 ms: below 2 ms it shows, above 50 ms lanes finish apart."""
@@ -47,44 +49,141 @@ SUDDEN = 2.0
 """Records that turn this many times slower than remembered make the past void at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large batches may be at one kind of place.
+
+    Attributes:
+        seconds: work of a full batch.
+        parent_seconds: longest packing or unpacking of one batch on the loop.
+        most_bytes: most payload a batch.
+        waiting_bytes: payload of large records that wait to be cut.
+        queues: batches wait there for their turn, so each slot should find a full one to cut.
+    """
+
+    seconds: float
+    parent_seconds: float
+    most_bytes: int
+    waiting_bytes: int
+    queues: bool
+
+
+AWAY = Bounds(TARGET_SECONDS, PARENT_SECONDS, MAX_BYTES, WAITING_BYTES, queues=True)
+"""In a worker."""
+BESIDE = Bounds(BESIDE_SECONDS, inf, BESIDE_BYTES, BESIDE_WAITING_BYTES, queues=False)
+"""In a thread of this process."""
+
+
+class Measured:
+    """What the batches of one segment were measured to take, wherever they were run.
+
+    Attributes:
+        record_bytes, result_bytes: of one, pickled.
+        parent_seconds: of packing one.
+        handling_seconds: of telling apart what one came to.
+        largest: records of the largest batch that was answered.
+        changes: counts measurements.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = self._records = 0.0
+        self.record_bytes = self.result_bytes = self.parent_seconds = self.handling_seconds = 0.0
+        self.largest = self.changes = 0
+
+    @property
+    def record_seconds(self) -> float:
+        """Worker seconds a record, as remembered; 0 before the first reply."""
+        return self._seconds / self._records if self._records else 0.0
+
+    @property
+    def any(self) -> bool:
+        """Whether there was a reply."""
+        return bool(self._records)
+
+    def packed(self, records: int, nbytes: int, seconds: float) -> None:
+        """A batch was pickled: so many bytes, in so many seconds of the loop's time."""
+        self.record_bytes = _blend(self.record_bytes, nbytes / records)
+        self.parent_seconds = _blend(self.parent_seconds, seconds / records)
+        self.changes += 1
+
+    def handled(self, records: int, seconds: float) -> None:
+        """What came of a batch was told apart, record by record, in so many seconds of the loop's time."""
+        self.handling_seconds = _blend(self.handling_seconds, seconds / records)
+        self.changes += 1
+
+    def replied(self, records: int, nbytes: int | None, *, wall: float, cpu: float) -> None:
+        """A batch was run: its worker's wall and CPU seconds, and the bytes of its results, None where they have none.
+
+        CPU time is what counts, since wall time grows when the machine is shared; a step that waits
+        rather than computes shows as wall time far above CPU time, and then wall time counts.
+        """
+        seconds = wall if wall > 4 * cpu + 0.001 else cpu
+        if self._records and seconds / records > SUDDEN * self.record_seconds:
+            self._seconds = self._records = 0.0
+        self._seconds = MEMORY * self._seconds + seconds
+        self._records = MEMORY * self._records + records
+        if nbytes is not None:
+            self.result_bytes = _blend(self.result_bytes, nbytes / records)
+        self.largest = max(self.largest, records)
+        self.changes += 1
+
+
 class Sizer:
-    """Learns from replies; answers with sizes.
+    """Answers with sizes, by what was measured so far.
 
     Args:
         fixed: the user's `batch_size`, or None.
         capacity: `buffer_size`: records between feed and consumer.
         capacity_bytes: `buffer_bytes`.
         slots: how many batches the lanes hold at once, all together.
+        bounds: of the place where the batches are run.
+        measured: shared with the sizers of other places; by default one of its own.
     """
 
-    def __init__(self, *, fixed: int | None, capacity: int, capacity_bytes: int, slots: int) -> None:
+    def __init__(
+        self,
+        *,
+        fixed: int | None,
+        capacity: int,
+        capacity_bytes: int,
+        slots: int,
+        bounds: Bounds = AWAY,
+        measured: Measured | None = None,
+    ) -> None:
+        self.measured = measured or Measured()
+        self.packed, self.handled, self.replied = self.measured.packed, self.measured.handled, self.measured.replied
+        self._bounds = bounds
         self._most = max(1, min(MAX_RECORDS, capacity // slots))
-        self._most_bytes = max(1, min(MAX_BYTES, capacity_bytes // slots))
+        self._most_bytes = max(1, min(bounds.most_bytes, capacity_bytes // slots))
         self._fixed = None if fixed is None else min(fixed, capacity)
-        self._seconds = self._records = 0.0
-        self._record_bytes = self._result_bytes = self._parent_seconds = self._handling_seconds = 0.0
-        self._largest = 0
         self._slots = slots
-        self._beside_bytes = max(1, min(BESIDE_BYTES, capacity_bytes // slots))
-        self._beside = False
         self._capacity = capacity
-        self.size = self._fixed or 1
+        self._capacity_bytes = capacity_bytes
+        self._size = self._fixed or 1
+        self._seen = 0
+
+    def at(self, bounds: Bounds) -> Sizer:
+        """The sizes at another place, by the same measurements."""
+        return Sizer(
+            fixed=self._fixed,
+            capacity=self._capacity,
+            capacity_bytes=self._capacity_bytes,
+            slots=self._slots,
+            bounds=bounds,
+            measured=self.measured,
+        )
 
     @property
-    def beside(self) -> bool:
-        """Whether batches are run beside the loop: nothing is copied there, and the GIL is shared."""
-        return self._beside
-
-    @beside.setter
-    def beside(self, beside: bool) -> None:
-        if beside is not self._beside:
-            self._beside = beside
+    def size(self) -> int:
+        """Records of a full batch."""
+        if self._seen != self.measured.changes:
             self._resize()
+        return self._size
 
     @property
     def record_seconds(self) -> float:
         """Worker seconds a record, as remembered; 0 before the first reply."""
-        return self._seconds / self._records if self._records else 0.0
+        return self.measured.record_seconds
 
     def worth_queueing(self, left: int | None, workers: int) -> bool:
         """Whether a lane that is at work should be given a batch to go on with.
@@ -101,50 +200,22 @@ class Sizer:
     @property
     def most_waiting(self) -> int:
         """How many records may wait to be cut: any number of small ones, of large ones a batch for every slot."""
-        if self._record_bytes * self._capacity <= WAITING_BYTES:
+        each = self.measured.record_bytes
+        if each * self._capacity <= WAITING_BYTES:
             return self._capacity
-        if self._beside:
-            return max(2, int(BESIDE_WAITING_BYTES / self._record_bytes))
-        return max(self._slots * self.size, int(WAITING_BYTES / self._record_bytes), 1)
+        return max(self._slots * self.size if self._bounds.queues else 2, int(self._bounds.waiting_bytes / each), 1)
 
     def expected_bytes(self, records: int) -> int:
         """What so many records are likely to hold on the way out or back, whichever is more."""
-        return ceil(records * max(self._record_bytes, self._result_bytes))
+        return ceil(records * max(self.measured.record_bytes, self.measured.result_bytes))
 
     def record_bytes(self, records: int) -> int:
         """What so many records would be, as those that were pickled last."""
-        return ceil(records * self._record_bytes)
+        return ceil(records * self.measured.record_bytes)
 
     def result_bytes(self, records: int) -> int:
         """What the results of so many records would be, as those that were pickled last."""
-        return ceil(records * self._result_bytes)
-
-    def packed(self, records: int, nbytes: int, seconds: float) -> None:
-        """A batch was pickled: so many bytes, in so many seconds of the loop's time."""
-        self._record_bytes = _blend(self._record_bytes, nbytes / records)
-        self._parent_seconds = _blend(self._parent_seconds, seconds / records)
-        self._resize()
-
-    def handled(self, records: int, seconds: float) -> None:
-        """What came of a batch was told apart, record by record, in so many seconds of the loop's time."""
-        self._handling_seconds = _blend(self._handling_seconds, seconds / records)
-        self._resize()
-
-    def replied(self, records: int, nbytes: int | None, *, wall: float, cpu: float) -> None:
-        """A batch was run: its worker's wall and CPU seconds, and the bytes of its results, None where they have none.
-
-        CPU time is what counts, since wall time grows when the machine is shared; a step that waits
-        rather than computes shows as wall time far above CPU time, and then wall time counts.
-        """
-        seconds = wall if wall > 4 * cpu + 0.001 else cpu
-        if self._records and seconds / records > SUDDEN * self.record_seconds:
-            self._seconds = self._records = 0.0
-        self._seconds = MEMORY * self._seconds + seconds
-        self._records = MEMORY * self._records + records
-        if nbytes is not None:
-            self._result_bytes = _blend(self._result_bytes, nbytes / records)
-        self._largest = max(self._largest, records)
-        self._resize()
+        return ceil(records * self.measured.result_bytes)
 
     def cut(self, waiting: int, *, ended: bool, idle: int, workers: int, room_bytes: int) -> int:
         """How many of the waiting records the next batch takes; 0: wait for bytes to be free.
@@ -159,29 +230,29 @@ class Sizer:
         size = min(self.size, waiting)
         if self._fixed is None:
             if ended:
-                floor = max(1, _how_many(self.record_seconds, FLOOR_SECONDS)) if self._records else 1
+                floor = max(1, _how_many(self.record_seconds, FLOOR_SECONDS)) if self.measured.any else 1
                 size = min(size, max(floor, ceil(waiting / (2 * workers))))
             elif idle:
                 size = min(size, ceil(waiting / idle))
-        each = max(self._record_bytes, self._result_bytes)
+        each = max(self.measured.record_bytes, self.measured.result_bytes)
         if room_bytes < 0:
             return 0
         return size if size * each <= room_bytes else int(room_bytes / each)
 
     def _resize(self) -> None:
-        if self._fixed is not None or not self._records:
+        measured, bounds = self.measured, self._bounds
+        self._seen = measured.changes
+        if self._fixed is not None or not measured.any:
             return
         limits = (
             self._most,
-            MAX_GROWTH * self._largest,
-            _how_many(self.record_seconds, BESIDE_SECONDS if self._beside else TARGET_SECONDS),
-            _how_many(0.0 if self._beside else self._parent_seconds, PARENT_SECONDS),
-            _how_many(self._handling_seconds, HANDLING_SECONDS),
-            _how_many(
-                max(self._record_bytes, self._result_bytes), self._beside_bytes if self._beside else self._most_bytes
-            ),
+            MAX_GROWTH * measured.largest,
+            _how_many(measured.record_seconds, bounds.seconds),
+            _how_many(measured.parent_seconds, bounds.parent_seconds),
+            _how_many(measured.handling_seconds, HANDLING_SECONDS),
+            _how_many(max(measured.record_bytes, measured.result_bytes), self._most_bytes),
         )
-        self.size = max(1, min(limits))
+        self._size = max(1, min(limits))
 
 
 def _how_many(each: float, within: float) -> int:

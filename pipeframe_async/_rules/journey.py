@@ -1,7 +1,8 @@
 """A fed record on its way through several runs of steps, until everything that came of it has its outcome.
 
 Comes in: what each part of it came to in a run of steps. Goes out: the parts that go on, and at the end its results
-in order and its books. It knows nothing of lanes, permits or time.
+in order and its books. It carries its key and the number of the lane that this is tied to, for those who need them, and
+looks at neither; it knows nothing of permits or time.
 
 A part is the record itself, or after a fan-out each child. Children keep their place among the results: each has a
 cell of its own in the cell of what it came from.
@@ -76,7 +77,15 @@ class Journey:
         self.parts += 1
         return Part(self, self._root, self.record)
 
-    def arrived(self, part: Part, came: Came, *, last: bool, keep: bool) -> list[Part]:
+    def tie(self, key: Hashable, lane: int) -> None:
+        """Its key, and the number of the one lane it goes to."""
+        self.key, self.lane = key, lane
+
+    def withdraw(self) -> None:
+        """Nobody wants it any more: it is given up, whatever its parts still come to."""
+        self.given_up = True
+
+    def arrived(self, part: Part, came: Came, *, last: bool, keep: bool, step: int = 0) -> list[Part]:
         """A part has come through a run of steps.
 
         Args:
@@ -84,6 +93,7 @@ class Journey:
             came: what it came to.
             last: no steps follow.
             keep: results are wanted.
+            step: that the parts go on with, where that is one of a run of async steps.
 
         Returns:
             The parts that go on.
@@ -103,7 +113,7 @@ class Journey:
             cell = part.cell
             if len(came.results) > 1:
                 part.cell.append(cell := Cell())
-            going.append(Part(self, cell, value))
+            going.append(Part(self, cell, value, step))
         self.parts += len(going)
         return going
 

@@ -106,6 +106,14 @@ class Ledger:
         self.fed += records
         self._book(Outcome(aborted=records))
 
+    def retry(self) -> None:
+        """A record has another attempt."""
+        self.retried += 1
+
+    def re_execute(self, records: int) -> None:
+        """So many records are run again, though nothing is wrong with them."""
+        self.re_executed += records
+
     def open(self, first: int, records: int, nbytes: int) -> None:
         """Waiting records became a batch, of so many bytes."""
         if first in self._open or not 0 < records <= self._waiting:
@@ -178,13 +186,13 @@ class Ledger:
     def audit(self, *, final: bool = False) -> None:
         """Raise InternalError unless the books balance; `final`: nothing may be in flight any more."""
         held = self._waiting + sum(entry.records for entry in self._open.values())
-        lines = {
+        laws = {
             "fed = outcomes + in flight + spilled": self.fed == self._total.records + self.in_flight + self.spilled,
             "in flight = waiting + in batches": self.in_flight == held,
             "in flight <= capacity": 0 <= self.in_flight <= self.capacity,
             "nothing left at the end": not final or (self.in_flight == self.spilled == self.in_flight_bytes == 0),
         }
-        if broken := [law for law, holds in lines.items() if not holds]:
+        if broken := [law for law, holds in laws.items() if not holds]:
             raise InternalError(
                 f"the books do not balance ({'; '.join(broken)}): fed {self.fed}, {self._total}, in flight "
                 f"{self.in_flight}, spilled {self.spilled}. This is a bug of pipeframe_async: please report it"

@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeframe_async._worker.cursor import INDEX, STEP
 from pipeframe_async._worker.unrolled import Loops
-from pipeframe_async.faults import WrongShape, failure_of, wrong_shape
+from pipeframe_async.failures import WrongShape, failure_of, wrong_shape
 from pipeframe_async.model import DROP
 from pipeframe_async.wire import ChainSpec, StepTimes, WireFailure
 
@@ -73,7 +73,7 @@ class Tally:
 
 
 class Chain:
-    """The steps of one pipeline, ready to run in this process; in `runs`, each run of them."""
+    """The steps of one pipeline, ready to run in this process; in `segments`, each segment of them."""
 
     def __init__(self, spec: ChainSpec) -> None:
         self.names = spec.names
@@ -82,7 +82,7 @@ class Chain:
         self._retry_on = spec.retry_on
         self._loops: Loops | None = None  # made when `setup` has had its chance to change the steps
         self._pipeline = spec.pipeline
-        self.runs = [Chain(part) for part in _runs_of(spec)] or [self]
+        self.segments = [Chain(segment) for segment in _segments_of(spec)] or [self]
         self._ready = False
         self._record_ns = float(SLOW_NS)  # of the last batch: decides how many records are timed
 
@@ -91,8 +91,8 @@ class Chain:
         if not self._ready and (hook := getattr(self._pipeline, "setup", None)) is not None:
             hook()
         self._ready = True
-        for run in self.runs:
-            run._unroll()
+        for segment in self.segments:
+            segment._unroll()
 
     def teardown(self) -> None:
         """Run the pipeline's `teardown` hook, where it has one and `setup` was done."""
@@ -258,11 +258,11 @@ def _cell(cells: Any, which: int) -> Cell:
     return cells[which : which + 1].cast("B").cast("Q", shape=[])
 
 
-def _runs_of(spec: ChainSpec) -> list[ChainSpec]:
-    """Each run of steps as a chain of its own, without the pipeline: that is set up for all of them."""
-    ends = [sum(spec.runs[:number]) for number in range(len(spec.runs) + 1)]
+def _segments_of(spec: ChainSpec) -> list[ChainSpec]:
+    """Each segment as a chain of its own, without the pipeline: that is set up for all of them."""
+    ends = [sum(spec.segments[:number]) for number in range(len(spec.segments) + 1)]
     return [
-        spec._replace(names=spec.names[begin:end], steps=spec.steps[begin:end], pipeline=None, runs=())
+        spec._replace(names=spec.names[begin:end], steps=spec.steps[begin:end], pipeline=None, segments=())
         for begin, end in pairwise(ends)
     ]
 

@@ -21,10 +21,10 @@ from pipeframe_async._worker import codec
 from pipeframe_async._worker.chain import Chain, Tally
 from pipeframe_async._worker.cursor import INDEX, NO_STEP, STEP, Cursor, Phase
 from pipeframe_async._worker.memory import resident_bytes
-from pipeframe_async.faults import failure_of
+from pipeframe_async.failures import failure_of
 from pipeframe_async.wire import (
     BROKEN_CHAIN,
-    RUN,
+    SEGMENT,
     UNKNOWN_CHAIN,
     UNREADABLE,
     Apart,
@@ -142,9 +142,9 @@ def forget(key: str | None = None) -> list[str]:
 
 
 def _chain(key: str, data: bytes | None) -> Chain | Fault:
-    key, _, run = key.partition(RUN)
+    key, _, segment = key.partition(SEGMENT)
     chain = _whole_chain(key, data)
-    return chain if isinstance(chain, Fault) else chain.runs[int(run or 0)]
+    return chain if isinstance(chain, Fault) else chain.segments[int(segment or 0)]
 
 
 def _whole_chain(key: str, data: bytes | None) -> Chain | Fault:

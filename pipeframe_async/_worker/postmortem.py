@@ -19,7 +19,7 @@ from typing import NamedTuple
 from pipeframe_async._worker import envelope
 from pipeframe_async._worker.codec import PROTOCOL
 from pipeframe_async._worker.cursor import SPOKEN, Cursor
-from pipeframe_async.faults import OUR_ROOM
+from pipeframe_async.failures import OUR_ROOM
 from pipeframe_async.wire import Reply
 
 LAST_CALL = getattr(signal, "SIGUSR2", None)

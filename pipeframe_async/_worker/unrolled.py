@@ -15,7 +15,7 @@ from types import GeneratorType
 from typing import Any
 
 from pipeframe_async._worker.shapes import Form, Step, known, made_of
-from pipeframe_async.faults import UNROLLED
+from pipeframe_async.failures import UNROLLED
 from pipeframe_async.model import DROP
 
 Loop = Callable[[Any, Any, Sequence[int], Sequence[Any], Any, Any, list[int]], None]

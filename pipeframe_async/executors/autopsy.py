@@ -8,7 +8,7 @@ from __future__ import annotations
 from pipeframe_async._worker.cursor import Phase
 from pipeframe_async._worker.postmortem import LastWords, read_words
 from pipeframe_async.executors.worker import Remains
-from pipeframe_async.faults import OUR_ROOM
+from pipeframe_async.failures import OUR_ROOM
 from pipeframe_async.wire import Death
 
 FATAL = "Fatal Python error"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeframe_async._worker import codec
-from pipeframe_async.faults import failure_of
+from pipeframe_async.failures import failure_of
 from pipeframe_async.model import AnyFailure, Failure
 from pipeframe_async.wire import Apart, Live, Packed, Reply, WireFailure
 

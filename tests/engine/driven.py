@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVarTuple
 
 from pipeframe_async import Delivery, Failure, PipeFrame, PipelineEngine, RunReport, Stats
+from pipeframe_async._engine.lanes.workforce import Workforce
 from pipeframe_async._engine.run import Run
 from pipeframe_async.testing import FakeExecutor, VirtualClockLoop
 
@@ -23,7 +24,7 @@ class FakeFrame(PipeFrame):
     def __init__(self, executor: FakeExecutor | None = None, **options: Any) -> None:
         super().__init__(executor="inline", **options)
         self.executor = executor or FakeExecutor()
-        self._warm, self._process = self.executor, os.getpid()
+        self._warm, self._process = Workforce(self.executor), os.getpid()
         self.made: list[Run] = []
 
     @asynccontextmanager
@@ -98,7 +99,7 @@ def balanced(counts: RunReport | Stats) -> bool:
 def settled(frame: FakeFrame) -> RunReport:
     """Check that the last run has left nothing behind and kept its limits; returns its report."""
     run = frame.made[-1]
-    ledger, report = run.books.ledger, run.results.report
+    ledger, report = run.parts.books.ledger, run.results.report
     ledger.audit(final=True)
     assert balanced(report), report
     assert ledger.in_flight == ledger.in_flight_bytes == ledger.spilled == 0

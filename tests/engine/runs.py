@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal
 
 from pipeframe_async import Failure, PipelineEngine, RunReport, Stats
+from pipeframe_async._engine.lanes.workforce import Workforce
 from pipeframe_async._engine.run import Run
-from pipeframe_async._engine.way import Limits
+from pipeframe_async._engine.wiring import Limits
 from pipeframe_async.plan import feed_of, plan_of
 from pipeframe_async.testing import FakeExecutor
 
@@ -75,7 +76,7 @@ def a_run(
 ) -> Run:
     plan = plan_of(pipeline)
     limits = Limits(buffer_size, buffer_bytes, drain_timeout)
-    return Run(plan, feed_of(plan, feed), executor or FakeExecutor(), limits, streaming=streaming)
+    return Run(plan, feed_of(plan, feed), Workforce(executor or FakeExecutor()), limits, streaming=streaming)
 
 
 def balanced(books: Stats | RunReport) -> bool:
@@ -91,7 +92,7 @@ async def watched(run: Run, look: float = 0.01) -> RunReport:
         while True:
             stats = run.stats()
             assert balanced(stats), stats
-            assert stats.in_flight <= run.books.ledger.capacity
+            assert stats.in_flight <= run.parts.books.ledger.capacity
             await asyncio.sleep(look)
 
     watching = asyncio.ensure_future(watch())

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeframe_async._engine.batch import Answer
+from pipeframe_async._engine.settling.answer import Answer, answer_of
 from pipeframe_async._rules.journey import Came
 from pipeframe_async._rules.ledger import Outcome
 from pipeframe_async.model import Failure
@@ -19,29 +19,31 @@ FATES = st.lists(st.sampled_from(["result", "bypasses", "filtered", "fails"]), m
 """Of one record: what its children come to, or what it does; none at all is filtered."""
 
 
-def answer_of(records: list[list[str]], *, results: bool) -> Answer:
-    answer = Answer(100, len(records), Outcome())
-    count = 0
+def an_answer(records: list[list[str]], *, results: bool) -> Answer:
+    came: list[Any] = []
+    spans, grown, bypass_at, failures = dict[int, int](), dict[int, int](), list[int](), list[tuple[int, Any]]()
     for index, fates in enumerate(records):
         fates = fates or ["filtered"]
         there = [fate for fate in fates if fate in ("result", "bypasses")]
-        for number, fate in enumerate(there):
-            if fate == "bypasses":
-                answer.bypass_at.append(count + number)
-            if results:
-                answer.results.append((index, number))
-        count += len(there)
+        bypass_at += [len(came) + number for number, fate in enumerate(there) if fate == "bypasses"]
+        came += [(index, number) for number in range(len(there))]
         if len(there) != 1:
-            answer.spans[index] = len(there)
+            spans[index] = len(there)
         if len(fates) > 1:
-            answer.grown[index] = len(fates) - 1
-        answer.failures += [(index, failure(index)) for fate in fates if fate == "fails"]
-    flat = [fate for fates in records for fate in (fates or ["filtered"])]
-    bypassed, failed = flat.count("bypasses"), flat.count("fails")
-    emitted = len(flat) - len(records)
-    answer.outcome = Outcome(flat.count("result") + bypassed, bypassed, flat.count("filtered"), failed, 0, emitted)
-    assert answer.outcome.records == len(records)
-    return answer
+            grown[index] = len(fates) - 1
+        failures += [(index, failure(index)) for fate in fates if fate == "fails"]
+    return answer_of(
+        100,
+        len(records),
+        delivered=len(came),
+        bypassed=len(bypass_at),
+        filtered=[fate for fates in records for fate in (fates or ["filtered"])].count("filtered"),
+        results=came if results else [],
+        failures=failures,
+        spans=spans,
+        grown=grown,
+        bypass_at=bypass_at,
+    )
 
 
 def failure(index: int) -> Failure[Any]:
@@ -53,7 +55,7 @@ RECORDS = st.lists(FATES, min_size=1, max_size=30)
 
 @given(RECORDS, st.booleans())
 def test_each_record_has_its_own(records: list[list[str]], results: bool) -> None:
-    for index, came in enumerate(answer_of(records, results=results).record_by_record()):
+    for index, came in enumerate(an_answer(records, results=results).record_by_record()):
         fates = records[index] or ["filtered"]
         there = [fate for fate in fates if fate in ("result", "bypasses")]
         values = [(index, number) if results else None for number in range(len(there))]
@@ -67,12 +69,12 @@ def test_the_stretches_between_some_records_are_the_others(
     records: list[list[str]], without: set[int], results: bool
 ) -> None:
     without = {index for index in without if index < len(records)}
-    pieces = list(answer_of(records, results=results).without(without))
+    pieces = list(an_answer(records, results=results).without(without))
     kept = [index for piece in pieces for index in range(piece.first - 100, piece.first - 100 + piece.count)]
     assert kept == [index for index in range(len(records)) if index not in without]
     for piece in pieces:
         begin = piece.first - 100
-        expected = answer_of(records[begin : begin + piece.count], results=results)
+        expected = an_answer(records[begin : begin + piece.count], results=results)
         assert piece.outcome == expected.outcome
         assert (piece.spans, piece.grown, piece.bypass_at) == (expected.spans, expected.grown, expected.bypass_at)
         assert [index for index, _ in piece.failures] == [index for index, _ in expected.failures]
@@ -94,7 +96,7 @@ def outcome_of(came: Came) -> Outcome:
 def test_the_stretches_and_the_records_between_them_are_the_whole(
     records: list[list[str]], without: set[int], results: bool, nbytes: int
 ) -> None:
-    answer = answer_of(records, results=results)
+    answer = an_answer(records, results=results)
     answer.nbytes = nbytes
     without = {index for index in without if index < len(records)}
     pieces = list(answer.without(without))
@@ -115,7 +117,7 @@ def test_the_stretches_and_the_records_between_them_are_the_whole(
 def test_a_record_that_is_worth_another_attempt_is_told_from_the_others(
     records: list[list[str]], again: set[int]
 ) -> None:
-    answer = answer_of(records, results=True)
+    answer = an_answer(records, results=True)
     answer.again = {index for index, fates in enumerate(records) if "fails" in fates and index in again}
     assert {index for index, came in enumerate(answer.record_by_record()) if came.again} == answer.again
     pieces = list(answer.without(answer.again))
@@ -125,13 +127,13 @@ def test_a_record_that_is_worth_another_attempt_is_told_from_the_others(
 
 @given(RECORDS)
 def test_taking_an_answer_apart_changes_nothing_of_it(records: list[list[str]]) -> None:
-    answer = answer_of(records, results=True)
+    answer = an_answer(records, results=True)
     list(answer.record_by_record())
     list(answer.without({0, len(records) - 1}))
-    assert answer == answer_of(records, results=True)
+    assert answer == an_answer(records, results=True)
 
 
 def test_without_nothing_is_the_whole_and_without_everything_is_nothing() -> None:
-    answer = answer_of([["result"], [], ["bypasses", "fails"]], results=True)
+    answer = an_answer([["result"], [], ["bypasses", "fails"]], results=True)
     assert list(answer.without(set())) == [answer]
     assert list(answer.without({0, 1, 2})) == []

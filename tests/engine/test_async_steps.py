@@ -417,7 +417,7 @@ async def test_no_more_is_fed_than_the_buffer_holds_while_steps_wait() -> None:
         return record, True
 
     await results_of(Through(feed, steps=[slow], async_concurrency=1, timeout=None), frame)
-    assert frame.made[-1].books.ledger.peak_in_flight == 10
+    assert frame.made[-1].parts.books.ledger.peak_in_flight == 10
 
 
 async def test_the_report_says_where_each_step_ran_and_what_bounded_the_run() -> None:

@@ -45,7 +45,7 @@ async def test_a_feed_on_the_loop_is_never_further_ahead_than_the_buffer(form: F
     if form is not chunked:  # what is handed over at once cannot be asked for one by one
         assert tap.most <= size
     if pause:
-        assert frame.made[-1].books.ledger.peak_in_flight == size
+        assert frame.made[-1].parts.books.ledger.peak_in_flight == size
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -141,7 +141,7 @@ def test_bytes_in_flight_stay_within_the_buffer_and_only_what_cannot_fit_fails(
         ] * sizes.count(5000)
         if ship:
             assert [len(record) for record in pipeline.taken] == [size for size in sizes if size != 5000]
-        assert frame.made[-1].books.ledger.peak_bytes <= 2000 + OVERHEAD
+        assert frame.made[-1].parts.books.ledger.peak_bytes <= 2000 + OVERHEAD
 
     run_virtual(main)
 

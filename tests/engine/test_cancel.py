@@ -198,7 +198,7 @@ def interrupted(
         def after(step: int) -> None:
             nonlocal hit
             for run in frame.made:
-                run.books.ledger.audit()
+                run.parts.books.ledger.audit()
             if step == at and not task.done():
                 hit = True
                 how(frame, task)

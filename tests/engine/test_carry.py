@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeframe_async import StepError, WorkerLost
-from pipeframe_async._engine.batch import Answer, Batch
-from pipeframe_async._engine.carry import Carrier
-from pipeframe_async._engine.places import Places
+from pipeframe_async._engine.lanes.batch import Batch, Line
+from pipeframe_async._engine.lanes.carry import Carrier
+from pipeframe_async._engine.lanes.places import Places
+from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.timing import StepClock
@@ -35,7 +36,9 @@ class OnlyThere:
     beside = None
 
 
-PLACES = Places(cast(Executor, OnlyThere()), ChainSpec(("step",), (), None), CHAIN)
+SIZER = Sizer(fixed=None, capacity=1000, capacity_bytes=2**30, slots=1)
+PLACES = Places(cast(Executor, OnlyThere()), ChainSpec(("step",), (), None), CHAIN, SIZER)
+NO_LINE = cast(Line, None)  # a carrier does not ask where a batch was cut
 
 
 @pytest.fixture(autouse=True)
@@ -49,19 +52,17 @@ class Carried:
 
     def __init__(self, items: Sequence[Item], lane: Any, *, disk: bool = False, ship: bool = True) -> None:
         self.ledger = Ledger(1000, 2**30)
-        sizer = Sizer(fixed=None, capacity=1000, capacity_bytes=2**30, slots=1)
         self.carrier = Carrier(
             places=PLACES,
             names=["step"],
             ship=ship,
             ledger=self.ledger,
-            sizer=sizer,
             clocks=[StepClock("step", "fake")],
         )
         packed, rejected = (CODEC.pack_frames if disk else CODEC.pack)(items, "step")
         self.ledger.admit(len(items))
         self.ledger.open(5, len(items), packed.nbytes)
-        self.batch = Batch(5, 100, packed, None if disk else items, rejected, PLACES.now)
+        self.batch = Batch(5, NO_LINE, 100, packed, None if disk else items, rejected, PLACES.now)
         self.answer: Answer = asyncio.run(self.carrier.carry(lane, self.batch))
         self.ledger.settle(5, self.answer.outcome)
         self.ledger.audit(final=True)
@@ -308,14 +309,13 @@ def test_too_large_a_record_is_a_batch_without_bytes() -> None:
     rejected = CODEC.pack_frames(items_of("has no pickle"), "step")[1]
     ledger.admit(1)
     ledger.open(0, 1, 0)
-    sizer = Sizer(fixed=None, capacity=1, capacity_bytes=1, slots=1)
     carrier = Carrier(
         places=PLACES,
         names=["step"],
         ship=True,
         ledger=ledger,
-        sizer=sizer,
         clocks=[StepClock("step", "fake")],
     )
-    answer = asyncio.run(carrier.carry(lane, Batch(0, 0, Packed(1, (b"",)), items_of("passes"), rejected, PLACES.now)))
+    batch = Batch(0, NO_LINE, 0, Packed(1, (b"",)), items_of("passes"), rejected, PLACES.now)
+    answer = asyncio.run(carrier.carry(lane, batch))
     assert (lane.parts, answer.outcome.failed, answer.spans) == ([], 1, {0: 0})

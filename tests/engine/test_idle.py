@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeframe_async._engine.idle import IdleTimer
+from pipeframe_async._engine.feeding.idle import IdleTimer
 from pipeframe_async.testing import FakeExecutor, run_virtual
 from tests.engine.driven import FakeFrame, Sunk, Tap, Through, now, settled
 from tests.engine.feeds import ON_LOOP, Form

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from pipeframe_async import Chunk, StateError
-from pipeframe_async._engine import pump as pumps
-from pipeframe_async._engine.pump import Pump
+from pipeframe_async._engine.feeding import pump as pumps
+from pipeframe_async._engine.feeding.pump import Pump
 from pipeframe_async.model import Delivery
 
 BEGINNING = 500

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeframe_async._worker import codec
 from pipeframe_async.executors.packing import Packing
-from pipeframe_async.faults import failure_of
+from pipeframe_async.failures import failure_of
 from pipeframe_async.model import Failure
 from pipeframe_async.wire import Packed, Reply
 from tests.worker import hostile

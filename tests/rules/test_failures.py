@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeframe_async._rules.failures import RATIO_FROM, FailureBudget
+from pipeframe_async._rules.budget import RATIO_FROM, FailureBudget
 
 BATCHES = st.lists(
     st.tuples(st.integers(0, 50), st.integers(0, 50)).map(lambda pair: (pair[0], sum(pair))), min_size=1, max_size=30

@@ -166,7 +166,7 @@ async def test_an_async_step_stays_on_the_loop_however_it_is_wrapped(step: Any) 
     plan = plan_of(orders(steps=[parse, step, step, parse]))
     before, on_the_loop, after = plan.segments
     assert (before, after) == (DefSteps(("parse",), 0), DefSteps(("parse",), 1))
-    assert chain_of(plan).runs == (1, 1)
+    assert chain_of(plan).segments == (1, 1)
     assert isinstance(on_the_loop, AsyncSteps)
     assert await on_the_loop.steps[1]("record") == ("record", True)
 

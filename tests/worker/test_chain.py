@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeframe_async._worker import chain as chain_module
 from pipeframe_async._worker.chain import SAMPLES, SLOW_NS, Chain, Tally
 from pipeframe_async._worker.cursor import Cursor
-from pipeframe_async.faults import MESSAGE_LIMIT, TRACEBACK_LIMIT, wrong_shape
+from pipeframe_async.failures import MESSAGE_LIMIT, TRACEBACK_LIMIT, wrong_shape
 from pipeframe_async.model import DROP
 from pipeframe_async.wire import ChainSpec, WireFailure
 from tests.worker.programs import PROGRAM, Expected, FanOut, Program, chain_of

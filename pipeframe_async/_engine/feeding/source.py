@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from pipeframe_async._engine.bucket import BucketPump
-from pipeframe_async._engine.pump import Bucket, Pump
+from pipeframe_async._engine.feeding.bucket import BucketPump
+from pipeframe_async._engine.feeding.pump import Bucket, Pump
 from pipeframe_async._rules.feed_forms import Feed, Form, feed_form
-from pipeframe_async.errors import ConfigError, FeedError
+from pipeframe_async.errors import ConfigError, DrainTimeout
 
 CLOSE_TIMEOUT = 5.0
 """Seconds a feed has to clean up. Less cuts off polite protocols; more makes a stuck feed hold up the end."""
@@ -69,7 +69,7 @@ async def opened(feed: Feed, name: str) -> AsyncIterator[AsyncIterator[Any] | So
         An async iterator of records, or a `Source` of lists of them.
 
     Raises:
-        FeedError: it did not close in time.
+        DrainTimeout: it did not close in time.
     """
     feed = _called(feed, name)
     match feed.form:
@@ -124,4 +124,4 @@ async def _in_time(closing: Awaitable[object]) -> None:
         async with asyncio.timeout(CLOSE_TIMEOUT):
             await closing
     except TimeoutError as error:
-        raise FeedError(f"the feed did not close within {CLOSE_TIMEOUT:g} s and was left behind") from error
+        raise DrainTimeout(f"the feed did not close within {CLOSE_TIMEOUT:g} s and was left behind") from error

@@ -1,6 +1,7 @@
 """The places a run's batches can go to: the executor's lanes, and beside the loop where the executor has that.
 
-Comes in: what batches cost. Goes out: the place for the next one. Which it is decides `_rules/worth.py`.
+Comes in: what batches cost. Goes out: the place for the next one. Which it is decides `_rules/worth.py`; what a place
+is like, and how large batches are there, it says itself.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from pipeframe_async._rules.batching import BESIDE, Sizer
 from pipeframe_async._rules.worth import Cost, Worth
 from pipeframe_async.contracts import Codec, Executor, Lane
 from pipeframe_async.wire import ChainRef, ChainSpec, Reply
@@ -17,11 +19,24 @@ logger = logging.getLogger("pipeframe_async")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How records get to where their steps run; `lane` is None where the slot that pulled them has one."""
+    """How records get to where their steps run.
+
+    Attributes:
+        codec: makes bytes of them, or hands them over as they are.
+        chain: the steps, ready to be run there.
+        sizer: how large batches are there.
+        lane: of this place; None where the slot that pulled a batch has one.
+    """
 
     codec: Codec
     chain: ChainRef
+    sizer: Sizer
     lane: Lane | None = None
+
+    @property
+    def beside(self) -> bool:
+        """It is beside the loop, in this process: nothing is copied there, and the GIL is shared."""
+        return self.lane is not None
 
 
 class Places:
@@ -29,22 +44,24 @@ class Places:
 
     Args:
         executor: whose lanes the run has.
-        chain: its `def` steps.
+        chain: all its `def` steps.
         loaded: they, ready to be run in the lanes.
-        run: which run of them this is.
+        sizer: how large batches are in the lanes.
+        segment: which of them this run of steps is.
 
     Attributes:
         now: where the next batch goes.
         moving: seconds that packing, moving and unpacking has taken, of all processes.
         worked: seconds in the steps that those batches had.
+        records: how many were run, in all.
         beside_records: how many records were run beside the loop.
         beside_seconds: and how many seconds of work these were.
     """
 
-    def __init__(self, executor: Executor, chain: ChainSpec, loaded: ChainRef, run: int = 0) -> None:
-        self.away = self.now = Place(executor.codec, loaded.run(run))
+    def __init__(self, executor: Executor, chain: ChainSpec, loaded: ChainRef, sizer: Sizer, segment: int = 0) -> None:
+        self.away = self.now = Place(executor.codec, loaded.segment(segment), sizer)
         self._spec = chain
-        self._run = run
+        self._segment = segment
         self._executor = executor
         self._beside: Place | None = None
         # A step that must be ended in time needs a process that can be ended.
@@ -56,11 +73,6 @@ class Places:
         self._known: set[Lane] = set()  # lanes that have answered before
 
     @property
-    def beside(self) -> bool:
-        """Whether the next batch is run beside the loop."""
-        return self.now is not self.away
-
-    @property
     def can_move(self) -> bool:
         """Whether there is a choice at all."""
         return self._executor.beside is not None
@@ -70,11 +82,10 @@ class Places:
 
         The first of a lane tells nothing: reading it is where a worker imports what the records are made of.
         """
-        beside = place is not self.away
         first = lane not in self._known
         self._known.add(lane)
-        worker = 0.0 if beside else max(0.0, reply.cpu - reply.worked)
-        if beside:
+        worker = 0.0 if place.beside else max(0.0, reply.cpu - reply.worked)
+        if place.beside:
             self.beside_records += reply.records
             self.beside_seconds += reply.worked
         elif not first:
@@ -83,9 +94,8 @@ class Places:
         self.records += reply.records
         if first or not self._may_move:
             return
-        self._worth.ran(Cost(reply.records, reply.worked, worker, parent), beside=beside)
-        if self._worth.beside is not self.beside:
-            self.now = self._besides() if self._worth.beside else self.away
+        self._worth.ran(Cost(reply.records, reply.worked, worker, parent), beside=place.beside)
+        self.now = self._besides() if self._worth.beside else self.away
 
     def stay(self, why: str) -> Place:
         """The chain cannot be run beside the loop: it never is, from now on. Returns where it can."""
@@ -101,5 +111,6 @@ class Places:
         if self._beside is None:
             there = self._executor.beside
             assert there is not None
-            self._beside = Place(there.codec, there.load(self._spec).run(self._run), there.lanes[0])
+            loaded = there.load(self._spec).segment(self._segment)
+            self._beside = Place(there.codec, loaded, self.away.sizer.at(BESIDE), there.lanes[0])
         return self._beside

@@ -12,21 +12,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from types import GeneratorType
 from typing import Any
 
-from pipeframe_async._engine.backlog import Backlog
-from pipeframe_async._engine.journeys import Journeys, failed
+from pipeframe_async._engine.feeding.backlog import Backlog
+from pipeframe_async._engine.journeys.journeys import Journeys, failed
 from pipeframe_async._engine.supervise import ended
+from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.journey import Came, Journey, Part
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async._rules.timing import StepClock
-from pipeframe_async.faults import WrongShape, wrong_shape
+from pipeframe_async.failures import WrongShape, wrong_shape
 from pipeframe_async.model import DROP
 from pipeframe_async.plan import AsyncSteps
 from pipeframe_async.wire import StepTimes
+
+ONE_BY_ONE = Sizer(fixed=1, capacity=2**62, capacity_bytes=2**62, slots=1)
+"""Records go to it as they come, and any number may wait."""
 
 
 class AsyncStage:
@@ -34,14 +38,16 @@ class AsyncStage:
 
     Args:
         index: which stage of the run it is.
-        steps: they, and their time limit.
+        segment: its steps, and their time limit.
         concurrency: how many parts are at work at a time.
         backlog: its bell rings when there may be something to do.
         journeys: whose parts come.
-        clocks: one a step.
         retrying: which failures are worth another attempt; None where none is.
 
     Attributes:
+        names: of the steps.
+        clocks: one a step.
+        sizer: how many records it waits for.
         seconds: that parts were at work, all together.
     """
 
@@ -50,23 +56,23 @@ class AsyncStage:
     def __init__(
         self,
         index: int,
-        steps: AsyncSteps,
+        segment: AsyncSteps,
         concurrency: int,
         *,
         backlog: Backlog,
         journeys: Journeys,
-        clocks: Sequence[StepClock],
         retrying: Retrying | None,
     ) -> None:
         self._index = index
-        self._steps = steps.steps
-        self.names = steps.names
-        self._limit = steps.time_limit
+        self._steps = segment.steps
+        self.names = segment.names
+        self._limit = segment.time_limit
         self.concurrency = concurrency
         self._backlog = backlog
         self._journeys = journeys
-        self._clocks = clocks
+        self.clocks = [StepClock(name, "loop") for name in segment.names]
         self._retrying = retrying
+        self.sizer = ONE_BY_ONE
         self._waiting: deque[Part] = deque()
         self._running: dict[asyncio.Task[None], Part] = {}
         self._broken: BaseException | None = None
@@ -99,6 +105,8 @@ class AsyncStage:
     async def serve(self) -> None:
         """Take in what waits, if this is the first stage, until nothing more comes.
 
+        Cancellation: the parts at work are cancelled with it, and waited for.
+
         Raises:
             InternalError: whatever went wrong here, and not in a step.
         """
@@ -109,10 +117,10 @@ class AsyncStage:
                     raise self._broken
                 if self._backlog.exhausted and not self._journeys.alive:
                     return
-                await self._backlog.bell.wait()
+                await self._backlog.bell.wait()  # rung by intake, by settling, and by what ends here
         finally:
             self._closed = True
-            await ended(list(self._running))
+            await ended(list(self._running))  # `_closed` keeps any more from being started meanwhile
 
     def _fill(self) -> None:
         """Take in as many as there are places for, if this is the first stage."""
@@ -150,7 +158,7 @@ class AsyncStage:
         if self._retrying is not None:
             part.value = self._journeys.freeze(part.value)
         try:
-            came, at = await self._through(value, part.step)
+            came, at = await self._through(value, part.step)  # the part is this task's; its journey may be withdrawn
         finally:
             self.seconds += time.perf_counter() - started
         onward = (self._index, at) if at < len(self._steps) else (self._index + 1, 0)
@@ -188,10 +196,10 @@ class AsyncStage:
             return await _outcome(self._steps[at], self.names[at], value)
         finally:
             spent = time.perf_counter_ns() - started
-            self._clocks[at].add(StepTimes(1, 1, spent, (spent,)))
+            self.clocks[at].add(StepTimes(1, 1, spent, (spent,)))
 
     def _failed(self, error: BaseException, at: int, *, timed_out: bool = False) -> Came:
-        failure = failed(error, self.names[min(at, len(self.names) - 1)], None, timed_out=timed_out)
+        failure = failed(error, self.names[min(at, len(self.names) - 1)], None, timed_out=timed_out, caller=__file__)
         again = False
         if self._retrying is not None and not isinstance(error, WrongShape):
             again = self._retrying.worth(failure.kind, matched=self._retrying.matches(error))

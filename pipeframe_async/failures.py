@@ -23,10 +23,9 @@ OUR_ROOM = os.path.join(_PACKAGE, "_worker") + os.sep
 UNROLLED = os.path.join(OUR_ROOM, "<unrolled>")
 """Stands for the file of loops that are written out for their steps; it does not exist, or lines of it would show."""
 WRAPPERS = os.path.join(_PACKAGE, "steps.py")
-ASYNC_STEPS = os.path.join(_PACKAGE, "_engine", "async_steps.py")
-CALLERS = (UNROLLED, WRAPPERS, ASYNC_STEPS)
-"""From where the user's functions are called."""
-OUR_FILES = (OUR_ROOM, WRAPPERS, ASYNC_STEPS)
+CALLERS = (UNROLLED, WRAPPERS)
+"""From where the user's functions are called, in a worker."""
+OUR_FILES = (OUR_ROOM, WRAPPERS)
 
 
 class WrongShape(Exception):
@@ -46,8 +45,18 @@ def wrong_shape(name: str, outcome: object, verb: str) -> str:
     )
 
 
-def failure_of(index: int, step: int, error: BaseException, kind: FailureKind = "raised") -> WireFailure:
-    """An exception as plain data, without the frames of this library."""
+def failure_of(
+    index: int, step: int, error: BaseException, kind: FailureKind = "raised", *, caller: str = UNROLLED
+) -> WireFailure:
+    """An exception as plain data, without the frames of this library.
+
+    Args:
+        index: the record's, in its batch.
+        step: the number of its step.
+        error: what was raised.
+        kind: what to call it.
+        caller: the file of ours from which the user's function was called; in a worker it is known.
+    """
     shape = isinstance(error, WrongShape)
     return WireFailure(
         place=index,
@@ -55,14 +64,14 @@ def failure_of(index: int, step: int, error: BaseException, kind: FailureKind = 
         kind=kind,
         error_type="StepError" if shape else type(error).__name__,
         message=str.__getitem__(text_of(error), slice(MESSAGE_LIMIT)),
-        traceback="" if shape else _trace(error),
+        traceback="" if shape else _trace(error, caller),
         record=None,
     )
 
 
-def _trace(error: BaseException) -> str:
+def _trace(error: BaseException, caller: str) -> str:
     try:
-        frames = _users_frames(error.__traceback__)
+        frames = _users_frames(error.__traceback__, caller)
         text = "".join(traceback.format_exception(type(error), error, frames))
         if len(text) <= TRACEBACK_LIMIT:
             return text
@@ -72,12 +81,12 @@ def _trace(error: BaseException) -> str:
         return f"<the traceback could not be made: {type(problem).__name__}>"
 
 
-def _users_frames(tb: TracebackType | None) -> TracebackType | None:
+def _users_frames(tb: TracebackType | None, caller: str) -> TracebackType | None:
     """The traceback from the first frame that is not of this library.
 
     Where there is none: nothing, if a function without frames was called; else all of it, for the error is ours.
     """
     ours, last = tb, ""
-    while tb is not None and (file := tb.tb_frame.f_code.co_filename).startswith(OUR_FILES):
+    while tb is not None and (file := tb.tb_frame.f_code.co_filename).startswith((*OUR_FILES, caller)):
         tb, last = tb.tb_next, file
-    return tb if tb is not None or last in CALLERS else ours
+    return tb if tb is not None or last in (*CALLERS, caller) else ours

@@ -14,10 +14,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from pipeframe_async._engine.backlog import Backlog
-from pipeframe_async._engine.books import Books
-from pipeframe_async._engine.idle import IdleTimer
-from pipeframe_async._engine.open_feed import CLOSE_TIMEOUT, Source, opened
+from pipeframe_async._engine.feeding.backlog import Backlog
+from pipeframe_async._engine.feeding.idle import IdleTimer
+from pipeframe_async._engine.feeding.source import CLOSE_TIMEOUT, Source, opened
+from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async.errors import FeedError, text_of
@@ -43,7 +43,7 @@ class Intake:
         name: the pipeline's.
         books: permits, and where the handles of deliveries are kept.
         backlog: where records go.
-        sizer: knows how many records a lane waits for.
+        sizer: says how many records the first stage waits for, as things are now.
         timeout: idle seconds, or None.
         whole: a batch feed: collect all of it before anything is taken, and spill what has no permit.
         dried: called when nothing came for `timeout` seconds while there was room.
@@ -57,7 +57,7 @@ class Intake:
         name: str,
         books: Books,
         backlog: Backlog,
-        sizer: Sizer,
+        sizer: Callable[[], Sizer],
         timeout: float | None,
         whole: bool,
         dried: Callable[[], None],
@@ -72,7 +72,7 @@ class Intake:
         self._freed = books.freed
         self._sizer = sizer
         self._whole = whole
-        self._idle = IdleTimer(None if whole else timeout, self._fed, dried)
+        self._idle = IdleTimer(None if whole else timeout, lambda: backlog.entered, dried)
         self._armed = False
         self._breathed = 0.0
         self._unwatched = 16
@@ -88,7 +88,7 @@ class Intake:
         """Take no more records. The feed is cancelled where it waits, and closed."""
         if not self._stopped:
             self._stopped = True
-            self._backlog.mark = 0
+            self._backlog.look_after(0)
             self._cancel()
 
     def _cancel(self) -> None:
@@ -104,7 +104,6 @@ class Intake:
     async def run(self) -> None:
         """Pull until the end. An error of the feed is kept in `error`; what was fed before it stays fed."""
         self._task = asyncio.current_task()
-        self._backlog.held = self._whole
         self._breathed = time.perf_counter()
         try:
             if not self._stopped:
@@ -127,7 +126,7 @@ class Intake:
         if self._source is not None:
             self._keep(self._source.rest())
         if self.error is not None and self._whole:
-            self._backlog.drop()  # a batch whose feed failed has run no step
+            self._backlog.abort()  # a batch whose feed failed has run no step
         self._backlog.end()
 
     def _keep(self, handed: list[Any]) -> None:
@@ -227,7 +226,7 @@ class Intake:
         if self._whole:
             backlog.overflow()
         backlog.note()
-        taken = len(backlog.records) >= self._sizer.size and not self._whole and backlog.bell.ring()
+        taken = len(backlog.records) >= self._sizer().size and not self._whole and backlog.bell.ring()
         if self._room == 0 and not self._whole:
             await self._wait_for_room()
         await self._breathe(now=taken)
@@ -236,19 +235,19 @@ class Intake:
         # From here to the next record nothing waits but the feed: `_paused` runs when it does.
         if not self._armed and not self._whole:
             self._armed = True
-            backlog.paused = False
+            backlog.flow()
             asyncio.get_running_loop().call_soon(self._paused)
-        backlog.mark = len(backlog.records) + max(1, min(self._room, self._unwatched, self._shortfall()))
+        backlog.look_after(max(1, min(self._room, self._unwatched, self._shortfall())))
 
     @property
     def _room(self) -> int:
         """Records that may be fed now: as many as there are permits, unless those that wait are large."""
         room = self._ledger.room
-        return room if self._whole else min(room, max(0, self._sizer.most_waiting - len(self._backlog.records)))
+        return room if self._whole else min(room, max(0, self._sizer().most_waiting - len(self._backlog.records)))
 
     def _shortfall(self) -> int:
         """Records until a lane that waits for a full batch can have one."""
-        missing = self._sizer.size - len(self._backlog.records)
+        missing = self._sizer().size - len(self._backlog.records)
         return missing if missing > 0 else MOST_UNWATCHED
 
     def _paused(self) -> None:
@@ -257,16 +256,14 @@ class Intake:
         self._breathed = time.perf_counter()
         self._idle.touch()
         self._moved()
-        self._backlog.mark = 0  # the next record arms again
+        self._backlog.look_after(0)  # the next record arms again
         if self._backlog.records:
-            self._backlog.paused = True
-            self._backlog.bell.ring()
+            self._backlog.pause()
 
     async def _wait_for_room(self) -> None:
         """Backpressure. Not idleness: the timer stands still. And a pause: a partial batch may go."""
         self._idle.stop()
-        self._backlog.paused = True
-        self._backlog.bell.ring()
+        self._backlog.pause()
         self.waits_for_room = True
         while self._room == 0 and not self._stopped:
             await self._freed.wait()
@@ -287,9 +284,6 @@ class Intake:
             self._breathed = time.perf_counter()
         elif spent < BREATH / 4:
             self._unwatched = min(MOST_UNWATCHED, self._unwatched * 2)
-
-    def _fed(self) -> int:
-        return self._ledger.fed + len(self._backlog.records) - self._backlog.noted
 
 
 def _flat(handed: list[Any]) -> tuple[list[Any], bool]:

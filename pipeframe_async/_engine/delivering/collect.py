@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipeframe_async._engine.batch import Answer
 from pipeframe_async._engine.bell import Bell
-from pipeframe_async._rules.failures import FailureBudget
+from pipeframe_async._engine.settling.answer import Answer
+from pipeframe_async._rules.budget import FailureBudget
 from pipeframe_async._rules.ordering import Sequencer
 from pipeframe_async.model import AnyFailure
 

@@ -14,8 +14,8 @@ from dataclasses import replace
 from operator import length_hint
 from typing import Generic, TypeVar
 
-from pipeframe_async._engine.batch import Answer
 from pipeframe_async._engine.bell import Bell
+from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._rules.ledger import Outcome
 from pipeframe_async.errors import StateError
 from pipeframe_async.report import RunReport

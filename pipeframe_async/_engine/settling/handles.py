@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from pipeframe_async._engine.batch import Answer
+from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async.model import AnyFailure, Delivery
 from pipeframe_async.wire import owners
 

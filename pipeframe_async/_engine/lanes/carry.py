@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any
 
-from pipeframe_async._engine.batch import Answer, Batch
-from pipeframe_async._engine.places import Places
-from pipeframe_async._rules.batching import Sizer
+from pipeframe_async._engine.journeys.frozen import Frozen
+from pipeframe_async._engine.lanes.batch import Batch
+from pipeframe_async._engine.lanes.places import Place, Places
+from pipeframe_async._engine.settling.answer import NOBODY, Answer, answer_of
 from pipeframe_async._rules.blame import Inquest
-from pipeframe_async._rules.ledger import Ledger, Outcome
+from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async._rules.timing import StepClock, gather
 from pipeframe_async.contracts import Codec, Lane
@@ -53,6 +54,21 @@ class _Trial:
         return self.batch.place.codec
 
 
+@dataclass(slots=True)
+class _Added:
+    """The pieces of an answer, added up; as `Answer` has them, by places in the whole batch."""
+
+    failures: list[tuple[int, AnyFailure]]
+    spans: dict[int, int]
+    grown: dict[int, int] = field(default_factory=dict)
+    again: set[int] = field(default_factory=set)
+    results: list[Any] = field(default_factory=list)
+    bypass_at: list[int] = field(default_factory=list)
+    delivered: int = 0
+    filtered: int = 0
+    nbytes: int = 0
+
+
 class Carrier:
     """Has the batches of one run carried out.
 
@@ -61,7 +77,6 @@ class Carrier:
         names: the steps' names.
         ship: whether results are wanted back.
         ledger: the books.
-        sizer: learns from the replies.
         clocks: gather step times.
         retrying: which failures are worth another attempt; None where none is.
     """
@@ -73,7 +88,6 @@ class Carrier:
         names: Sequence[str],
         ship: bool,
         ledger: Ledger,
-        sizer: Sizer,
         clocks: Sequence[StepClock],
         retrying: Retrying | None = None,
     ) -> None:
@@ -82,7 +96,6 @@ class Carrier:
         self._names = names
         self._ship = ship
         self._ledger = ledger
-        self._sizer = sizer
         self._clocks = clocks
         self.work_seconds = 0.0
 
@@ -110,7 +123,7 @@ class Carrier:
         if reply.fault is not None and reply.fault.kind == UNREADABLE and not framed:
             self._reframe(trial)
             return
-        if reply.fault is not None and reply.fault.kind == BROKEN_CHAIN and trial.batch.place.lane is not None:
+        if reply.fault is not None and reply.fault.kind == BROKEN_CHAIN and trial.batch.place.beside:
             self._go_back(trial, reply.fault.message)
             return
         if reply.fault is not None:
@@ -119,14 +132,13 @@ class Carrier:
         results = self._unpacked(trial.codec, reply, framed)
         unpacking = time.perf_counter() - started
         if results is None:
-            self._ledger.re_executed += stop - start
+            self._ledger.re_execute(stop - start)
             self._reframe(trial)
             return
         trial.inquest.answered()
         self._take(trial, start, reply, results)
         if stop - start == trial.batch.count:
             self._places.ran(trial.batch.place, trial.lane, reply, trial.batch.packing + unpacking)
-            self._sizer.beside = self._places.beside
 
     def _unpacked(self, codec: Codec, reply: Reply, framed: bool) -> Results | None:
         """The results of a reply; None where they cannot be read as a whole."""
@@ -141,17 +153,17 @@ class Carrier:
         if not reply.records:
             return
         if not saved:  # what was saved of a worker's end has no times
-            self._learn(reply, beside=trial.batch.place.lane is not None)
+            self._learn(trial.batch.place, reply)
         gather(self._clocks, reply.steps)
         trial.pieces.append((start, reply, results))
 
-    def _learn(self, reply: Reply, *, beside: bool) -> None:
-        if beside:  # its wall time is shared with the loop
+    def _learn(self, place: Place, reply: Reply) -> None:
+        if place.beside:  # its wall time is shared with the loop
             nbytes = None if isinstance(reply.results, Live) else reply.nbytes
-            self._sizer.replied(reply.records, nbytes, wall=reply.worked, cpu=reply.worked)
+            place.sizer.replied(reply.records, nbytes, wall=reply.worked, cpu=reply.worked)
         else:
             self.work_seconds += reply.wall
-            self._sizer.replied(reply.records, reply.nbytes, wall=reply.wall, cpu=reply.cpu)
+            place.sizer.replied(reply.records, reply.nbytes, wall=reply.wall, cpu=reply.cpu)
 
     def _reframe(self, trial: _Trial) -> None:
         """From one pickle to one each; records that have none are rejected now."""
@@ -165,7 +177,6 @@ class Carrier:
     def _go_back(self, trial: _Trial, why: str) -> None:
         """The chain cannot be set up beside the loop, as it was in its workers: there the batch is run after all."""
         trial.batch.place = self._places.stay(why)
-        self._sizer.beside = False
         if trial.batch.records is not None:
             self._reframe(trial)
 
@@ -173,7 +184,7 @@ class Carrier:
         """A worker died over a part, or was ended over it."""
         if not death.begun:
             return
-        self._ledger.re_executed += death.ran
+        self._ledger.re_execute(death.ran)
         if death.at is None and not trial.batch.packed.framed:
             self._reframe(trial)  # parts of one pickle are read as a whole: each would die of the same record
             if death.whole and stop - start > 1:
@@ -189,7 +200,7 @@ class Carrier:
         if culprit is not None:
             trial.blamed[culprit] = self._failure(trial, death, culprit)
         elif at is not None:
-            self._ledger.re_executed += 1
+            self._ledger.re_execute(1)
 
     def _saved(self, trial: _Trial, death: Death, start: int) -> bool:
         """Whether what the records before the one in question came to was saved; then it is taken."""
@@ -197,7 +208,7 @@ class Carrier:
             return False
         results = self._unpacked(trial.codec, death.done, trial.batch.packed.framed)
         if results is None:
-            self._ledger.re_executed += death.at
+            self._ledger.re_execute(death.at)
             return False
         self._take(trial, start, death.done, results, saved=True)
         return True
@@ -215,57 +226,64 @@ class Carrier:
         )
         ((_, made),) = trial.codec.failures(Reply(1, failures=(failure,)), self._names)
         made = replace(made, attempts=trial.inquest.tries(place))
-        return self._with_record(trial.batch, place, made, readable=death.step is not None or place in trial.readable)
+        readable = death.step is not None or place in trial.readable
+        return self._with_record(trial.batch, place, made, readable=readable)
 
     def _with_record(self, batch: Batch, place: int, failure: AnyFailure, *, readable: bool = True) -> AnyFailure:
-        """A failure with its record, where that did not come back with it; `readable`: it may be read here."""
-        if batch.records is not None and (failure.record is None or isinstance(failure.record, bytes)):
-            return replace(failure, record=batch.records[place])  # bytes are what could not be read there
-        if failure.record is not None:
-            return failure
-        assert isinstance(batch.packed.data, tuple)  # what has no live records comes in frames
-        frame = batch.packed.data[place]
-        return replace(failure, record=batch.place.codec.record(frame) if readable else frame)
+        """A failure with its record as it was fed; `readable`: where that is there in bytes, they may be read here."""
+        record = batch.as_fed(place, failure.record)
+        if isinstance(record, Frozen):
+            record = batch.place.codec.record(record.frame) if readable else record.frame
+        return failure if record is failure.record else replace(failure, record=record)
 
     def _answer(self, trial: _Trial) -> Answer:
         """All that came of the batch: its pieces in order, and the records that were in none."""
         batch = trial.batch
-        out = {**batch.rejected, **trial.blamed}
-        answer = Answer(batch.first, batch.count, Outcome(), failures=list(out.items()), spans=dict.fromkeys(out, 0))
-        answer.again.update(place for place, failure in trial.blamed.items() if self._worth(failure))
-        delivered = filtered = 0
+        rejected = {place: self._with_record(batch, place, failure) for place, failure in batch.rejected.items()}
+        out = {**rejected, **trial.blamed}
+        added = _Added(list(out.items()), dict.fromkeys(out, 0))
+        added.again.update(place for place, failure in trial.blamed.items() if self._worth(failure))
         for start, reply, results in sorted(trial.pieces, key=itemgetter(0)):
-            self._add(trial, answer, start, reply, results, before=delivered)
-            delivered += reply.delivered - len(results[1])
-            filtered += reply.filtered
-        answer.failures.sort(key=itemgetter(0))
-        emitted = sum(answer.grown.values())
-        answer.outcome = Outcome(delivered, len(answer.bypass_at), filtered, len(answer.failures), 0, emitted)
-        if answer.outcome.records != batch.count:
-            raise InternalError(f"batch of {batch.count} records came back as {answer.outcome}")
-        return answer
+            self._add(trial, added, start, reply, results)
+        added.failures.sort(key=itemgetter(0))
+        return answer_of(
+            batch.first,
+            batch.count,
+            delivered=added.delivered,
+            bypassed=len(added.bypass_at),
+            filtered=added.filtered,
+            results=added.results,
+            failures=added.failures,
+            spans=added.spans,
+            grown=added.grown,
+            bypass_at=added.bypass_at,
+            again=added.again or NOBODY,
+            nbytes=added.nbytes,
+        )
 
-    def _add(self, trial: _Trial, answer: Answer, start: int, reply: Reply, results: Results, *, before: int) -> None:
-        """Add one piece to the answer; `before`: how many results there were before its."""
+    def _add(self, trial: _Trial, added: _Added, start: int, reply: Reply, results: Results) -> None:
+        """Add one piece."""
         read, unread = results
-        answer.results += read
+        added.results += read
         for wire, (place, failure) in zip(reply.failures, trial.codec.failures(reply, self._names), strict=True):
-            answer.failures.append((start + place, self._with_record(trial.batch, start + place, failure)))
+            added.failures.append((start + place, self._with_record(trial.batch, start + place, failure)))
             if self._worth(failure, matched=wire.again):
-                answer.again.add(start + place)
-        answer.spans.update({start + place: span for place, span in reply.spans.items()})
-        answer.grown.update({start + place: more for place, more in reply.grown.items()})
+                added.again.add(start + place)
+        added.spans.update({start + place: span for place, span in reply.spans.items()})
+        added.grown.update({start + place: more for place, more in reply.grown.items()})
         owners = reply.owners() if unread else []
         for at, failure in unread.items():
             place = start + owners[at]
-            failed = self._with_record(trial.batch, place, replace(failure, record=None))
-            answer.failures.append((place, failed))
-            answer.spans[place] = answer.spans.get(place, 1) - 1
+            lost = self._with_record(trial.batch, place, replace(failure, record=None))
+            added.failures.append((place, lost))
+            added.spans[place] = added.spans.get(place, 1) - 1
         read_at = [at for at in reply.bypass_at if at not in unread]
-        answer.bypass_at += [before + at - sum(lost < at for lost in unread) for at in read_at]
-        answer.nbytes += reply.nbytes
+        added.bypass_at += [added.delivered + at - sum(lost < at for lost in unread) for at in read_at]
+        added.delivered += reply.delivered - len(unread)
+        added.filtered += reply.filtered
+        added.nbytes += reply.nbytes
         if isinstance(reply.results, Live):
-            answer.nbytes += self._sizer.result_bytes(reply.records)
+            added.nbytes += trial.batch.place.sizer.result_bytes(reply.records)
 
     def _worth(self, failure: AnyFailure, *, matched: bool = False) -> bool:
         return self._retrying is not None and self._retrying.worth(failure.kind, matched=matched)

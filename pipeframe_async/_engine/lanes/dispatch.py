@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeframe_async._engine.backlog import Backlog
-from pipeframe_async._engine.batch import Batch
-from pipeframe_async._engine.journeys import Journeys
-from pipeframe_async._engine.stages import DefStage
+from pipeframe_async._engine.feeding.backlog import Backlog
+from pipeframe_async._engine.journeys.journeys import Journeys
+from pipeframe_async._engine.lanes.batch import Batch
+from pipeframe_async._engine.lanes.stage import DefStage
+from pipeframe_async._engine.lanes.workforce import Workforce
 from pipeframe_async.contracts import Lane
 
 
@@ -20,40 +21,27 @@ class Dispatch:
 
     Args:
         stages: of def steps, in the order records go through them.
-        lanes: whose numbers the stages know.
+        workforce: whose lanes they are, and what other runs have given them.
         backlog: where records wait.
         journeys: of records that come back for more.
-        comes_back: whether a batch that is away may bring more to do.
         tied: records go to one lane and no other.
     """
 
     def __init__(
-        self,
-        *,
-        stages: Sequence[DefStage],
-        lanes: Sequence[Lane],
-        backlog: Backlog,
-        journeys: Journeys,
-        comes_back: bool,
-        tied: bool,
+        self, *, stages: Sequence[DefStage], workforce: Workforce, backlog: Backlog, journeys: Journeys, tied: bool
     ) -> None:
         self._tied = tied
         self._stages = [*reversed(stages)]
-        self._numbers = {lane: number for number, lane in enumerate(lanes)}
+        self._workforce = workforce
+        self._numbers = {lane: number for number, lane in enumerate(workforce.executor.lanes)}
         self._backlog = backlog
         self._journeys = journeys
-        self._comes_back = comes_back
-        self._busy: dict[Lane, int] = {}  # batches in each lane that has started
+        self._batches: dict[Lane, int] = {}  # of this run, in each lane that has started
         self._starting = 0
 
     def __repr__(self) -> str:
-        lanes = ", ".join(f"{lane.name}: {busy}" for lane, busy in self._busy.items())
+        lanes = ", ".join(f"{lane.name}: {batches}" for lane, batches in self._batches.items())
         return f"<{self._starting} starting; batches in {lanes or 'none'}; stages {self._stages}>"
-
-    def settled(self) -> None:
-        """Bytes or permits came free."""
-        if any(stage.starved for stage in self._stages) or len(self._backlog.spill):
-            self._backlog.bell.ring()
 
     @property
     def waiting(self) -> bool:
@@ -63,59 +51,57 @@ class Dispatch:
     @property
     def working(self) -> bool:
         """Whether a lane has a batch."""
-        return any(self._busy.values())
-
-    @property
-    def _over(self) -> bool:
-        """Whether there will be nothing more to do."""
-        if not self._backlog.exhausted or self._journeys.alive:
-            return False
-        return not (self._comes_back and self.working)
+        return any(self._batches.values())
 
     async def serve(self, lane: Lane) -> None:
-        """One slot's life: take a batch, have it run, hand its answer on, until there is no more."""
+        """One slot's life: take a batch, have it run, hand its answer on, until there is no more.
+
+        Cancellation: the batch it has is given up, and counted so by whoever closes the books.
+        """
         self._starting += 1
         try:
-            await lane.start()
+            await lane.start()  # shared by the lane's slots, also those of other runs
         finally:
             self._starting -= 1
-        self._busy.setdefault(lane, 0)
+        self._batches.setdefault(lane, 0)
         while (found := await self._next(lane)) is not None:
             stage, batch = found
-            self._busy[lane] += 1
-            lane.busy += 1
+            self._batches[lane] += 1
+            self._workforce.gave(lane)
             try:
-                hand_on = await stage.carry(lane, batch)
+                answer = await stage.carry(lane, batch)  # the batch is this slot's alone; all else may change meanwhile
             finally:
-                self._busy[lane] -= 1
-                lane.busy -= 1
+                self._batches[lane] -= 1
+                self._workforce.got_back(lane)
             self._backlog.bell.ring()  # what was learnt from the batch may let a slot go on that waits
-            hand_on()
+            stage.hand_on(batch, answer)
 
     async def _next(self, lane: Lane) -> tuple[DefStage, Batch] | None:
         """The next batch for this lane, or None when there will be none."""
         while (found := self._cut(lane)) is None:
-            if self._over:
+            if self._backlog.exhausted and not self._journeys.alive:
                 return None
+            # From the look to the wait nothing else runs: no ring is missed, and each wakes all slots to look again.
             await self._backlog.bell.wait()
         if self._backlog.exhausted:
             self._backlog.bell.ring()  # this was the last one: slots that wait can go home
         return found
 
     def _cut(self, lane: Lane) -> tuple[DefStage, Batch] | None:
-        idle = self._busy[lane] < lane.workers
-        if idle and self._taken(lane):
+        """Of the last stage that has something: what is nearest to its end goes first."""
+        idle = self._batches[lane] < lane.workers
+        if idle and self._left_to_others(lane):
             return None
-        idle_workers = sum(max(0, lane.workers - busy) for lane, busy in self._busy.items())
-        workers = sum(lane.workers for lane in self._busy)
+        idle_workers = sum(max(0, lane.workers - batches) for lane, batches in self._batches.items())
+        workers = sum(lane.workers for lane in self._batches)
         for stage in self._stages:
             batch = stage.cut(self._numbers[lane], idle=idle, idle_workers=idle_workers, workers=workers)
             if batch is not None:
                 return stage, batch
         return None
 
-    def _taken(self, lane: Lane) -> bool:
+    def _left_to_others(self, lane: Lane) -> bool:
         """Whether other runs keep it busy, and not all others: then one of those takes what there is."""
-        if lane.busy < lane.workers or self._tied:
+        if self._tied or not self._workforce.busy(lane):
             return False
-        return any(other.busy < other.workers for other in self._busy)
+        return any(not self._workforce.busy(other) for other in self._batches)

@@ -6,42 +6,36 @@ Task: one per run that has the hook. A call that raises is counted and logged, a
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
-from pipeframe_async._engine.batch import Answer
 from pipeframe_async._engine.bell import Bell
-from pipeframe_async._engine.deliver import HookCaller
 from pipeframe_async._rules.watermark import Watermark
 from pipeframe_async.errors import SinkError
 
 logger = logging.getLogger("pipeframe_async")
 
 
-class Progress:
+class WatermarkReporter:
     """Follows what is settled, and tells how far everything is final.
 
     Args:
-        hook: the pipeline's.
+        tell: calls the pipeline's hook; raises SinkError where that raises.
 
     Attributes:
         errors: calls that raised.
     """
 
-    def __init__(self, hook: HookCaller) -> None:
-        self._hook = hook
+    def __init__(self, tell: Callable[[int], Awaitable[None]]) -> None:
+        self._tell = tell
         self._watermark = Watermark()
         self._told = 0
         self._bell = Bell()
         self._ended = False
         self.errors = 0
 
-    @property
-    def busy(self) -> bool:
-        """Whether the hook is at work."""
-        return self._hook.busy
-
-    def settled(self, answer: Answer, aborted: int) -> None:
-        """An answer is final; of its records so many were given up, and nobody says which: none is past them."""
-        if not aborted and self._watermark.final(answer.first, answer.count):
+    def settled(self, first: int, count: int, aborted: int) -> None:
+        """Records are final; of these so many were given up, and nobody says which: none is past them."""
+        if not aborted and self._watermark.final(first, count):
             self._bell.ring()
 
     def end(self) -> None:
@@ -49,21 +43,20 @@ class Progress:
         self._ended = True
         self._bell.ring()
 
-    def close(self) -> None:
-        """Let the hook's thread go."""
-        self._hook.close()
-
     async def run(self) -> None:
-        """Tell it until the end, the last value included."""
+        """Tell it until the end, the last value included.
+
+        Cancellation: the call under way is cancelled with it; the value it was to be told is not told again.
+        """
         while True:
             if (value := self._watermark.value) > self._told:
                 self._told = value
                 try:
-                    await self._hook(value)
+                    await self._tell(value)  # it may rise meanwhile: then it is told once more, and not in between
                 except SinkError as error:
                     self.errors += 1
                     logger.error("%s", error, exc_info=error)
             elif self._ended:
                 return
             else:
-                await self._bell.wait()
+                await self._bell.wait()  # rung by `settled` and `end`, on this loop: nothing is missed between

@@ -1,7 +1,10 @@
 """Where a batch feed's records wait when the buffer is full: an unnamed temporary file, one pickle a record.
 
-They go from disk to a worker as the bytes they are; this process never reads them back. Written to its end
-first, then read to its end; the file has no name and is gone when it is closed.
+They go from disk to a worker as the bytes they are. This process makes records of them only where it needs them itself:
+for a key, for async steps that come first, and for the failures of those that fail. Written to its end first, then read
+to its end; the file has no name and is gone when it is closed.
+
+Runs on the loop, which waits for the disk.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import tempfile
 from collections import deque
 from typing import IO
 
-from pipeframe_async._engine.batch import too_large
+from pipeframe_async._rules.cutting import too_large
 from pipeframe_async.contracts import Codec
 from pipeframe_async.model import AnyFailure
 from pipeframe_async.wire import Packed

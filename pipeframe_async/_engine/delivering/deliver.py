@@ -1,0 +1,77 @@
+"""Collect → sink, dead letters, or the one who iterates. An outcome is final when they have taken it.
+
+Task: one per run. Hands over what is ready while the consumer was busy as one list, so that a slow sink gets
+fewer, longer lists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from pipeframe_async._engine.delivering.collect import Collect
+from pipeframe_async._engine.delivering.hooks import Hook
+from pipeframe_async._engine.settling.answer import Answer
+from pipeframe_async._engine.settling.books import Books
+
+
+class Consumer(Protocol):
+    """Who takes results."""
+
+    async def take(self, answers: list[Answer]) -> None:
+        """Take the results of some answers, and settle each when it has been taken."""
+
+
+class Counting:
+    """Nobody takes results: they are counted, and are final at once."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    async def take(self, answers: list[Answer]) -> None:
+        """Settle."""
+        for answer in answers:
+            self._books.settle(answer)
+
+
+class Sink:
+    """The pipeline's `sink`: what it has returned from is delivered."""
+
+    def __init__(self, hook: Hook, books: Books) -> None:
+        self._hook = hook
+        self._books = books
+
+    async def take(self, answers: list[Answer]) -> None:
+        """Call the sink with all results, then settle."""
+        if results := [result for answer in answers for result in answer.results]:
+            await self._hook(results)
+        for answer in answers:
+            self._books.settle(answer)
+
+
+class Deliver:
+    """Moves answers from collect to the consumer, and failures to `dead_letter`.
+
+    Args:
+        collect: where answers come from.
+        consumer: who takes results.
+        dead_letter: who takes failures, or None.
+    """
+
+    def __init__(self, collect: Collect, consumer: Consumer, dead_letter: Hook | None) -> None:
+        self._collect = collect
+        self._consumer = consumer
+        self._dead_letter = dead_letter
+
+    async def run(self) -> None:
+        """Deliver until no more answers come.
+
+        Cancellation: the answers in hand are not settled; whoever closes the books counts their records as aborted.
+        """
+        while answers := await self._collect.take():  # they are this task's, until the consumer has settled them
+            failures = [failure for answer in answers for _, failure in answer.failures]
+            if failures and self._dead_letter is not None:
+                await self._dead_letter(failures)
+            await self._consumer.take(answers)
+            if self._collect.more:
+                await asyncio.sleep(0)  # a consumer that does not wait lets nobody else have a turn

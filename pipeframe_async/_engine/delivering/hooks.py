@@ -1,0 +1,65 @@
+"""A user's `sink`, `dead_letter` or `on_progress`, called: on the loop, or in a thread of its own where it is `def`."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from pipeframe_async.errors import SinkError, text_of
+
+
+class Hook:
+    """One of them.
+
+    Args:
+        function: the bound method.
+        name: for the message when it raises.
+
+    Attributes:
+        seconds: that its calls have taken.
+        busy: whether it is at work.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], name: str) -> None:
+        self._function = function
+        self._name = name
+        self._thread: ThreadPoolExecutor | None = None
+        if not inspect.iscoroutinefunction(function) and not inspect.iscoroutinefunction(type(function).__call__):
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"pipeframe-{name}")
+        self.seconds = 0.0
+        self.busy = False
+
+    async def __call__(self, values: Any) -> None:
+        """Call it. One task at a time does.
+
+        Raises:
+            SinkError: it raised; that error is the cause.
+
+        Cancellation: a coroutine is cancelled where it waits; a call in a thread goes on there, and is left behind.
+        """
+        started, self.busy = time.perf_counter(), True
+        try:
+            if self._thread is None:
+                await self._function(values)
+            else:
+                outcome = await asyncio.get_running_loop().run_in_executor(self._thread, self._function, values)
+                if inspect.isawaitable(outcome):  # a plain function that hands on what an async one returned
+                    await outcome
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise  # ours; otherwise it is of something the hook has waited for
+            raise SinkError(f"{self._name} raised CancelledError: what it waited for was cancelled") from error
+        except Exception as error:
+            raise SinkError(f"{self._name} raised {type(error).__name__}: {text_of(error)}") from error
+        finally:
+            self.seconds += time.perf_counter() - started
+            self.busy = False
+
+    def close(self) -> None:
+        """Let the thread go; a call that still runs in it ends by itself."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)

@@ -1,0 +1,109 @@
+"""A batch on its way out, and the line it was cut of: what the parts of this room hand to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pipeframe_async._engine.journeys.frozen import Frozen
+from pipeframe_async._engine.lanes.places import Place
+from pipeframe_async._engine.settling.answer import Answer
+from pipeframe_async._rules.journey import Part
+from pipeframe_async.model import AnyFailure
+from pipeframe_async.wire import Packed
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records bound for a lane.
+
+    Attributes:
+        number: counts batches.
+        line: it was cut of, and takes what came of it.
+        first: feed position of its first record, where they are consecutive; -1 where it is made of parts.
+        packed: the records as bytes, or live; a record's index is its position there.
+        records: the live objects, kept until the reply in case their bytes cannot be read; None for
+            records that came from disk.
+        rejected: by index, the records that have no bytes.
+        place: where it is run, all of it.
+        packing: seconds of this process that its bytes took.
+        parts: of journeys, whose values these records are.
+    """
+
+    number: int
+    line: Line
+    first: int
+    packed: Packed
+    records: Sequence[Any] | None
+    rejected: dict[int, AnyFailure]
+    place: Place
+    packing: float = 0.0
+    parts: Sequence[Part] = ()
+
+    @property
+    def count(self) -> int:
+        """Records this stands for."""
+        return self.packed.records
+
+    def as_fed(self, index: int, sent: Any = None) -> Any:
+        """What was fed that the record at this index is, or is part of; `Frozen` where it is there in bytes only.
+
+        Args:
+            index: the record's.
+            sent: what its worker has sent back of it; None where nothing, bytes where it could not be read there.
+        """
+        if self.parts:
+            return self.parts[index].journey.record
+        if sent is not None and not (isinstance(sent, bytes) and self.records is not None):
+            return sent
+        if self.records is not None:
+            return self.records[index]
+        assert isinstance(self.packed.data, tuple)  # what has no live records comes in frames
+        return Frozen(self.packed.data[index])
+
+
+@dataclass(slots=True)
+class Taken:
+    """What was taken of a line: live values, or bytes that are there already."""
+
+    values: Sequence[Any] | None
+    first: int = -1
+    parts: Sequence[Part] = ()
+    packed: Packed | None = None
+    rejected: dict[int, AnyFailure] = field(default_factory=dict)
+
+
+class Line(Protocol):
+    """What batches are cut of, in order, and what takes their answers."""
+
+    def fill(self) -> None:
+        """Let in what may wait here, before it is looked at."""
+
+    @property
+    def waiting(self) -> int:
+        """Records that could be taken, now or in a moment."""
+
+    @property
+    def ended(self) -> bool:
+        """No more will be fed."""
+
+    @property
+    def paused(self) -> bool:
+        """Nobody knows of more that is about to come: less than a batch may go to an idle lane."""
+
+    @property
+    def room_bytes(self) -> int:
+        """Bytes that may be taken."""
+
+    def take(self, most: int) -> Taken | None:
+        """The first records; None where there is no room for any."""
+
+    def give_back(self, taken: Taken) -> None:
+        """They do not fit now, and are the first again."""
+
+    def open(self, taken: Taken, nbytes: int) -> None:
+        """They are a batch of so many bytes now."""
+
+    def answered(self, batch: Batch, answer: Answer) -> bool:
+        """Hand on what came of a batch; returns whether its records had to be told apart for that."""

@@ -1,0 +1,109 @@
+"""What waits, cut into batches: when a lane has room and not before, and pickled here on the loop.
+
+Comes in: a line, and which workers have nothing to do. Goes out: a batch, or nothing. Whether one may go and how large
+is decided by `_rules/cutting.py`; here it is taken, packed, measured and booked, for lines of either kind.
+
+Pickling on the loop costs half of what it costs in a pool's thread, and a record that cannot be pickled is known at
+once. Never more payload than the line has room for: what does not fit goes back and waits.
+
+Runs in the task of the slot that asks, within one turn of the loop: nothing changes between a look and a cut.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from pipeframe_async._engine.lanes.batch import Batch, Line, Taken
+from pipeframe_async._engine.lanes.places import Place, Places
+from pipeframe_async._engine.settling.books import Books
+from pipeframe_async._rules.cutting import how_many, may_go, too_large
+from pipeframe_async.wire import Live, Packed
+
+
+class Cutter:
+    """Makes batches for one run of `def` steps.
+
+    Args:
+        places: say where a batch goes, and how.
+        step: the first step's name, for the failures of records that have no bytes.
+        books: permits and bytes.
+        ship: whether results come back, and need room for bytes too.
+        numbers: counts batches.
+    """
+
+    def __init__(self, *, places: Places, step: str, books: Books, ship: bool, numbers: Iterator[int]) -> None:
+        self._places = places
+        self._step = step
+        self._books = books
+        self._ledger = books.ledger
+        self._ship = ship
+        self._numbers = numbers
+
+    def cut(self, line: Line, *, idle: bool, idle_workers: int, workers: int) -> Batch | None:
+        """The next batch of a line, or None where none should go now.
+
+        Args:
+            line: what waits.
+            idle: whether the lane that asks has a worker with nothing to do.
+            idle_workers: how many there are in all lanes that may have it.
+            workers: all workers of those.
+        """
+        line.fill()
+        place, waiting, ended = self._places.now, line.waiting, line.ended
+        if not may_go(
+            place.sizer,
+            waiting,
+            ended=ended,
+            paused=line.paused,
+            idle=idle,
+            idle_workers=idle_workers,
+            workers=workers,
+        ):
+            return None
+        size = how_many(
+            place.sizer,
+            waiting,
+            ended=ended,
+            idle_workers=idle_workers,
+            workers=workers,
+            room_bytes=line.room_bytes,
+            alone=not self._ledger.in_flight_bytes,
+        )
+        if (batch := self._made(line, place, size)) is None:
+            self._books.want_room()
+        return batch
+
+    def _made(self, line: Line, place: Place, size: int) -> Batch | None:
+        if not size or (taken := line.take(size)) is None:
+            return None
+        seconds, packed = 0.0, taken.packed
+        if packed is None:
+            started = time.perf_counter()
+            packed, taken.rejected = place.codec.pack(taken.values or (), self._step)
+            seconds = time.perf_counter() - started
+            packed = self._weighed(place, packed, seconds)
+            if packed.nbytes > line.room_bytes:
+                if self._ledger.in_flight_bytes or packed.records > 1:
+                    line.give_back(taken)
+                    return None if self._ledger.in_flight_bytes else self._made(line, place, packed.records // 2)
+                packed = self._refused(taken, packed)
+            taken.packed = packed
+        likely = place.sizer.expected_bytes(packed.records) if self._ship else 0
+        line.open(taken, max(packed.nbytes, min(likely, line.room_bytes)))
+        return Batch(
+            next(self._numbers), line, taken.first, packed, taken.values, taken.rejected, place, seconds, taken.parts
+        )
+
+    def _weighed(self, place: Place, packed: Packed, seconds: float) -> Packed:
+        """Learn from what was pickled; of what was not, guess how large it would be."""
+        if isinstance(packed.data, Live):
+            return packed._replace(data=Live(packed.data.values, place.sizer.record_bytes(packed.records)))
+        place.sizer.packed(packed.records, packed.nbytes, seconds)
+        return packed
+
+    def _refused(self, taken: Taken, packed: Packed) -> Packed:
+        """One record, larger than the whole buffer, and nothing it could wait for: it fails, and has no bytes."""
+        assert taken.values is not None
+        taken.rejected[0] = too_large(taken.values[0], self._step, packed.nbytes, self._ledger.capacity_bytes)
+        return Packed(1, (b"",))

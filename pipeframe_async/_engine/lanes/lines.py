@@ -1,0 +1,214 @@
+"""The two kinds of line that batches are cut of: a stretch of the feed, and parts of journeys.
+
+Comes in: records of the backlog; parts, from `journeys`. Goes out: what is taken for a batch; and of its answer,
+stretches to collect and records that go on alone. Everything between, from the cut to the answer, is the same for both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+
+from pipeframe_async._engine.feeding.backlog import Backlog, Lot
+from pipeframe_async._engine.journeys.journeys import Journeys
+from pipeframe_async._engine.lanes.batch import Batch, Taken
+from pipeframe_async._engine.settling.answer import Answer
+from pipeframe_async._rules.batching import Sizer
+from pipeframe_async._rules.journey import Journey, Part
+from pipeframe_async._rules.ledger import Ledger
+
+MOST_ADMITTED = 100
+"""Records that begin their journeys at once: about 1 ms. More shows as lag of the loop, fewer cost turns of it."""
+NO_LIMIT = 2**62
+"""Bytes that parts may have which hold theirs already: they must go on for any to become free."""
+
+
+class FeedLine:
+    """Records as they were fed, a stretch at a time: nobody has to tell them apart until they come back.
+
+    Args:
+        backlog: where they wait.
+        ledger: the books.
+        journeys: of those that go on alone.
+        collect: takes the answers of those that do not.
+        last: no steps follow.
+    """
+
+    def __init__(
+        self, backlog: Backlog, ledger: Ledger, journeys: Journeys, collect: Callable[[Answer], None], *, last: bool
+    ) -> None:
+        self._backlog = backlog
+        self._ledger = ledger
+        self._journeys = journeys
+        self._collect = collect
+        self._last = last
+
+    def fill(self) -> None:
+        """Intake does."""
+
+    @property
+    def waiting(self) -> int:
+        """Records in memory and on disk."""
+        return self._backlog.takable
+
+    @property
+    def ended(self) -> bool:
+        """No more will be fed."""
+        return self._backlog.ended
+
+    @property
+    def paused(self) -> bool:
+        """The feed is waiting for something."""
+        return self._backlog.paused
+
+    @property
+    def room_bytes(self) -> int:
+        """Bytes the ledger has left."""
+        return self._ledger.room_bytes
+
+    def take(self, most: int) -> Taken | None:
+        """The next stretch."""
+        if (lot := self._backlog.take(most)) is None:
+            return None
+        return Taken(lot.values, lot.first, packed=lot.packed, rejected=lot.rejected)
+
+    def give_back(self, taken: Taken) -> None:
+        """To the front of the backlog."""
+        assert isinstance(taken.values, list)
+        self._backlog.give_back(Lot(taken.first, taken.values))
+
+    def open(self, taken: Taken, nbytes: int) -> None:
+        """Book the stretch; some of it may come back for more."""
+        assert taken.packed is not None
+        self._ledger.open(taken.first, taken.packed.records, nbytes)
+        self._journeys.sent(taken.packed.records)
+
+    def answered(self, batch: Batch, answer: Answer) -> bool:
+        """To collect, as one; or in pieces, where some of its records go on alone."""
+        self._ledger.charge(answer.first, answer.nbytes)
+        apart = bool(answer.again) or not self._last
+        if apart:
+            self._tell_apart(batch, answer)
+        else:
+            self._collect(answer)
+        self._journeys.came_back(batch.count)
+        return apart
+
+    def _tell_apart(self, batch: Batch, answer: Answer) -> None:
+        """Those with another attempt or steps before them go on alone; the stretches between, to the consumer."""
+        stretches = list(answer.without(answer.again)) if self._last else []
+        alone = answer.again if self._last else set(range(answer.count))
+        counts = {stretch.first: stretch.count for stretch in stretches}
+        counts.update({answer.first + index: 1 for index in alone})
+        self._ledger.split(answer.first, [counts[first] for first in sorted(counts)])
+        for stretch in stretches:
+            self._collect(stretch)
+        for index, came in enumerate(answer.record_by_record()):
+            if index in alone:
+                self._journeys.adopt(answer.first + index, batch.as_fed(index), came)
+
+
+class PartLine:
+    """Parts of journeys that wait for a lane; or for the one lane that their key is tied to.
+
+    Args:
+        index: which stage of the run waits for them.
+        backlog: where records wait that may begin.
+        ledger: the books.
+        journeys: whose parts they are.
+        sizer: how many make a batch.
+        admits: records begin their journeys here.
+        tied: they may go to one lane only, and what waits in the backlog may be for others.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        *,
+        backlog: Backlog,
+        ledger: Ledger,
+        journeys: Journeys,
+        sizer: Callable[[], Sizer],
+        admits: bool,
+        tied: bool,
+    ) -> None:
+        self._index = index
+        self._backlog = backlog
+        self._ledger = ledger
+        self._journeys = journeys
+        self._sizer = sizer
+        self._admits = admits
+        self._tied = tied
+        self._parts: deque[Part] = deque()
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def append(self, part: Part) -> None:
+        """It waits from now on."""
+        self._parts.append(part)
+
+    def clear(self, journey: Journey | None) -> list[Part]:
+        """Remove the parts that wait, all or those of one journey."""
+        gone = [part for part in self._parts if journey is None or part.journey is journey]
+        for part in gone:
+            self._parts.remove(part)
+        return gone
+
+    def fill(self) -> None:
+        """Let records begin until this line has a batch; not too many at once, for most may be for other lines."""
+        if not self._admits:
+            return
+        size, backlog = self._sizer().size, self._backlog
+        most = backlog.position + MOST_ADMITTED
+        self._journeys.admit(lambda: min(size - len(self._parts), most - backlog.position))
+        if len(self._parts) < size and backlog.position >= most:
+            asyncio.get_running_loop().call_soon(backlog.bell.ring)  # and more of them in the next turn
+
+    @property
+    def waiting(self) -> int:
+        """Parts; and records that will be some, where all of them come here."""
+        if not self._parts:
+            return 0
+        return len(self._parts) + (self._backlog.waiting if self._admits and not self._tied else 0)
+
+    @property
+    def ended(self) -> bool:
+        """No more will be fed; but parts may still come from other stages."""
+        return self._backlog.ended
+
+    @property
+    def paused(self) -> bool:
+        """Always: parts come from lanes and the loop, and nobody knows when the next one will."""
+        return True
+
+    @property
+    def room_bytes(self) -> int:
+        """Bytes the ledger has left, for records that begin; any number for those that hold theirs."""
+        return self._ledger.room_bytes if self._admits else NO_LIMIT
+
+    def take(self, most: int) -> Taken:
+        """The first parts. They stay here until they are a batch."""
+        parts = list(islice(self._parts, most))
+        return Taken([self._journeys.thaw(part.value) for part in parts], parts=parts)
+
+    def give_back(self, taken: Taken) -> None:
+        """They are still here."""
+
+    def open(self, taken: Taken, nbytes: int) -> None:
+        """They are under way; the bytes of those that begin are booked, record by record."""
+        for part in taken.parts:
+            self._parts.popleft()
+            if self._index == 0:
+                self._ledger.charge(part.journey.position, nbytes // len(taken.parts))
+
+    def answered(self, batch: Batch, answer: Answer) -> bool:
+        """Each goes on by itself; a journey that has no other parts holds what this one came to."""
+        nbytes = answer.nbytes // answer.count
+        for part, came in zip(batch.parts, answer.record_by_record(), strict=True):
+            if part.journey.parts == 1:
+                self._ledger.charge(part.journey.position, nbytes)
+            self._journeys.came(part, came, (self._index, 0), (self._index + 1, 0))
+        return True

@@ -1,0 +1,157 @@
+"""A run of `def` steps: the lines that wait for it, who cuts batches of them, and who has these run.
+
+Made of a segment of the plan and what all stages of the run share; it makes its own places, cutter and carrier.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pipeframe_async._engine.feeding.backlog import Backlog
+from pipeframe_async._engine.journeys.journeys import Journeys
+from pipeframe_async._engine.lanes.batch import Batch, Line
+from pipeframe_async._engine.lanes.carry import Carrier
+from pipeframe_async._engine.lanes.cut import Cutter
+from pipeframe_async._engine.lanes.lines import FeedLine, PartLine
+from pipeframe_async._engine.lanes.places import Places
+from pipeframe_async._engine.settling.answer import Answer
+from pipeframe_async._engine.settling.books import Books
+from pipeframe_async._rules.batching import Sizer
+from pipeframe_async._rules.journey import Journey, Part
+from pipeframe_async._rules.retry import Retrying
+from pipeframe_async._rules.timing import StepClock
+from pipeframe_async.contracts import Executor, Lane
+from pipeframe_async.plan import DefSteps
+from pipeframe_async.wire import ChainRef, ChainSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the stages of one run have in common.
+
+    Attributes:
+        executor: where batches are run.
+        chain, loaded: all `def` steps, as they are shipped, and ready to be run in the lanes.
+        books, backlog, journeys: of the run.
+        collect: takes answers.
+        sizer: makes one for a stage.
+        retrying: which failures are worth another attempt; None where none is.
+        numbers: counts batches.
+        keep: results are wanted.
+        stretches: records go to the first stage by the stretch.
+        tied: parts go to the lane of their journey.
+        stages: how many there are.
+    """
+
+    executor: Executor
+    chain: ChainSpec
+    loaded: ChainRef
+    books: Books
+    backlog: Backlog
+    journeys: Journeys
+    collect: Callable[[Answer], None]
+    sizer: Callable[[], Sizer]
+    retrying: Retrying | None
+    numbers: Iterator[int]
+    keep: bool
+    stretches: bool
+    tied: bool
+    stages: int
+
+
+class DefStage:
+    """One run of def steps.
+
+    Args:
+        index: which stage of the run it is.
+        segment: its steps.
+        shared: what it shares with the other stages.
+
+    Attributes:
+        clocks: one a step.
+        places: where its batches are run, and what that costs.
+        carrier: has them run.
+    """
+
+    on_the_loop = False
+
+    def __init__(self, index: int, segment: DefSteps, shared: Shared) -> None:
+        self._index = index
+        self._shared = shared
+        self.clocks = [StepClock(name, shared.executor.where) for name in segment.names]
+        self.places = Places(shared.executor, shared.chain, shared.loaded, shared.sizer(), segment.number)
+        last, ship = index + 1 == shared.stages, shared.keep or index + 1 < shared.stages
+        self.carrier = Carrier(
+            places=self.places,
+            names=segment.names,
+            ship=ship,
+            ledger=shared.books.ledger,
+            clocks=self.clocks,
+            retrying=shared.retrying,
+        )
+        self._cutter = Cutter(
+            places=self.places, step=segment.names[0], books=shared.books, ship=ship, numbers=shared.numbers
+        )
+        self._feed = (
+            FeedLine(shared.backlog, shared.books.ledger, shared.journeys, shared.collect, last=last)
+            if shared.stretches and index == 0
+            else None
+        )
+        self._parts: dict[int | None, PartLine] = {}  # by the number of the lane they are tied to; None is every lane's
+
+    def __repr__(self) -> str:
+        return f"<{sum(map(len, self._parts.values()))} waiting>"
+
+    @property
+    def sizer(self) -> Sizer:
+        """How large its batches are, where they are run now."""
+        return self.places.now.sizer
+
+    def put(self, part: Part) -> None:
+        """It waits for a lane."""
+        self._line(part.journey.lane).append(part)
+        self._shared.backlog.bell.ring()
+
+    def clear(self, journey: Journey | None = None) -> list[Part]:
+        """Remove the parts that wait."""
+        return [part for line in self._parts.values() for part in line.clear(journey)]
+
+    def _line(self, lane: int | None) -> PartLine:
+        if (line := self._parts.get(lane)) is None:
+            shared = self._shared
+            line = self._parts[lane] = PartLine(
+                self._index,
+                backlog=shared.backlog,
+                ledger=shared.books.ledger,
+                journeys=shared.journeys,
+                sizer=lambda: self.sizer,
+                admits=self._index == 0 and self._feed is None,
+                tied=shared.tied,
+            )
+        return line
+
+    def cut(self, lane: int, *, idle: bool, idle_workers: int, workers: int) -> Batch | None:
+        """The next batch for the lane of this number; as `Cutter.cut`. Parts first: they are nearer to their end."""
+        tied = self._shared.tied
+        if tied:
+            idle_workers, workers = int(idle), 1  # no other lane may have these
+        lines: list[Line] = [self._line(lane if tied else None)]
+        if self._feed is not None:
+            lines.append(self._feed)
+        for line in lines:
+            batch = self._cutter.cut(line, idle=idle, idle_workers=idle_workers, workers=workers)
+            if batch is not None:
+                return batch
+        return None
+
+    async def carry(self, lane: Lane, batch: Batch) -> Answer:
+        """Have a batch run; see `Carrier.carry`."""
+        return await self.carrier.carry(lane, batch)
+
+    def hand_on(self, batch: Batch, answer: Answer) -> None:
+        """What came of a batch goes on from the line it was cut of."""
+        started = time.perf_counter()
+        if batch.line.answered(batch, answer):
+            self.sizer.handled(answer.count, time.perf_counter() - started)

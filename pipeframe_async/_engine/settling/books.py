@@ -1,0 +1,79 @@
+"""The ledger at work: the one place where outcomes become final, in this order: permits are released, handles
+answered, the watermark moved.
+
+Comes in: an answer whose results have been taken, or given up. Whoever waits for what came free is rung here.
+Runs on the loop, within one turn of it: nobody sees books that are half written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeframe_async._engine.bell import Bell
+from pipeframe_async._engine.settling.answer import Answer
+from pipeframe_async._engine.settling.handles import Handles
+from pipeframe_async._engine.settling.watermark import WatermarkReporter
+from pipeframe_async._rules.ledger import Ledger, Outcome
+
+
+class Books:
+    """The books of one run, for the parts that move its records.
+
+    Args:
+        ledger: the counts, and how many permits and bytes are free.
+        work: the bell of those who look for work.
+        settled: called after each settlement.
+        watermark: follows what is final, where somebody is told.
+
+    Attributes:
+        handles: of deliveries.
+        freed: rings when permits were released.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        work: Bell,
+        settled: Callable[[], object],
+        watermark: WatermarkReporter | None = None,
+    ) -> None:
+        self.ledger = ledger
+        self.handles = Handles()
+        self.freed = Bell()
+        self._work = work
+        self._wanted = False
+        self._settled = settled
+        self._watermark = watermark
+
+    def want_room(self) -> None:
+        """Somebody who looked for work found some, but no permits or bytes for it: ring when there are more."""
+        self._wanted = True
+
+    def settle(self, answer: Answer, outcome: Outcome | None = None, taken: int | None = None) -> None:
+        """Records are final.
+
+        Args:
+            answer: what came of them.
+            outcome: where it differs from the answer's, because its results were not all taken.
+            taken: then, how many of them were.
+        """
+        outcome = outcome or answer.outcome
+        self.ledger.settle(answer.first, outcome)
+        self.handles.settled(answer, taken)
+        if self._watermark is not None:
+            self._watermark.settled(answer.first, answer.count, outcome.aborted)
+        self.freed.ring()
+        if self._wanted:
+            self._wanted = False
+            self._work.ring()
+        self._settled()
+
+    async def close(self, timeout: float) -> None:
+        """Whatever has no outcome yet is aborted; then wait, so many seconds at most, for handles to be answered.
+
+        Runs in the run's own task, after all that moved records has ended: nothing is settled across the await.
+        """
+        self.ledger.abort_rest()
+        self.handles.abort_rest()
+        await self.handles.answered(timeout)

@@ -1,0 +1,341 @@
+"""The parts of one run, made and joined: the only place where that is done.
+
+    intake ─► backlog ─► dispatch (a task per lane slot) ─► collect ─► deliver ─► consumer
+       ▲         ▲          │   ▲                              ▲                     │
+       │         │          ▼   │                              │                     ▼
+       │         └────── journeys ◄─► async stages ────────────┘                   books
+       └──────────────────────────── permits (ledger, freed bell) ───────────────────┘
+
+Comes in: a plan and what the frame has for it. Goes out: the parts, which know each other and not the run they are of.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Any, NamedTuple
+
+from pipeframe_async._engine.bell import Bell
+from pipeframe_async._engine.calls import Calls
+from pipeframe_async._engine.delivering.collect import Collect
+from pipeframe_async._engine.delivering.deliver import Consumer, Counting, Deliver, Sink
+from pipeframe_async._engine.delivering.hooks import Hook
+from pipeframe_async._engine.delivering.results import Results
+from pipeframe_async._engine.feeding.backlog import Backlog
+from pipeframe_async._engine.feeding.intake import Intake
+from pipeframe_async._engine.feeding.spill import Spill
+from pipeframe_async._engine.journeys.async_stage import AsyncStage
+from pipeframe_async._engine.journeys.journeys import Journeys
+from pipeframe_async._engine.journeys.tie import Tie
+from pipeframe_async._engine.lanes.dispatch import Dispatch
+from pipeframe_async._engine.lanes.stage import DefStage, Shared
+from pipeframe_async._engine.lanes.workforce import Workforce
+from pipeframe_async._engine.settling.answer import Answer
+from pipeframe_async._engine.settling.books import Books
+from pipeframe_async._engine.settling.watermark import WatermarkReporter
+from pipeframe_async._engine.stall import StallDetector
+from pipeframe_async._rules.batching import Sizer
+from pipeframe_async._rules.budget import FailureBudget
+from pipeframe_async._rules.feed_forms import Feed
+from pipeframe_async._rules.ledger import Ledger
+from pipeframe_async._rules.ordering import AsFed, AsFinished, Sequencer
+from pipeframe_async._rules.retry import Retrying
+from pipeframe_async.plan import AsyncSteps, Plan, Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The frame's knobs that a run needs. Records, bytes, seconds."""
+
+    buffer_size: int
+    buffer_bytes: int
+    drain_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What the parts ask of the run they are of.
+
+    Attributes:
+        dried: the feed has been idle for too long.
+        tripped: too many records have failed.
+    """
+
+    dried: Callable[[], None]
+    tripped: Callable[[], None]
+
+
+class Hooks(NamedTuple):
+    """The hooks of a pipeline that are called by a run."""
+
+    sink: Hook | None
+    dead_letter: Hook | None
+    on_progress: Hook | None
+
+    @property
+    def there(self) -> list[Hook]:
+        """Those it has."""
+        return [hook for hook in self if hook is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one run, from the feed to the consumer.
+
+    Attributes:
+        hooks: of the user's.
+        watermark: where somebody is told.
+        stages: the runs of steps, in order.
+    """
+
+    books: Books
+    backlog: Backlog
+    intake: Intake
+    journeys: Journeys
+    stages: tuple[DefStage | AsyncStage, ...]
+    dispatch: Dispatch
+    workforce: Workforce
+    collect: Collect
+    deliver: Deliver
+    results: Results[Any]
+    hooks: Hooks
+    watermark: WatermarkReporter | None
+    stall: StallDetector
+
+    @property
+    def def_stages(self) -> list[DefStage]:
+        """Those for the lanes."""
+        return [stage for stage in self.stages if isinstance(stage, DefStage)]
+
+    @property
+    def async_stages(self) -> list[AsyncStage]:
+        """Those on the loop."""
+        return [stage for stage in self.stages if isinstance(stage, AsyncStage)]
+
+    def serving(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+        """What must run for the stages to work, by name; each ends when nothing more comes."""
+        for stage in self.async_stages:
+            yield f"steps-{stage.names[0]}", stage.serve()
+        for lane in self.workforce.executor.lanes if self.def_stages else ():
+            for _ in range(lane.slots):
+                yield "slot", self.dispatch.serve(lane)
+
+    def waits_for(self) -> str:
+        """Whom the run waits for outside of itself; empty where nobody else could move it."""
+        if self.dispatch.waiting:
+            return "a lane"
+        if any(stage.working for stage in self.async_stages):
+            return "an async step"
+        if self.journeys.asleep:
+            return "the next attempt"
+        if any(hook.busy for hook in self.hooks.there):
+            return "a hook"
+        if self.results.waiting:
+            return "the consumer"
+        feeding = not self.backlog.ended and not self.intake.waits_for_room
+        nothing_to_do = self.backlog.held or not self.books.ledger.in_flight
+        return "the feed" if feeding and nothing_to_do else ""
+
+
+def wired(
+    plan: Plan,
+    feed: Feed,
+    workforce: Workforce,
+    limits: Limits,
+    ways: Ways,
+    *,
+    streaming: bool,
+    calls: Calls | None,
+) -> Parts:
+    """Make the parts of a run and join them.
+
+    Args:
+        plan: the checked pipeline.
+        feed: its feed.
+        workforce: whose lanes its `def` steps are run in.
+        limits: the frame's.
+        ways: what the parts ask of the run.
+        streaming: somebody will iterate its results.
+        calls: who else takes them, each by itself; None where nobody does.
+    """
+    bell, stall = Bell(), StallDetector()
+    hooks = _hooks(plan, streaming=streaming)
+    watermark = None if hooks.on_progress is None else WatermarkReporter(hooks.on_progress)
+    ledger = Ledger(limits.buffer_size, limits.buffer_bytes)
+    books = Books(ledger, work=bell, settled=stall.touch, watermark=watermark)
+    spill = Spill(workforce.executor.codec, plan.names[0], limits.buffer_bytes)
+    backlog = Backlog(books, spill, bell, whole=plan.source == "batch")
+    tie = Tie(plan.order, len(workforce.executor.lanes)) if callable(plan.order) else None
+    keep = streaming or hooks.sink is not None or calls is not None
+    collect = Collect(
+        sequencer=_sequencer(plan.order, tie, looked_at=keep or hooks.dead_letter is not None),
+        budget=FailureBudget(plan.max_failures),
+        tripped=ways.tripped,
+    )
+    staging = _Staging(plan, workforce, limits, books, backlog, collect, tie, keep=keep, singly=calls is not None)
+    results: Results[Any] = Results(books.settle)
+    return Parts(
+        books=books,
+        backlog=backlog,
+        intake=_intake(plan, feed, staging.stages[0], books, backlog, stall, ways),
+        journeys=staging.journeys,
+        stages=staging.stages,
+        dispatch=staging.dispatch(),
+        workforce=workforce,
+        collect=collect,
+        deliver=Deliver(
+            collect,
+            _consumer(books, staging.journeys, backlog, hooks.sink, results if streaming else None, calls),
+            hooks.dead_letter,
+        ),
+        results=results,
+        hooks=hooks,
+        watermark=watermark,
+        stall=stall,
+    )
+
+
+def _hooks(plan: Plan, *, streaming: bool) -> Hooks:
+    return Hooks(
+        Hook(plan.sink, "sink") if plan.sink and not streaming else None,
+        Hook(plan.dead_letter, "dead_letter") if plan.dead_letter else None,
+        Hook(plan.on_progress, "on_progress") if plan.on_progress else None,
+    )
+
+
+def _intake(
+    plan: Plan,
+    feed: Feed,
+    first: DefStage | AsyncStage,
+    books: Books,
+    backlog: Backlog,
+    stall: StallDetector,
+    ways: Ways,
+) -> Intake:
+    return Intake(
+        feed=feed,
+        name=plan.name,
+        books=books,
+        backlog=backlog,
+        sizer=lambda: first.sizer,
+        timeout=plan.timeout,
+        whole=plan.source == "batch",
+        dried=ways.dried,
+        moved=stall.touch,
+    )
+
+
+def _consumer(
+    books: Books,
+    journeys: Journeys,
+    backlog: Backlog,
+    sink: Hook | None,
+    results: Results[Any] | None,
+    calls: Calls | None,
+) -> Consumer:
+    """Who takes results: callers, one who iterates, the sink, or nobody."""
+    if calls is not None:
+        calls.join(settle=books.settle, withdraw=journeys.withdraw, position=lambda: backlog.entered)
+        return calls
+    if results is not None:
+        return results
+    return Counting(books) if sink is None else Sink(sink, books)
+
+
+def _sequencer(order: object, tie: Tie | None, *, looked_at: bool) -> Sequencer[Answer]:
+    """What puts answers in order, where anybody could tell."""
+    if tie is not None:
+        return tie.sequencer
+    return AsFinished() if not looked_at or order == "completion" else AsFed()
+
+
+class _Staging:
+    """Journeys, and the stages they go through.
+
+    Records go to the first stage by the stretch where it is of `def` steps and nobody has to tell them apart there:
+    not for a key, and not because they are called `singly` and may be withdrawn.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        workforce: Workforce,
+        limits: Limits,
+        books: Books,
+        backlog: Backlog,
+        collect: Collect,
+        tie: Tie | None,
+        *,
+        keep: bool,
+        singly: bool,
+    ) -> None:
+        executor = workforce.executor
+        self._plan = plan
+        self._workforce = workforce
+        self._backlog = backlog
+        self._tied = tie is not None
+        self._retrying = None if plan.retry is None else Retrying(plan.retry, random.random)
+        self.journeys = Journeys(
+            backlog=backlog,
+            books=books,
+            collect=collect.add,
+            retrying=self._retrying,
+            tie=tie,
+            keep=keep,
+            codec=executor.codec,
+            step=plan.names[0],
+        )
+        self._shared = (
+            None
+            if plan.chain is None
+            else Shared(
+                executor=executor,
+                chain=plan.chain,
+                loaded=executor.load(plan.chain),
+                books=books,
+                backlog=backlog,
+                journeys=self.journeys,
+                collect=collect.add,
+                sizer=partial(
+                    Sizer,
+                    fixed=plan.batch_size,
+                    capacity=limits.buffer_size,
+                    capacity_bytes=limits.buffer_bytes,
+                    slots=sum(lane.slots for lane in executor.lanes),
+                ),
+                retrying=self._retrying,
+                numbers=count(),
+                keep=keep,
+                stretches=not (singly or self._tied),
+                tied=self._tied,
+                stages=len(plan.segments),
+            )
+        )
+        self.stages = tuple(self._stage(index, segment) for index, segment in enumerate(plan.segments))
+        self.journeys.join(self.stages)
+
+    def _stage(self, index: int, segment: Segment) -> DefStage | AsyncStage:
+        if isinstance(segment, AsyncSteps):
+            return AsyncStage(
+                index,
+                segment,
+                self._plan.async_concurrency,
+                backlog=self._backlog,
+                journeys=self.journeys,
+                retrying=self._retrying,
+            )
+        assert self._shared is not None  # the plan has a chain where it has a run of def steps
+        return DefStage(index, segment, self._shared)
+
+    def dispatch(self) -> Dispatch:
+        """What serves the lanes."""
+        return Dispatch(
+            stages=[stage for stage in self.stages if isinstance(stage, DefStage)],
+            workforce=self._workforce,
+            backlog=self._backlog,
+            journeys=self.journeys,
+            tied=self._tied,
+        )

@@ -1,0 +1,71 @@
+"""The life of a backlog as a table: an illegal turn raises and changes nothing.
+
+FILLING ──► ENDED        a batch feed: nothing is taken until it has ended
+OPEN ─────► ENDED        a stream: what waits may be taken while more comes
+   └──► ABORTING ──► ABORTED   what waits was given up; the feed ends a little later
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from pipeframe_async.errors import InternalError
+
+
+class BacklogState(Enum):
+    """What may be done with what waits."""
+
+    FILLING = "filling"
+    OPEN = "open"
+    ENDED = "ended"
+    ABORTING = "aborting"
+    ABORTED = "aborted"
+
+
+_S = BacklogState
+
+END: dict[BacklogState, BacklogState] = {_S.FILLING: _S.ENDED, _S.OPEN: _S.ENDED, _S.ABORTING: _S.ABORTED}
+"""What no more records turn it to; they end once."""
+
+ABORT: dict[BacklogState, BacklogState] = {
+    _S.FILLING: _S.ABORTING,
+    _S.OPEN: _S.ABORTING,
+    _S.ABORTING: _S.ABORTING,  # what the feed handed over since goes as well
+    _S.ENDED: _S.ABORTED,
+    _S.ABORTED: _S.ABORTED,
+}
+"""What giving up turns it to; that may come more than once."""
+
+
+class BacklogLife:
+    """Where a backlog is.
+
+    Args:
+        whole: nothing may be taken until the feed has ended.
+    """
+
+    def __init__(self, *, whole: bool) -> None:
+        self.state = BacklogState.FILLING if whole else BacklogState.OPEN
+
+    @property
+    def may_take(self) -> bool:
+        """Whether what waits may be taken."""
+        return self.state is BacklogState.OPEN or self.state is BacklogState.ENDED
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more will come."""
+        return self.state is BacklogState.ENDED or self.state is BacklogState.ABORTED
+
+    def end(self) -> None:
+        """No more will come."""
+        self._turn(END, "end")
+
+    def abort(self) -> None:
+        """What waits is given up."""
+        self._turn(ABORT, "abort")
+
+    def _turn(self, table: dict[BacklogState, BacklogState], verb: str) -> None:
+        if (to := table.get(self.state)) is None:
+            raise InternalError(f"a backlog that is {self.state.value} cannot {verb}")
+        self.state = to

@@ -1,0 +1,79 @@
+"""May a batch be cut of a line now, and how large.
+
+Comes in: how much waits, what is known of the feed, and which workers have nothing to do. Goes out: how many records.
+
+A full batch goes to any lane that has room. One that is less waits for as long as more is about to come: records of the
+feed are a turn of the loop apart, so a stretch of it goes when the feed has paused or ended; parts of journeys come
+from lanes and from the loop, at any time, and nobody can say when the next one will, so an idle lane takes what there
+is. There is no linger timer: a batch that is less than full only ever waits for something that is certain to happen.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pipeframe_async.model import AnyFailure, Failure
+
+
+class Sizes(Protocol):
+    """How large batches are; `batching.Sizer` learns it."""
+
+    @property
+    def size(self) -> int:
+        """Records of a full batch."""
+
+    def worth_queueing(self, left: int | None, workers: int) -> bool:
+        """Whether a lane that is at work should be given a batch to go on with."""
+
+    def cut(self, waiting: int, *, ended: bool, idle: int, workers: int, room_bytes: int) -> int:
+        """How many of the waiting records a batch takes; 0: wait for bytes to be free."""
+
+
+def may_go(
+    sizes: Sizes, waiting: int, *, ended: bool, paused: bool, idle: bool, idle_workers: int, workers: int
+) -> bool:
+    """Whether a batch may go to the lane that asks.
+
+    Args:
+        sizes: of batches.
+        waiting: records in the line.
+        ended: no more will come.
+        paused: whoever fills the line has nothing at hand.
+        idle: the lane has a worker with nothing to do.
+        idle_workers: how many there are, in all lanes that may have this line.
+        workers: all workers of those.
+    """
+    if not waiting:
+        return False
+    if not idle and (idle_workers or not sizes.worth_queueing(waiting if ended else None, workers)):
+        return False
+    return waiting >= sizes.size or ended or (paused and idle)
+
+
+def how_many(
+    sizes: Sizes, waiting: int, *, ended: bool, idle_workers: int, workers: int, room_bytes: int, alone: bool
+) -> int:
+    """How many records the batch takes that may go; 0: none before bytes came free.
+
+    Args:
+        sizes: of batches.
+        waiting: records in the line.
+        ended: no more will come.
+        idle_workers: workers with nothing to do, in all lanes that may have this line.
+        workers: all workers of those.
+        room_bytes: bytes there are for it.
+        alone: nothing is in flight that could free any: then one record goes, however large it may be.
+    """
+    size = sizes.cut(waiting, ended=ended, idle=idle_workers, workers=workers, room_bytes=room_bytes)
+    return size or int(alone)
+
+
+def too_large(record: object, step: str, nbytes: int, capacity_bytes: int) -> AnyFailure:
+    """The failure of a record that alone is more than the whole buffer may hold."""
+    return Failure(
+        record=record,
+        step=step,
+        kind="unpicklable",
+        error_type="ConfigError",
+        message=f"the record pickles to {nbytes:,} bytes, more than buffer_bytes={capacity_bytes:,} allows",
+    )
