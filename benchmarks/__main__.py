@@ -13,10 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 QUESTIONS = (
-    "overhead",
-    "json_lines",
-    "computing",
-    "skewed",
+    "throughput",
     "arrays",
     "latency",
     "lag",

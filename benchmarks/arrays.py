@@ -18,16 +18,18 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import line_up, rates
-from benchmarks.measure import Contestant, Timing, interleaved
-from benchmarks.peers import WORKERS
-from benchmarks.question import asked, left_out
-from benchmarks.question_plot import Bar, bars
-from benchmarks.workload import Chunks, Done, all_through
+from benchmarks.asking import rates
+from benchmarks.asking.bars import Bar, bars
+from benchmarks.asking.measure import Timing, interleaved
+from benchmarks.asking.question import asked, left_out
+from benchmarks.contestants import line_up
+from benchmarks.contestants.contestant import Contestant
+from benchmarks.contestants.peers import WORKERS
+from benchmarks.works.workload import Chunks, Done, all_through
 from pipeframe_async import PipeFrame, PipelineEngine
 
 if TYPE_CHECKING:  # it needs numpy, and this module shall import without
-    from benchmarks.work_arrays import ArrayWork
+    from benchmarks.works.arrays import ArrayWork
 
 QUESTION = "arrays"
 REPEATS = 3
@@ -53,7 +55,7 @@ def ours(work: ArrayWork, records: int) -> Done:
 
 
 async def _ours(work: ArrayWork, records: int) -> Done:
-    from benchmarks.work_arrays import feed, looked
+    from benchmarks.works.arrays import feed, looked
 
     weights = []
     async with PipeFrame(cpu_count=WORKERS).stream(OneStep(work), feed(records)) as stream:
@@ -64,14 +66,14 @@ async def _ours(work: ArrayWork, records: int) -> Done:
 
 def plain(work: ArrayWork, records: int) -> Done:
     """One loop in one process: nothing travels."""
-    from benchmarks.work_arrays import feed
+    from benchmarks.works.arrays import feed
 
     return work.look(map(work.through, feed(records)))
 
 
 def pooled(peer: line_up.Peer, work: ArrayWork, records: int, size: int) -> Done:
     """A pool, its chunks cut by hand or by itself."""
-    from benchmarks.work_arrays import feed
+    from benchmarks.works.arrays import feed
 
     if peer.cuts:
         return work.look(peer.drive(work.through, Chunks(feed, records, size)))
@@ -81,7 +83,7 @@ def pooled(peer: line_up.Peer, work: ArrayWork, records: int, size: int) -> Done
 
 def contestants(*, quick: bool) -> list[Contestant]:
     """Who takes part, in both forms."""
-    from benchmarks.work_arrays import WORKS
+    from benchmarks.works.arrays import WORKS
 
     found = [contestant for work in WORKS for contestant in _of(work)]
     return [replace(c, records=FEWEST, choices=c.choices[1:2]) for c in found] if quick else found

@@ -20,8 +20,8 @@ from tempfile import TemporaryFile
 from time import thread_time_ns
 from typing import Any
 
-from benchmarks.measure import Machine
-from benchmarks.table import aligned
+from benchmarks.asking.measure import Machine
+from benchmarks.asking.table import aligned
 from pipeframe_async import DROP, apply, keep_if
 from pipeframe_async._worker.chain import Chain
 from pipeframe_async._worker.cursor import NBYTES, Cursor

@@ -18,14 +18,14 @@ from typing import Any
 
 import uvloop
 
-from benchmarks.delays import HEAD, Delays, words
-from benchmarks.lag_contestants import CONTESTANTS, Contestant, Timed
-from benchmarks.measure import WrongWork
-from benchmarks.question import Spread, asked, left_out
-from benchmarks.question_plot import Bar, bars
-from benchmarks.table import aligned
-from benchmarks.work import expected
-from benchmarks.workload import Done
+from benchmarks.asking.bars import Bar, bars
+from benchmarks.asking.delays import HEAD, Delays, words
+from benchmarks.asking.measure import WrongWork
+from benchmarks.asking.question import Spread, asked, left_out
+from benchmarks.asking.table import aligned
+from benchmarks.contestants.lag import CONTESTANTS, Contestant, Timed
+from benchmarks.works.trivial import expected
+from benchmarks.works.workload import Done
 
 QUESTION = "lag"
 TITLE = "Lag of the event loop while trivial records go through two workers"

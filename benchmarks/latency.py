@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.delays import HEAD, Delays, words
-from benchmarks.latency_contestants import CONTESTANTS, Contestant
-from benchmarks.live import Live
-from benchmarks.question import asked, left_out
-from benchmarks.question_plot import Bar, bars
-from benchmarks.table import aligned
+from benchmarks.asking.bars import Bar, bars
+from benchmarks.asking.delays import HEAD, Delays, words
+from benchmarks.asking.question import asked, left_out
+from benchmarks.asking.table import aligned
+from benchmarks.contestants.latency import CONTESTANTS, Contestant
+from benchmarks.works.live import Live
 
 QUESTION = "latency"
 TITLE = "Milliseconds from arrival to the result in the parent, at 1,000 records a second"

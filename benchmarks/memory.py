@@ -13,12 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cells import cell
-from benchmarks.measure import WrongWork
-from benchmarks.question import Spread, asked, is_here, left_out
-from benchmarks.question_plot import Bar, bars
-from benchmarks.table import aligned
-from benchmarks.work import expected
+from benchmarks.asking.bars import Bar, bars
+from benchmarks.asking.cell import cell
+from benchmarks.asking.measure import WrongWork
+from benchmarks.asking.question import Spread, asked, left_out
+from benchmarks.asking.table import aligned
+from benchmarks.contestants.line_up import is_here
+from benchmarks.works.trivial import expected
 
 QUESTION = "memory"
 TITLE = "Memory that the parent takes for 5,000,000 records, in MiB"
@@ -42,7 +43,7 @@ def measured(key: str, records: int) -> dict[str, int]:
     Raises:
         WrongWork: a record was lost, doubled or changed.
     """
-    found: dict[str, int] = cell("benchmarks.memory_cell", key, records)
+    found: dict[str, int] = cell("benchmarks.cells.memory", key, records)
     if (found["records"], found["checksum"]) != (expected(records).records, expected(records).checksum):
         raise WrongWork(f"{LABELS[key]}: {found}, expected {expected(records)}")
     return found

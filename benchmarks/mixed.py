@@ -13,14 +13,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cells import cell
-from benchmarks.measure import WrongWork
-from benchmarks.mixed_cell import WORK_SECONDS
-from benchmarks.peers import WORKERS
-from benchmarks.question import Spread, asked, is_here, left_out
-from benchmarks.question_plot import Bar, bars
-from benchmarks.table import aligned
-from benchmarks.work_cpu import rounds_in
+from benchmarks.asking.bars import Bar, bars
+from benchmarks.asking.cell import cell
+from benchmarks.asking.measure import WrongWork
+from benchmarks.asking.question import Spread, asked, left_out
+from benchmarks.asking.table import aligned
+from benchmarks.cells.mixed import WORK_SECONDS
+from benchmarks.contestants.line_up import is_here
+from benchmarks.contestants.peers import WORKERS
+from benchmarks.works.cpu import rounds_in
 
 QUESTION = "mixed"
 TITLE = "Records per second that are fetched, worked on and stored"
@@ -44,7 +45,7 @@ def measured(key: str, records: int, rounds: int) -> float:
         WrongWork: results were lost, wrong or out of order.
     """
     records = max(1, records // FEWER.get(key, 1))
-    found = cell("benchmarks.mixed_cell", key, records, rounds)
+    found = cell("benchmarks.cells.mixed", key, records, rounds)
     if not found["right"]:
         raise WrongWork(f"{LABELS[key]}: results were lost, wrong or out of order")
     return float(records / found["seconds"])

@@ -19,8 +19,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 
-from benchmarks.measure import Machine
-from benchmarks.table import aligned
+from benchmarks.asking.measure import Machine
+from benchmarks.asking.table import aligned
 from pipeframe_async._worker.codec import dumps
 from pipeframe_async.executors.lane import ProcessLane
 from pipeframe_async.executors.lanes import ProcessLanes

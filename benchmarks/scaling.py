@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import scaling_parent, scaling_size, scaling_workers
-from benchmarks.plot import INK, canvas, save_small
-from benchmarks.question import asked
-from benchmarks.question_plot import GRID, OURS, OURS_PALE, THEIRS, THEIRS_PALE, machine_of, plain
+from benchmarks.asking.bars import GRID, OURS, OURS_PALE, THEIRS, THEIRS_PALE, machine_of, plain
+from benchmarks.asking.plot import INK, canvas, save_small
+from benchmarks.asking.question import asked
+from benchmarks.scales import parent as scaling_parent
+from benchmarks.scales import size as scaling_size
+from benchmarks.scales import workers as scaling_workers
 
 QUESTION = "scaling"
 TITLE = "The cost of more records, and of more workers"

@@ -14,12 +14,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.cells import cell
-from benchmarks.measure import WrongWork
-from benchmarks.question import Spread, asked, is_here, left_out
-from benchmarks.question_plot import Bar, bars
-from benchmarks.table import aligned
-from benchmarks.work import expected
+from benchmarks.asking.bars import Bar, bars
+from benchmarks.asking.cell import cell
+from benchmarks.asking.measure import WrongWork
+from benchmarks.asking.question import Spread, asked, left_out
+from benchmarks.asking.table import aligned
+from benchmarks.contestants.line_up import is_here
+from benchmarks.works.trivial import expected
 
 QUESTION = "start"
 TITLE = "Milliseconds to start, take ten records through two workers, and stop"
@@ -45,7 +46,7 @@ def measured(key: str, times: int) -> dict[str, float]:
     Raises:
         WrongWork: a record was lost, doubled or changed.
     """
-    found = cell("benchmarks.start_cell", key, RECORDS, times)
+    found = cell("benchmarks.cells.start", key, RECORDS, times)
     if found["checksums"] != [expected(RECORDS).checksum] * 2:
         raise WrongWork(f"{LABELS[key]}: {found['checksums']}, expected {expected(RECORDS)}")
     return {**{name: found[name] for name in COLUMNS}, "warm": median(found["warm"])}

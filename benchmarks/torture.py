@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Machine
-from benchmarks.table import aligned
-from benchmarks.torture_cage import Cell, Plan, cell
-from benchmarks.torture_contestants import CONTESTANTS, Contestant
-from benchmarks.torture_faults import FAULTS, Fault
-from benchmarks.torture_job import TIME_LIMIT, WORKERS
+from benchmarks.asking.measure import Machine
+from benchmarks.asking.table import aligned
+from benchmarks.torturing.cage import Cell, Plan, cell
+from benchmarks.torturing.contestants import CONTESTANTS, Contestant
+from benchmarks.torturing.faults import FAULTS, Fault
+from benchmarks.torturing.job import TIME_LIMIT, WORKERS
 
 QUESTION = "torture"
 FULL = Plan(records=1_000, batch_size=64, limit=20.0)
@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
     if options.plot:
-        from benchmarks.torture_plot import draw  # the one part that needs matplotlib
+        from benchmarks.torturing.plot import draw  # the one part that needs matplotlib
 
         draw(found, options.plot)
 

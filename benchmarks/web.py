@@ -17,11 +17,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cells import ROOT, cell
-from benchmarks.question import Spread, asked
-from benchmarks.question_plot import Bar, bars
-from benchmarks.table import aligned
-from benchmarks.work_cpu import rounds_in
+from benchmarks.asking.bars import Bar, bars
+from benchmarks.asking.cell import ROOT, cell
+from benchmarks.asking.question import Spread, asked
+from benchmarks.asking.table import aligned
+from benchmarks.works.cpu import rounds_in
 
 QUESTION = "web"
 TITLE = "Milliseconds a trivial request takes while 16 clients keep the workers busy, p99"
@@ -37,7 +37,7 @@ HEAD = ["the work", "idle p50 ms", "idle p99 ms", "busy p50 ms", "busy p99 ms", 
 @contextmanager
 def served(key: str, rounds: int) -> Iterator[int]:
     """An app in a process of its own; gives its port."""
-    command = [sys.executable, "-m", "benchmarks.web_server", key, str(rounds)]
+    command = [sys.executable, "-m", "benchmarks.cells.web_server", key, str(rounds)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         try:
@@ -49,7 +49,7 @@ def served(key: str, rounds: int) -> Iterator[int]:
 def measured(key: str, seconds: float, rounds: int) -> dict[str, float]:
     """One turn."""
     with served(key, rounds) as port:
-        found: dict[str, float] = cell("benchmarks.web_client", port, seconds, CLIENTS)
+        found: dict[str, float] = cell("benchmarks.cells.web_client", port, seconds, CLIENTS)
     return found
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import lag
-from benchmarks.lag_contestants import Contestant, Timed, idle
-from benchmarks.measure import WrongWork
-from benchmarks.work import expected
-from benchmarks.workload import Done
+from benchmarks.asking.measure import WrongWork
+from benchmarks.contestants.lag import Contestant, Timed, idle
+from benchmarks.works.trivial import expected
+from benchmarks.works.workload import Done
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = ("arrays", "latency", "lag")

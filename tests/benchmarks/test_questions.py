@@ -18,10 +18,7 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as everything
-from benchmarks import line_up
-from benchmarks.live import Live
-from benchmarks.question import Spread, percentile
-from benchmarks.scaling_parent import cost_of
+from benchmarks.contestants import line_up
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = ("arrays", "latency", "lag", "memory", "start", "scaling", "mixed", "web")
@@ -278,56 +275,3 @@ def test_a_parent_feeds_as_many_workers_as_its_time_for_a_batch_allows(scaling: 
 
 def test_the_questions_are_among_all_questions() -> None:
     assert set(QUESTIONS) <= set(everything.QUESTIONS)
-
-
-def test_a_live_record_that_does_not_come_back_is_missed() -> None:
-    with Live(3, 1_000) as live:
-        for number in live.blocking():
-            if number != 1:
-                live.back(number)
-        with pytest.raises(RuntimeError, match="of 3 records 2 are back"):
-            live.delays(0)
-
-
-def test_a_live_record_that_comes_back_twice_is_seen() -> None:
-    with Live(2, 1_000) as live:
-        for number in live.blocking():
-            live.back(number)
-        live.back(0)
-        with pytest.raises(RuntimeError, match="3 times"):
-            live.delays(0)
-
-
-def test_a_live_record_counts_from_when_it_was_due() -> None:
-    with Live(3, 1_000) as live:
-        for number in live.blocking():
-            live.back(number)
-    live.came = [live.first + 0.5] * 3  # as if all were back at once
-    assert live.delays(1) == pytest.approx([0.499, 0.498])
-
-
-async def test_a_loop_reads_the_same_live_records_as_a_thread() -> None:
-    with Live(5, 1_000) as live:
-        assert [number async for number in live.arrivals()] == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize(("hundredths", "value"), [(50, 50.0), (99, 99.0)])
-def test_a_percentile_is_the_value_that_so_many_do_not_exceed(hundredths: int, value: float) -> None:
-    assert percentile([float(n) for n in range(101)], hundredths) == value
-    assert percentile([7.0], hundredths) == 7.0
-
-
-def test_a_spread_has_the_median_between_the_extremes() -> None:
-    assert Spread.of([3.0, 1.0, 2.0]) == Spread(2.0, 1.0, 3.0, 3)
-    assert Spread.of([3.0, 1.0, 2.0]).words(10, 0) == "20 (10 – 30)"
-    assert Spread.of([1.0]).words() == "1.00"
-
-
-def test_what_a_batch_costs_is_parted_from_what_its_records_cost() -> None:
-    rows = [
-        {"records": 1_000, "batches": 1_000 / size, "cpu_a_batch": {"median": 100e-6 + 200e-9 * size}}
-        for size in (1, 100, 1_000)
-    ]
-    batch, record = cost_of(rows)
-    assert batch == pytest.approx(100e-6, rel=0.01)
-    assert record == pytest.approx(200e-9)

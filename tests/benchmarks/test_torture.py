@@ -1,4 +1,4 @@
-"""The torture table runs, leaves figures of the promised shape, and its cage counts and ends what it should.
+"""The torture table runs, leaves figures of the promised shape.
 
 Of the peers nothing is asserted: what they do today is theirs to change.
 """
@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,10 +17,9 @@ from typing import Any
 import pytest
 
 from benchmarks.torture import words
-from benchmarks.torture_cage import TAG_NAME, Cell, Plan, cell, tagged
-from benchmarks.torture_contestants import CONTESTANTS
-from benchmarks.torture_faults import BAD, FAULTS, each, fail
-from benchmarks.torture_job import Job, Told
+from benchmarks.torturing.cage import Cell
+from benchmarks.torturing.contestants import CONTESTANTS
+from benchmarks.torturing.faults import FAULTS
 
 ROOT = Path(__file__).parents[2]
 ABOUT_RECORDS = ["kill", "raise", "hang", "unpicklable"]
@@ -114,66 +111,6 @@ def test_the_picture_is_small(asked: tuple[str, Path]) -> None:
     picture = (asked[1] / "torture.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) < 120_000
-
-
-@pytest.mark.process
-def test_a_script_that_hangs_is_given_up_and_ended_with_its_workers() -> None:
-    became = cell("executor_by_hand", FAULTS["hang"], Plan(records=64, batch_size=8, limit=5.0))
-    assert became.hung
-    assert became.orphans is None
-    assert became.delivered == 56  # all batches but that of the bad record: the log survives its writer
-    assert became.seconds >= 5.0
-
-
-def test_a_process_is_found_by_its_tag_and_by_no_other() -> None:
-    environment = {**os.environ, TAG_NAME: "here"}
-    with subprocess.Popen([sys.executable, "-S", "-c", "input()"], env=environment, stdin=subprocess.PIPE) as child:
-        while not tagged("here"):  # between fork and exec it still has our environment
-            time.sleep(0.01)
-        assert tagged("here") == [child.pid]
-        assert tagged("her") == []
-        child.send_signal(signal.SIGKILL)
-    assert tagged("here") == []
-
-
-def test_a_bad_record_among_a_batch_cut_by_hand_costs_itself() -> None:
-    (first, no_error), (nothing, error), last = each(fail, [7, BAD, 8])
-    assert (first, no_error, last) == (7, None, (8, None))
-    assert nothing is None
-    assert isinstance(error, ValueError)
-
-
-def test_the_bad_record_is_inside_a_batch_in_the_middle_of_the_work(tmp_path: Path) -> None:
-    with Job(FAULTS["kill"], 1_000, 64, tmp_path / "log") as job:
-        batches = list(job.batches())
-    assert [BAD in batch for batch in batches].index(True) == 7
-    assert batches[7].index(BAD) == 52
-    assert sum(map(len, batches)) == 1_000
-
-
-def test_nobody_is_bad_where_the_script_gets_a_signal(tmp_path: Path) -> None:
-    with Job(FAULTS["sigterm"], 10, 4, tmp_path / "log") as job:
-        assert job.records == list(range(10))
-
-
-def test_a_log_tells_what_became_of_the_work(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with Job(FAULTS["raise"], 10, 4, log) as job:
-        job.take([(1, None), (2, None), (None, ValueError("bad"))])
-        job.deliver(1)
-        job.failed("Failure(crashed)")
-        job.logged()
-        job.raised(RuntimeError("over"))
-    told = Told.in_log(log)
-    assert told.delivered == {1: 2, 2: 1}
-    assert told.words == ["1 × ValueError", "1 × Failure(crashed)", "RuntimeError raised", "1 logged"]
-
-
-def test_a_line_that_a_death_has_cut_short_is_not_counted(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_text("delivered 1\ndelivered 2")
-    assert Told.in_log(log).delivered == {1: 1}
-    assert Told.in_log(tmp_path / "never begun") == Told()
 
 
 @pytest.mark.parametrize(

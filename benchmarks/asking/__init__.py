@@ -1,0 +1,1 @@
+"""How a question is asked: its options, the turns, the measuring, and what is printed, written and drawn."""

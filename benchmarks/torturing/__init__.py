@@ -1,0 +1,1 @@
+"""What `torture.py` is made of: the faults, who meets them, and the cage in which that happens."""
