@@ -2,7 +2,8 @@
 
 A snapshot is taken before the test; whatever is new after it has a bounded time to go away by itself and is
 then a leak. Processes are found by their parents and by a tag in their environment, so that orphans and
-grandchildren count; on systems without /proc only threads and tasks are looked at.
+grandchildren count; on systems without /proc only threads and tasks are looked at. Other programs of the machine make
+and leave what they like: shared memory is judged by a mark in its name, or by who uses it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import current_process, shared_memory
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
@@ -26,6 +28,9 @@ from tests import procfs
 
 TAG_NAME: Final = "PIPEFRAME_TEST_SESSION"
 SHARED_MEMORY: Final = Path("/dev/shm")
+
+MARK_LENGTH: Final = 5
+"""Characters. A name of a block may be of 14 with its slash, and Python wants at least four of them for itself."""
 
 PATIENCE: Final = 2.0
 """Seconds. Smaller calls a slow machine's clean-up a leak; larger delays the report of a real one."""
@@ -52,10 +57,25 @@ class Snapshot:
 
 
 def tag_session() -> str:
-    """Mark every process that will be started from here on; a session inside a session keeps both marks."""
+    """Mark every process that will be started from here on; a session inside a session keeps both marks.
+
+    Names of shared memory are marked, too, since nothing else about an entry of /dev/shm says who made it. Semaphores
+    get the mark in this process and in all that multiprocessing starts, forked off the fork server or spawned, for
+    each process hands its configuration on to its children. Blocks get it in this process and its forks.
+    """
     tag = uuid.uuid4().hex
     os.environ[TAG_NAME] = ":".join(filter(None, [os.environ.get(TAG_NAME), tag]))
+    if procfs.AVAILABLE:
+        mark = tag[:MARK_LENGTH]
+        vars(current_process())["_config"]["semprefix"] = f"/mp-{mark}"
+        vars(shared_memory)["_SHM_NAME_PREFIX"] = f"/psm_{mark}"
     return tag
+
+
+def made_here(name: str) -> bool:
+    """Whether an entry of /dev/shm has the mark of this session in its name."""
+    mark = os.environ.get(TAG_NAME, "").rpartition(":")[2][:MARK_LENGTH]
+    return bool(mark) and name.startswith((f"sem.mp-{mark}-", f"psm_{mark}"))
 
 
 def snapshot() -> Snapshot:
@@ -131,15 +151,17 @@ def _new_descriptors(before: Snapshot) -> dict[int, str]:
 
 
 def _new_shared_memory(before: Snapshot) -> list[str]:
-    """New entries of /dev/shm, without those that programs of others have open."""
-    new = {name: file for name in _shared_memory() - before.shared_memory if (file := _shared_file(name))}
-    if not new:
-        return []
-    ours = {os.getpid(), *(process.pid for process in our_processes())}
-    others = [process for process in procfs.processes().values() if process.pid not in ours]
-    unused = [name for name, file in new.items() if not any(process.uses(file) for process in others)]
-    # One that has gone since was on its way out, and so perhaps was the program that had it open.
-    return [str(SHARED_MEMORY / name) for name in unused if _shared_file(name)]
+    """New entries of /dev/shm that this session has made: those with its mark, and those its processes use.
+
+    Others come from other programs, or may: a semaphore is nobody's between its making and its mapping and after
+    the death of its maker, a folder always. What a process of ours made without the mark (a block in a worker, anything
+    in an interpreter of its own) is therefore found as long as one of ours uses it, and not after.
+    """
+    new = _shared_memory() - before.shared_memory
+    marked = {name for name in new if made_here(name)}
+    users = [procfs.this_process(), *our_processes()] if new > marked else []
+    used = {name for name in new - marked if (file := _shared_file(name)) and any(user.uses(file) for user in users)}
+    return sorted(str(SHARED_MEMORY / name) for name in marked | used)
 
 
 def _shared_memory() -> frozenset[str]:

@@ -69,6 +69,13 @@ def processes() -> dict[int, Process]:
     return {pid: process for pid in pids if (process := _process(pid)) is not None}
 
 
+def this_process() -> Process:
+    """The one that looks."""
+    found = _process(os.getpid())
+    assert found is not None
+    return found
+
+
 def descriptors(pid: int) -> dict[int, str]:
     """The open descriptors of a process, each with what it leads to."""
     found: dict[int, str] = {}

@@ -12,11 +12,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 import pytest
 
+import pipeframe_async
 from tests import leaks, procfs
 
 linux = pytest.mark.skipif(not procfs.AVAILABLE, reason="reads /proc")
@@ -161,6 +164,65 @@ def test_shared_memory_is_found() -> None:
     assert len(found) == 1
 
 
+CONTEXTS = [multiprocessing.get_context("forkserver"), multiprocessing.get_context("spawn")]
+
+
+def lock_and_die() -> None:
+    """In a worker: make a semaphore, and end without tidying up. Its resource tracker is ours, which lives on."""
+    lock = multiprocessing.get_context("spawn").Lock()
+    with lock:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@linux
+@pytest.mark.process
+@pytest.mark.parametrize("context", CONTEXTS, ids=["forkserver", "spawn"])
+def test_a_semaphore_that_a_worker_made_is_found_when_the_worker_is_gone(
+    context: ForkServerContext | SpawnContext,
+) -> None:
+    before = leaks.snapshot()
+    worker = context.Process(target=lock_and_die)
+    worker.start()
+    worker.join()
+    worker.close()
+    found = left(before, "shared memory /dev/shm/sem.mp-")
+    for line in found:
+        file = Path(line.removeprefix("shared memory "))
+        file.unlink()
+        resource_tracker.unregister(f"/{file.name.removeprefix('sem.')}", "semaphore")
+    assert len(found) == 1
+    assert left(before, "shared memory") == []
+
+
+HOLDER = """
+import os, sys, time
+fd = os.open(f"/dev/shm/held_by_{os.getpid()}", os.O_CREAT | os.O_RDWR)
+print(os.getpid(), flush=True)
+sys.stdin.readline()
+os.unlink(f"/dev/shm/held_by_{os.getpid()}")
+"""
+
+
+@linux
+def test_shared_memory_of_any_name_is_found_as_long_as_a_process_of_ours_has_it_open() -> None:
+    before = leaks.snapshot()
+    command = [sys.executable, "-S", "-c", HOLDER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        pid = int(child.stdout.readline())
+        found = left(before, "shared memory")
+        child.communicate("\n")
+    assert found == [f"shared memory /dev/shm/held_by_{pid}"]
+    assert left(before, "shared memory") == []
+
+
+def test_the_library_makes_no_shared_memory_by_name() -> None:
+    """A block that a worker made has no mark, and is not found once the worker is gone: so there must be none."""
+    sources = Path(pipeframe_async.__file__).parent.rglob("*.py")
+    makers = ("shared_memory", "_posixshmem", "shm_open")
+    assert [str(path) for path in sources if any(maker in path.read_text("utf-8") for maker in makers)] == []
+
+
 STRANGER = """
 import multiprocessing, os, time
 if os.fork():
@@ -186,6 +248,50 @@ def test_shared_memory_of_another_program_is_no_leak() -> None:
             os.kill(pid, signal.SIGKILL)
     assert there
     assert found == []
+
+
+LITTERER = """
+import _multiprocessing, os
+from multiprocessing.resource_tracker import unregister
+from multiprocessing.shared_memory import SharedMemory
+block = SharedMemory(create=True, size=1)
+block.close()
+unregister(block._name, "shared_memory")
+semaphore = f"/mp-{os.getpid():08}"
+_multiprocessing.SemLock(1, 1, 1, semaphore, False)
+os.mkdir(folder := f"/dev/shm/joblib_memmapping_folder_{os.getpid()}")
+print(block.name.lstrip("/"), f"sem.{semaphore[1:]}", os.path.basename(folder))
+"""
+
+
+@linux
+def test_what_another_program_has_left_and_nobody_uses_is_no_leak() -> None:
+    before = leaks.snapshot()
+    names = subprocess.run(
+        [sys.executable, "-S", "-c", LITTERER], env={}, stdout=subprocess.PIPE, text=True, check=True, timeout=30
+    ).stdout.split()
+    try:
+        assert len(names) == 3
+        assert set(names) <= set(os.listdir(leaks.SHARED_MEMORY)) - before.shared_memory
+        assert left(before, "shared memory") == []
+    finally:
+        for name in names:
+            place = leaks.SHARED_MEMORY / name
+            if place.is_dir():
+                place.rmdir()
+            else:
+                place.unlink()
+
+
+@linux
+def test_names_carry_the_mark_of_the_innermost_session_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(leaks.TAG_NAME, "0123456789:abcdef0123")
+    assert leaks.made_here("sem.mp-abcde-k2x_9f3a")
+    assert leaks.made_here("psm_abcde9f3a")
+    for name in ("sem.mp-01234-k2x_9f3a", "sem.mp-abcdefgh", "psm_01234567", "other_abcde"):
+        assert not leaks.made_here(name)
+    monkeypatch.delenv(leaks.TAG_NAME)
+    assert not leaks.made_here("sem.mp-k2x_9f3a")
 
 
 @linux

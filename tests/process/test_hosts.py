@@ -13,6 +13,7 @@ import pytest
 
 from pipeframe_async import ConfigError, Failure, PipeFrame
 from pipeframe_async.executors import hosts
+from tests import leaks
 from tests.process import pipelines as p
 from tests.process.host_programs.started import linux, module, posix, program
 
@@ -223,4 +224,4 @@ def test_asking_for_semaphores_leaves_none() -> None:
     before = set(os.listdir("/dev/shm")) if Path("/dev/shm").is_dir() else set()
     hosts.check_semaphores()
     after = set(os.listdir("/dev/shm")) if Path("/dev/shm").is_dir() else set()
-    assert not {name for name in after - before if name.startswith("sem.mp-")}
+    assert not {name for name in after - before if leaks.made_here(name)}
