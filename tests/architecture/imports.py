@@ -8,7 +8,7 @@ they never run.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
@@ -29,7 +29,8 @@ class Import:
 class Room:
     """What one part of the package may import: rooms of ours, and roots of other people's packages.
 
-    A room is a module or a package directly below the root; the root's own `__init__` is one too.
+    A room is a module or a package directly below the root, or one inside such a room that has a row of its own; the
+    root's own `__init__` is one too. Who may import a room may import the rooms inside it.
     """
 
     ours: frozenset[str] = frozenset()
@@ -43,9 +44,13 @@ def imports_in(package: Path) -> list[Import]:
     return [found for name, path in files.items() for found in _imports_of(name, path, package, files)]
 
 
-def room_of(module: str, package: str) -> str:
-    """The room a module of the package is in: the part of its name after the root."""
-    return "__init__" if module == package else module.removeprefix(f"{package}.").partition(".")[0]
+def room_of(module: str, package: str, rooms: Collection[str] = ()) -> str:
+    """The room a module is in: of those with a row the innermost, else the first part of its name after the root."""
+    if module == package:
+        return "__init__"
+    parts = module.removeprefix(f"{package}.").split(".")
+    inward = (".".join(parts[:depth]) for depth in range(len(parts), 0, -1))
+    return next((name for name in inward if name in rooms), parts[0])
 
 
 def broken_laws(imports: list[Import], rooms: Mapping[str, Room], package: str, standard: frozenset[str]) -> list[str]:
@@ -74,13 +79,14 @@ def import_cycle(imports: list[Import], package: str) -> str | None:
 
 
 def _broken(found: Import, rooms: Mapping[str, Room], package: str, standard: frozenset[str]) -> str | None:
-    name = room_of(found.importer, package)
+    name = room_of(found.importer, package, rooms)
     if name not in rooms:
         return f"{name} is in no row of the table of rooms"
     room = rooms[name]
     if _is_ours(found.target, package):
-        target = room_of(found.target, package)
-        return None if target in room.ours | {name} else f"{name} may not import {target} ({found.target})"
+        target = room_of(found.target, package, rooms)
+        allowed = any(target == other or target.startswith(f"{other}.") for other in room.ours | {name})
+        return None if allowed else f"{name} may not import {target} ({found.target})"
     root = found.target.partition(".")[0]
     if root in room.never:
         return f"{name} must not know {root}"

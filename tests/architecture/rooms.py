@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from tests.architecture.imports import Room
 
-WORDS: Final = frozenset({"errors", "model", "report", "steps", "wire", "contracts", "pipeline", "faults"})
+WORDS: Final = frozenset({"errors", "model", "report", "steps", "wire", "contracts", "pipeline", "failures"})
 """Values and contracts, which everything may name. They import each other, in one direction."""
 
-EDGES: Final = frozenset({"executors", "feeds", "sinks", "observe"})
+EDGES: Final = frozenset({"executors", "observe"})
 
 WORD: Final = Room(ours=WORDS, never=frozenset({"asyncio", "multiprocessing", "concurrent"}))
+
+ENGINE: Final = Room(ours=WORDS | {"_rules", "_engine.bell", "_engine.supervise"}, never=frozenset({"multiprocessing"}))
 
 ROOMS: Final[dict[str, Room]] = {
     **dict.fromkeys(WORDS, WORD),
@@ -24,9 +27,17 @@ ROOMS: Final[dict[str, Room]] = {
     ),
     "_worker": Room(ours=WORDS, never=frozenset({"asyncio", "concurrent"}), outside=frozenset({"cloudpickle"})),
     "_engine": Room(ours=WORDS | {"plan", "_rules"}, never=frozenset({"multiprocessing"})),
+    # Inside it: the ground that all stand on, and from right to left what each room may know.
+    "_engine.bell": Room(never=frozenset({"multiprocessing"})),
+    "_engine.supervise": Room(never=frozenset({"multiprocessing"})),
+    "_engine.settling": ENGINE,
+    "_engine.feeding": replace(ENGINE, ours=ENGINE.ours | {"_engine.settling"}),
+    "_engine.delivering": replace(ENGINE, ours=ENGINE.ours | {"_engine.settling"}),
+    "_engine.journeys": replace(ENGINE, ours=ENGINE.ours | {"plan", "_engine.settling", "_engine.feeding"}),
+    "_engine.lanes": replace(
+        ENGINE, ours=ENGINE.ours | {"plan", "_engine.settling", "_engine.feeding", "_engine.journeys"}
+    ),
     "executors": Room(ours=WORDS | {"_worker"}, outside=frozenset({"cloudpickle"})),
-    "feeds": Room(ours=WORDS | {"_rules"}),
-    "sinks": Room(ours=WORDS | {"_rules"}),
     "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"rich"})),
     "frame": Room(ours=WORDS | {"plan", "_rules", "_engine", "_worker", "executors", "observe"}),
     "script": Room(ours=WORDS | {"frame"}, outside=frozenset({"uvloop"})),

@@ -167,3 +167,29 @@ def test_an_import_for_the_type_checker_makes_no_cycle(tmp_path: Path) -> None:
     assert import_cycle(imports, "pkg") is None
     assert Import("pkg.words", "pkg.front", "pkg/words.py:3", typing_only=True) in imports
     assert Import("pkg.words", "os", "pkg/words.py:5") in imports
+
+
+def test_a_room_inside_a_room_has_a_law_of_its_own(tmp_path: Path) -> None:
+    law = {
+        **LAW,
+        "front": Room(ours=frozenset({"words"})),
+        "front.left": Room(ours=frozenset({"front.ground"})),
+        "front.right": Room(),
+        "front.ground": Room(),
+    }
+    package = tree(
+        tmp_path,
+        front__left__one="from pkg.front import ground\nfrom pkg.front.right import one\nfrom pkg import front\n",
+        front__right__one="import pkg.front.right.two\n",
+        front__right__two="import pkg.words\n",
+        front__joined="from pkg.front.left import one\nfrom pkg.front.right import two\nfrom pkg.front import ground\n",
+        front__ground="",
+    )
+    (package / "front.py").unlink()
+    for room in (package / "front", package / "front" / "left", package / "front" / "right"):
+        (room / "__init__.py").touch()
+    assert broken_laws(imports_in(package), law, "pkg", STANDARD) == [
+        "pkg/front/left/one.py:2: front.left may not import front.right (pkg.front.right.one)",
+        "pkg/front/left/one.py:3: front.left may not import front (pkg.front)",
+        "pkg/front/right/two.py:1: front.right may not import words (pkg.words)",
+    ]
