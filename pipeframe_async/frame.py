@@ -21,6 +21,7 @@ from pipeframe_async._engine.supervise import ended
 from pipeframe_async._engine.watch import watched
 from pipeframe_async._engine.wiring import Limits
 from pipeframe_async._rules import knobs
+from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import ConfigError, FeedError, InternalError, PipeFrameError, StateError
 from pipeframe_async.executors import choose, hosts
 from pipeframe_async.model import FeedLike
@@ -95,7 +96,8 @@ class PipeFrame:
         if name is not None and not isinstance(name, str):
             raise ConfigError(f"name={name!r}: must be a string")
         self.name = name or "pipeframe"
-        self._warm: Workforce | None = None
+        self._warm: Executor | None = None
+        self._workforce: Workforce | None = None  # of the executor that was used last
         self._home: asyncio.AbstractEventLoop | None = None
         self._process = 0  # where its workers and runs are
         self._runs: list[Run] = []
@@ -219,7 +221,8 @@ class PipeFrame:
             raise StateError(
                 f"{self.name} is open already: one `async with` at a time, runs inside it as many as you like"
             )
-        self._warm, self._home = self._staffed(), asyncio.get_running_loop()
+        self._warm = choose.make(self._kind, self._workers, self._wear)
+        self._home = asyncio.get_running_loop()
         self._process = os.getpid()
         self._desk = Desk(self._begin_calls, self._end_calls)
         return self
@@ -228,9 +231,9 @@ class PipeFrame:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop what still runs, then end the workers; at once where the block is left with an error."""
-        workforce, self._warm = self._warm, None
+        executor, self._warm = self._warm, None
         desk, self._desk = self._desk, None
-        if workforce is None or self._process != os.getpid():
+        if executor is None or self._process != os.getpid():
             return  # in a fork of the process that opened it, there is nothing to end
         for run in self._runs:
             run.stop() if error is None else run.abandon()
@@ -240,17 +243,20 @@ class PipeFrame:
             if desk is not None:
                 await desk.ended()
         finally:
-            await workforce.executor.close(kill=error is not None, timeout=self._limits.drain_timeout)
+            await executor.close(kill=error is not None, timeout=self._limits.drain_timeout)
 
-    def _staffed(self) -> Workforce:
-        """Workers of its own, and who has something to do among them."""
-        return Workforce(choose.make(self._kind, self._workers, self._wear))
+    def _workforce_of(self, executor: Executor) -> Workforce:
+        """Who has something to do in an executor's lanes: the same one for all runs while it is warm."""
+        if self._workforce is None or self._workforce.executor is not executor:
+            self._workforce = Workforce(executor)
+        return self._workforce
 
     def _begin_calls(self, plan: Plan, calls: Calls) -> Run:
         """The run that calls of one pipeline go through; it ends with the frame, or when the desk says so."""
         assert self._warm is not None
         feed = feed_of(plan, calls.feed)
-        run = Run(plan, feed, self._warm, self._limits, calls=calls, on_end=self._ended.ring)
+        workforce = self._workforce_of(self._warm)
+        run = Run(plan, feed, workforce, self._limits, calls=calls, on_end=self._ended.ring)
         self._runs.append(run)
         return run
 
@@ -272,8 +278,9 @@ class PipeFrame:
             raise StateError(f"{self.name} is in use on another event loop: use it there, or make another PipeFrame")
         self._home, self._process = loop, os.getpid()
         warm, left_work, report = self._warm, False, None
-        workforce = warm or self._staffed()
+        executor = warm or choose.make(self._kind, self._workers, self._wear)
         try:
+            workforce = self._workforce_of(executor)
             run = Run(plan, form, workforce, self._limits, streaming=streaming, on_end=self._ended.ring)
             self._runs.append(run)
             try:
@@ -287,7 +294,7 @@ class PipeFrame:
         finally:
             if warm is None:
                 try:
-                    await workforce.executor.close(kill=left_work, timeout=self._limits.drain_timeout)
+                    await executor.close(kill=left_work, timeout=self._limits.drain_timeout)
                 except PipeFrameError as error:  # a teardown raised: the run itself was over, and has its books
                     error.report = error.report or report
                     raise

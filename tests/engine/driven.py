@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, TypeVarTuple
 
 from pipeframe_async import Delivery, Failure, PipeFrame, PipelineEngine, RunReport, Stats
-from pipeframe_async._engine.lanes.workforce import Workforce
 from pipeframe_async._engine.run import Run
 from pipeframe_async.testing import FakeExecutor, VirtualClockLoop
 
@@ -24,7 +23,7 @@ class FakeFrame(PipeFrame):
     def __init__(self, executor: FakeExecutor | None = None, **options: Any) -> None:
         super().__init__(executor="inline", **options)
         self.executor = executor or FakeExecutor()
-        self._warm, self._process = Workforce(self.executor), os.getpid()
+        self._warm, self._process = self.executor, os.getpid()
         self.made: list[Run] = []
 
     @asynccontextmanager
