@@ -239,9 +239,9 @@ class PipeFrame:
             run.stop() if error is None else run.abandon()
         try:
             while not all(run.over for run in self._runs):
-                await self._ended.wait()
+                await self._ended.wait()  # runs end in tasks of their own, and ring
             if desk is not None:
-                await desk.ended()
+                await desk.ended()  # callers are told there
         finally:
             await executor.close(kill=error is not None, timeout=self._limits.drain_timeout)
 
@@ -318,7 +318,7 @@ async def _left(run: Run, task: asyncio.Task[RunReport]) -> None:
     if not task.done():
         run.abandon()
     try:
-        await asyncio.wait([task])
+        await asyncio.wait([task])  # the run closes its feed and books there; a cancel ends the wait, not the task
     finally:
         await ended([task])
 

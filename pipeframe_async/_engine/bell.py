@@ -23,4 +23,4 @@ class Bell:
         """Wait for the next ring. The caller checks what it waits for again afterwards."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        await waiter
+        await waiter  # a cancel leaves it in the list, where the next ring passes over it

@@ -89,7 +89,7 @@ class Calls:
         self._waiting.append(call)
         self._bell.ring()
         try:
-            return await call.result
+            return await call.result  # set by `take`, in the delivery task, or by `close`; a cancel withdraws it
         finally:
             if call.result.cancelled():
                 self._withdraw(call)

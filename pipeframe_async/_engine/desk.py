@@ -49,7 +49,7 @@ class Desk:
         if line is None or line.run.stopping:
             line = self._opened(pipeline)
         self._lines.move_to_end(id(pipeline))
-        return await line.calls.call(record)
+        return await line.calls.call(record)  # in the caller's task; the run is served in its own
 
     def _opened(self, pipeline: Any) -> _Line:
         plan = plan_of(pipeline)
@@ -80,7 +80,7 @@ class Desk:
     async def _serve(self, line: _Line) -> None:
         error: BaseException | None = None
         try:
-            await line.run.execute()
+            await line.run.execute()  # until the frame or `_close_idle` stops it; calls come in meanwhile
         except Exception as failed:  # whoever waits gets it; if nobody does, the next call finds out for itself
             error = failed
         finally:

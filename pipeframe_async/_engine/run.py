@@ -90,7 +90,7 @@ class Run:
             try:
                 await self._work()
             finally:
-                await self._close()
+                await self._close()  # no part is at work any more
         except asyncio.CancelledError as cancelled:
             self._life.close("cancelled")
             error = cancelled
@@ -172,7 +172,7 @@ class Run:
     async def _feed(self) -> None:
         """The intake task: pulls the feed, and is the one in which it is closed."""
         parts = self.parts
-        await parts.intake.run()
+        await parts.intake.run()  # `stop` may have turned the life to draining by the time it returns
         self._life.drain("failed" if parts.intake.error else "exhausted")
         if parts.collect.failed:
             parts.backlog.abort()  # what a feed still handed over while it was being stopped

@@ -28,6 +28,7 @@ async def finished(tasks: Sequence[Task], give_up: Task, watched: Sequence[async
     """
     waiting: set[asyncio.Future[Any]] = {*tasks}
     while waiting and not give_up.done():
+        # The caller's task owns them all; a cancel of it ends the wait and none of them: `ended` is for that.
         done, _ = await asyncio.wait([*waiting, *watched, give_up], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()

@@ -30,5 +30,5 @@ async def watched(display: Display | None) -> AsyncIterator[None]:
 
 async def _watch(display: Display) -> None:
     while True:
-        await asyncio.sleep(INTERVAL)
+        await asyncio.sleep(INTERVAL)  # cancelled when the block is left
         display.update()

@@ -54,7 +54,7 @@ class Collect:
     async def take(self) -> list[Answer]:
         """Answers that are ready, at least one; none when there will be no more."""
         while not self._ready and not self._ended:
-            await self._bell.wait()
+            await self._bell.wait()  # the delivery task alone; `add` and `end` ring, from slots and stages
         ready, self._ready = self._ready[:MOST_TAKEN], self._ready[MOST_TAKEN:]
         return ready
 

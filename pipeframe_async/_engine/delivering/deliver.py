@@ -44,7 +44,7 @@ class Sink:
     async def take(self, answers: list[Answer]) -> None:
         """Call the sink with all results, then settle."""
         if results := [result for answer in answers for result in answer.results]:
-            await self._hook(results)
+            await self._hook(results)  # the answers stay unsettled meanwhile, and hold their permits
         for answer in answers:
             self._books.settle(answer)
 

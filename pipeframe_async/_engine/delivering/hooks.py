@@ -44,7 +44,7 @@ class Hook:
         started, self.busy = time.perf_counter(), True
         try:
             if self._thread is None:
-                await self._function(values)
+                await self._function(values)  # the user's; anything may happen to the run meanwhile
             else:
                 outcome = await asyncio.get_running_loop().run_in_executor(self._thread, self._function, values)
                 if inspect.isawaitable(outcome):  # a plain function that hands on what an async one returned

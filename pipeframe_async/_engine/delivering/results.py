@@ -102,7 +102,7 @@ class Results(Generic[Out], AsyncIterator[Out]):
                     raise error
                 raise StopAsyncIteration
             started = time.perf_counter()
-            await self._bell.wait()
+            await self._bell.wait()  # several may iterate: each looks again whether there is one left for it
             self._breathed = time.perf_counter()
             self.waited += self._breathed - started
         self._finish(now)  # before its last result goes out: nothing of this batch is held any more
@@ -135,7 +135,7 @@ class Results(Generic[Out], AsyncIterator[Out]):
     async def drained(self) -> None:
         """Wait until everything that came has been handed over."""
         while self.waiting:
-            await self._emptied.wait()
+            await self._emptied.wait()  # rung when the last one is handed over; more may have come by then
 
     def end(self, report: RunReport | None, error: BaseException | None) -> None:
         """The run is over."""

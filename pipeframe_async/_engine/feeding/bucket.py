@@ -45,7 +45,7 @@ class BucketPump:
 
     async def _run(self, feed: Callable[[AsyncBucket], Awaitable[None]]) -> None:
         try:
-            await feed(AsyncBucket(self))
+            await feed(AsyncBucket(self))  # the user's, in a task of its own that `aclose` cancels
         finally:
             self._ended = True
             self._put.ring()
@@ -54,7 +54,7 @@ class BucketPump:
     async def put(self, record: Any) -> None:
         """Wait for room, then hand over."""
         while not self._ended and len(self._buffer) >= self._room:
-            await self._taken.wait()
+            await self._taken.wait()  # rung by `take`, in the intake task, and when the feed has returned
         if self._ended:
             raise StateError("bucket.put came after the feed had returned: wait in feed for all who put")
         self._buffer.append(record)
@@ -68,7 +68,7 @@ class BucketPump:
             if self._task.done():
                 self._task.result()
                 return None
-            await self._put.wait()
+            await self._put.wait()  # rung by `put`, in the feed's task or one it has started
         records = self._buffer[:room]
         del self._buffer[: len(records)]
         self._room = room - len(records)  # until the next take, which knows the permits that are left

@@ -183,7 +183,9 @@ class Intake:
     async def _iterate(self, feed: AsyncIterator[Any]) -> None:
         backlog, records = self._backlog, self._backlog.records
         append = records.append
-        async for record in feed:
+        async for (
+            record
+        ) in feed:  # while the feed waits, lanes take from `records` and `_paused` runs; `stop` cancels here
             if made:
                 kind = type(record)
                 if kind is Chunk:
@@ -198,6 +200,7 @@ class Intake:
 
     async def _take(self, source: Source) -> None:
         self._source = source
+        # A stop cancels the wait: what the source holds by then is kept by `run`. What it has handed over is ours.
         while (records := await source.take(self._room or MOST_UNWATCHED)) is not None:
             await self._extend(records)
 
@@ -266,7 +269,7 @@ class Intake:
         self._backlog.pause()
         self.waits_for_room = True
         while self._room == 0 and not self._stopped:
-            await self._freed.wait()
+            await self._freed.wait()  # rung by settling, by what is taken from the backlog; `stop` cancels it
         self.waits_for_room = False
         self._idle.start()
         self._breathed = time.perf_counter()
@@ -280,7 +283,7 @@ class Intake:
         if spent >= BREATH:
             self._unwatched = max(1, self._unwatched // 2)
         if now or spent >= BREATH:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # lanes may take, so room and backlog are looked at again after it
             self._breathed = time.perf_counter()
         elif spent < BREATH / 4:
             self._unwatched = min(MOST_UNWATCHED, self._unwatched * 2)

@@ -99,7 +99,7 @@ class Pump:
             self._hungry = True
             if not self._buffer and not self._done:
                 look = self._loop.call_later(LOOK, self._bell.ring) if self._bursting else None
-                await self._bell.wait()
+                await self._bell.wait()  # rung by the thread through the loop: it has appended by then, or is done
                 if look is not None:
                     look.cancel()
         records = self._buffer[:room]
@@ -122,7 +122,7 @@ class Pump:
         try:
             async with asyncio.timeout(min(timeout, NOTICE)):
                 while not self._done:
-                    await self._bell.wait()
+                    await self._bell.wait()  # the thread still puts what it has pulled: `rest` takes it
         except TimeoutError:
             logger.warning("the feed's thread %s is blocked in the feed and was left behind", self._thread.name)
         else:

@@ -75,7 +75,7 @@ async def opened(feed: Feed, name: str) -> AsyncIterator[AsyncIterator[Any] | So
     match feed.form:
         case Form.STREAM:
             streamer = feed.value.stream()
-            iterator = await streamer.__aenter__()
+            iterator = await streamer.__aenter__()  # in the intake task, as all of the feed; left by it below
             try:
                 yield iterator
             finally:  # whatever ends the run is none of the source's business
@@ -122,6 +122,6 @@ async def _close(iterator: Any) -> None:
 async def _in_time(closing: Awaitable[object]) -> None:
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT):
-            await closing
+            await closing  # the user's clean-up; a second cancel may hit it, and is passed on
     except TimeoutError as error:
         raise DrainTimeout(f"the feed did not close within {CLOSE_TIMEOUT:g} s and was left behind") from error

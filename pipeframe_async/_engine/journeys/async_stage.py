@@ -170,7 +170,7 @@ class AsyncStage:
         try:
             async with limit:
                 while at < len(self._steps):
-                    outcome = await self._timed(at, value)
+                    outcome = await self._timed(at, value)  # a withdrawal or the end of the run cancels here
                     at += 1
                     if type(outcome) is list:
                         return _children(outcome), at

@@ -110,6 +110,7 @@ class Carrier:
         while (part := trial.inquest.part) is not None:
             start, stop = part
             packed = batch.packed if stop - start == batch.count else batch.packed.part(start, stop)
+            # The slot's task waits here; the trial is its own. The lane may change its worker meanwhile.
             reply = await trial.lane.run(batch.place.chain, batch.number, packed, ship=self._ship)
             if isinstance(reply, Death):
                 self._died(trial, reply, start, stop)

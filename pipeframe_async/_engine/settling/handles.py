@@ -69,7 +69,7 @@ class Handles:
         until = loop.time() + timeout
         while self._answering and (left := until - loop.time()) > 0:
             try:
-                await asyncio.wait(self._answering, timeout=left)
+                await asyncio.wait(self._answering, timeout=left)  # each is a task of its own, and leaves by `_done`
             except asyncio.CancelledError as error:
                 cancelled = error
         for call in tuple(self._answering):
