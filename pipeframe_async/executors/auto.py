@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 
+from pipeframe_async._rules.wear import NO_WEAR, Wear
 from pipeframe_async.contracts import Codec, Executor, Lane
 from pipeframe_async.executors.inline import CopiedChains
-from pipeframe_async.executors.lanes import ProcessLanes
+from pipeframe_async.executors.processes.fleet import ProcessLanes
 from pipeframe_async.executors.threads import ThreadsExecutor
-from pipeframe_async.executors.wear import NO_WEAR, Wear
 from pipeframe_async.wire import ChainRef, ChainSpec
 
 

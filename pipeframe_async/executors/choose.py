@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from concurrent.futures import Executor as AnyExecutor
 
+from pipeframe_async._rules.wear import NO_WEAR, Wear
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors import hosts
 from pipeframe_async.executors.auto import AutoExecutor
 from pipeframe_async.executors.cores import default_workers
 from pipeframe_async.executors.inline import InlineExecutor
-from pipeframe_async.executors.lanes import ProcessLanes
+from pipeframe_async.executors.processes.fleet import ProcessLanes
 from pipeframe_async.executors.shared import SharedExecutor
 from pipeframe_async.executors.threads import ThreadsExecutor
-from pipeframe_async.executors.wear import NO_WEAR, Wear
 
 NAMES = ("processes", "threads", "inline", "auto")
 OWN_PROCESSES = ("processes", "auto")

@@ -24,7 +24,7 @@ ROOMS: Final[dict[str, Room]] = {
     ),
     "_worker": Room(ours=WORDS, never=frozenset({"asyncio", "concurrent"}), outside=frozenset({"cloudpickle"})),
     "_engine": Room(ours=WORDS | {"plan", "_rules"}, never=frozenset({"multiprocessing"})),
-    "executors": Room(ours=WORDS | {"_worker"}, outside=frozenset({"cloudpickle"})),
+    "executors": Room(ours=WORDS | {"_rules", "_worker"}, outside=frozenset({"cloudpickle"})),
     "feeds": Room(ours=WORDS | {"_rules"}),
     "sinks": Room(ours=WORDS | {"_rules"}),
     "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"rich"})),

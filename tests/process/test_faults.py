@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from pipeframe_async import Failure, PipeFrame, PipelineEngine, RunReport
-from pipeframe_async.executors import choose, launch
-from pipeframe_async.executors.lanes import ProcessLanes
+from pipeframe_async.executors import choose
+from pipeframe_async.executors.processes import launch
+from pipeframe_async.executors.processes.fleet import ProcessLanes
 from tests import leaks, procfs
 from tests.conftest import REAL_LOOPS
 

@@ -18,13 +18,14 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+from pipeframe_async._rules.restarts import Restarts
+from pipeframe_async._rules.wear import Wear
 from pipeframe_async._worker.cursor import Phase
 from pipeframe_async.errors import WorkerLost
-from pipeframe_async.executors.autopsy import death_of
-from pipeframe_async.executors.guard import Guard
-from pipeframe_async.executors.restarts import Restarts
-from pipeframe_async.executors.wear import Wear
-from pipeframe_async.executors.worker import Remains, StartFailed, Worker
+from pipeframe_async.executors.processes.autopsy import death_of
+from pipeframe_async.executors.processes.guard import Guard
+from pipeframe_async.executors.processes.remains import Remains
+from pipeframe_async.executors.processes.worker import StartFailed, Worker
 from pipeframe_async.wire import UNKNOWN_CHAIN, ChainRef, Death, Packed, Reply
 
 logger = logging.getLogger("pipeframe_async")

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 from typing import TypeVar
 
+from pipeframe_async._rules.wear import NO_WEAR, Wear
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import StepError
-from pipeframe_async.executors.lane import ProcessLane
-from pipeframe_async.executors.launch import DEFAULT_METHOD
 from pipeframe_async.executors.packing import Packing
+from pipeframe_async.executors.processes.lane import ProcessLane
+from pipeframe_async.executors.processes.launch import DEFAULT_METHOD
 from pipeframe_async.executors.shipping import ship as ship_chain
-from pipeframe_async.executors.wear import NO_WEAR, Wear
 from pipeframe_async.wire import ChainRef, ChainSpec
 
 T = TypeVar("T")

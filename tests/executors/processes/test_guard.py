@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 
 from pipeframe_async._worker.cursor import BATCH, INDEX, Cursor, Phase, Place
 from pipeframe_async._worker.postmortem import LAST_CALL
-from pipeframe_async.executors import guard as guarding
-from pipeframe_async.executors.guard import ABANDONED_SECONDS, GRACE_SECONDS, LOOK_SECONDS, MEMORY_SECONDS, Guard
+from pipeframe_async.executors.processes import guard as guarding
+from pipeframe_async.executors.processes.guard import (
+    ABANDONED_SECONDS,
+    GRACE_SECONDS,
+    LOOK_SECONDS,
+    MEMORY_SECONDS,
+    Guard,
+)
 from pipeframe_async.testing import run_virtual
 
 pytestmark = pytest.mark.virtual_clock

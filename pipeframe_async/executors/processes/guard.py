@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pipeframe_async._worker.cursor import SPOKEN, Phase, Place
 from pipeframe_async._worker.postmortem import LAST_CALL
-from pipeframe_async.executors.worker import Worker
+from pipeframe_async.executors.processes.worker import Worker
 
 LOOK_SECONDS = 0.04
 """Seconds between looks, at most. Longer ends records later, shorter costs the loop more wake-ups."""

@@ -18,11 +18,11 @@ from multiprocessing.process import BaseProcess, current_process
 from typing import Any
 
 from pipeframe_async._worker import bootstrap
-from pipeframe_async.executors import living
+from pipeframe_async.executors.processes import living
 
 PRELOAD = [
     "pipeframe_async._worker.server",
-    "pipeframe_async.executors.launch",
+    "pipeframe_async.executors.processes.launch",
     "pipeframe_async.pipeline",
     "concurrent.futures.process",
 ]

@@ -16,7 +16,7 @@ from multiprocessing import util
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from pipeframe_async.executors.reap import kill_family
+from pipeframe_async.executors.processes.reap import kill_family
 
 starting = threading.RLock()
 """Held while descriptors for a worker are made and noted: nobody forks in between and takes one along unnoticed."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pipeframe_async._worker.cursor import Phase
 from pipeframe_async._worker.postmortem import LastWords, read_words
-from pipeframe_async.executors.worker import Remains
+from pipeframe_async.executors.processes.remains import Remains
 from pipeframe_async.faults import OUR_ROOM
 from pipeframe_async.wire import Death
 
