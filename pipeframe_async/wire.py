@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 from pipeframe_async.model import FailureKind
@@ -192,6 +193,27 @@ class Reply(NamedTuple):
         """Bytes of results, and of what failures carry."""
         failed = sum(len(failure.traceback) + len(failure.record or b"") for failure in self.failures)
         return failed if self.results is None else failed + size_of(self.results)
+
+
+class Phase(IntEnum):
+    """What stands in place of an index while a worker is at no single record."""
+
+    IDLE = 2**64 - 1
+    LOADING = 2**64 - 2
+    """Loading the chain, or in its `setup`."""
+    READING = 2**64 - 3
+    """Unpickling all records of a batch."""
+    WRITING = 2**64 - 4
+    """Pickling all results of a batch."""
+
+
+class Place(NamedTuple):
+    """Where a worker is: at record `at` of a batch, in `step` (None: reading it); or at none, in a phase."""
+
+    batch: int
+    at: int | None
+    phase: Phase | None
+    step: int | None
 
 
 class Death(NamedTuple):

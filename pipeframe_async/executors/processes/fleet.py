@@ -6,6 +6,7 @@ One process, one pipe pair, one blast radius: a worker's death touches the batch
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TypeVar
 
 from pipeframe_async._rules.wear import NO_WEAR, Wear
@@ -14,6 +15,7 @@ from pipeframe_async.errors import StepError
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.executors.processes.lane import ProcessLane
 from pipeframe_async.executors.processes.launch import DEFAULT_METHOD
+from pipeframe_async.executors.processes.worker import Worker
 from pipeframe_async.executors.shipping import ship as ship_chain
 from pipeframe_async.wire import ChainRef, ChainSpec
 
@@ -34,7 +36,8 @@ class ProcessLanes:
 
     def __init__(self, workers: int, method: str = DEFAULT_METHOD, wear: Wear = NO_WEAR) -> None:
         self.codec = Packing(apart=True)
-        self.lanes = tuple(ProcessLane(i, method, wear) for i in range(workers))
+        new_worker = partial(Worker, method, weigh=wear.max_rss is not None)
+        self.lanes = tuple(ProcessLane(i, wear, new_worker) for i in range(workers))
 
     @property
     def restarts(self) -> int:

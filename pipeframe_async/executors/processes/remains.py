@@ -14,7 +14,8 @@ from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
 from pipeframe_async._worker.bootstrap import SharedFile, Traces
-from pipeframe_async._worker.cursor import NBYTES, Cursor, Place
+from pipeframe_async._worker.cursor import NBYTES, Cursor
+from pipeframe_async.wire import Place
 
 STACK_LIMIT = 32 * 1024
 """Bytes that are read of a dead worker's last stack; faulthandler writes at most a hundred frames."""

@@ -67,8 +67,6 @@ class Worker:
         self._listens = False
         self.given = self.answered = 0  # batches
         self._asked: set[asyncio.Future[Reply]] = set()  # of the pool, where there is no channel
-        self.overdue = False  # it was killed because it took too long to end
-        self.remains: Remains | None = None
         self.pid = 0
 
     def start(self) -> None:
@@ -171,11 +169,6 @@ class Worker:
         else:
             process.kill()
 
-    def kill_overdue(self) -> None:
-        """End the process now: it has had time to end by itself."""
-        self.overdue = True
-        self.kill()
-
     def teardown(self) -> list[str]:
         """Run the teardown of every chain in the worker; the traceback of each that raised."""
         if self._channel is not None:
@@ -184,8 +177,6 @@ class Worker:
 
     def end(self) -> Remains:
         """Wait for the process to end, end what it leaves behind, and free what the parent holds for it; once."""
-        if self.remains is not None:
-            return self.remains
         if self._channel is not None:
             self._channel.close()
         self.pool.shutdown(wait=True, cancel_futures=True)
@@ -194,11 +185,11 @@ class Worker:
         if process is not None and process.pid is not None:
             kill_family(process.pid)
             process.close()
-        self.remains = remains_of(ending, self.cursor, self._files)
+        remains = remains_of(ending, self.cursor, self._files)
         self.cursor.close()
         if self._files:
             self._files.close()
-        return self.remains
+        return remains
 
 
 def _outcome(asked: asyncio.Future[Reply]) -> Reply | Exception:
