@@ -1,7 +1,8 @@
 """What crosses the process border, both ways: bytes, counts and text, never an object of the user's; and what
 comes back in place of an answer when a worker has died.
 
-NamedTuples, because the executor's own pickling of them is on the path of every batch.
+NamedTuples, because they are on the path of every batch: the channel sends them as the plain tuples they are, and where
+batches go through an executor's own queues they are small to pickle.
 """
 
 from __future__ import annotations

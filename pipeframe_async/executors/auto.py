@@ -45,6 +45,7 @@ class AutoExecutor:
     async def close(self, *, kill: bool, timeout: float) -> None:
         """End the processes and the thread, each with its `teardown`; one that raises does not keep the other."""
         places = [place for place in (self._processes, self.beside) if place is not None]
+        # Each is bounded by `timeout`. A cancel reaches both: processes end all the same, a thread is left behind.
         ends = await asyncio.gather(
             *(place.close(kill=kill, timeout=timeout) for place in places), return_exceptions=True
         )

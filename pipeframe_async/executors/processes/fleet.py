@@ -49,11 +49,15 @@ class ProcessLanes:
         return ship_chain(chain)
 
     async def close(self, *, kill: bool, timeout: float) -> None:
-        """End all workers; what does not end within `timeout` seconds is killed."""
+        """End all workers; what does not end within `timeout` seconds is killed.
+
+        Cancellation: it goes on to its end, which `timeout` bounds; what it frees nobody else would.
+        """
         for lane in self.lanes:
             lane.closing()
         if kill:
             self._kill()
+        # The lanes wait in threads for their workers: nothing on the loop can make those return but a worker's end.
         watchdog = asyncio.get_running_loop().call_later(timeout, self._kill, True)
         closing = asyncio.gather(*(lane.close(graceful=not kill) for lane in self.lanes))
         try:
@@ -70,7 +74,7 @@ class ProcessLanes:
 
 async def _undisturbed(future: asyncio.Future[T]) -> T:
     """Wait for something bounded to its end even when cancelled, and pass the cancel on afterwards."""
-    cancelled: asyncio.CancelledError | None = None
+    cancelled: asyncio.CancelledError | None = None  # the last, where there were several
     while not future.done():
         try:
             await asyncio.shield(future)

@@ -1,7 +1,7 @@
 """One worker process: a pool of one, the channel to it, and the files it leaves traces in.
 
-Process: lives in the parent. Starting and ending one blocks, and is done in its lane's threads; the rest is called
-on the loop.
+Process: lives in the parent. Making, starting and ending one blocks, as its teardown does, and is done in its lane's
+threads, one after the other; the rest is called on the loop, between start and end, but `kill` by both, at any time.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ class Worker:
             ConfigError: this host cannot have workers.
         """
         try:
+            # Blocks the lane's thread. `kill` may be called by the loop meanwhile: the pool breaks, and this raises.
             self.pid, problem = self.pool.submit(bootstrap.ready).result(START_TIMEOUT)
         except ConfigError:  # this host cannot have workers
             self.end()
@@ -117,9 +118,10 @@ class Worker:
             asked = self._submit(work)
             self._asked.add(asked)
             asked.add_done_callback(self._asked.discard)
-            asked.add_done_callback(lambda asked: told(_outcome(asked)))
+            asked.add_done_callback(lambda asked: told(_outcome(asked)))  # on the loop; the pool's thread has set it
             return
         if not self._listens:
+            # The pool's one call that lasts: it ends with the worker, or when `teardown` has finished the channel.
             self._channel.open(self._submit(session.serve))
             self._listens = True
         self._channel.ask(ticket, chain.key, data, batch, ship, self._weigh, told)
@@ -170,7 +172,10 @@ class Worker:
             process.kill()
 
     def teardown(self) -> list[str]:
-        """Run the teardown of every chain in the worker; the traceback of each that raised."""
+        """Run the teardown of every chain in the worker, and wait for it; the traceback of each that raised.
+
+        Blocks for as long as the batch at work and then the teardowns take; `kill` ends that, as `BrokenExecutor`.
+        """
         if self._channel is not None:
             self._channel.finish()
         return self.pool.submit(envelope.forget).result() if self._chains else []
@@ -179,8 +184,8 @@ class Worker:
         """Wait for the process to end, end what it leaves behind, and free what the parent holds for it; once."""
         if self._channel is not None:
             self._channel.close()
-        self.pool.shutdown(wait=True, cancel_futures=True)
-        process, self._context.process = self._context.process, None
+        self.pool.shutdown(wait=True, cancel_futures=True)  # joins the process and the pool's thread
+        process, self._context.process = self._context.process, None  # first: `kill` is not to meet a closed one
         ending = ending_of(process)
         if process is not None and process.pid is not None:
             kill_family(process.pid)
