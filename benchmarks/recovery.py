@@ -22,8 +22,8 @@ from tempfile import TemporaryDirectory
 from benchmarks.asking.measure import Machine
 from benchmarks.asking.table import aligned
 from pipeframe_async._worker.codec import dumps
-from pipeframe_async.executors.lane import ProcessLane
-from pipeframe_async.executors.lanes import ProcessLanes
+from pipeframe_async.executors.processes.fleet import ProcessLanes
+from pipeframe_async.executors.processes.lane import ProcessLane
 from pipeframe_async.wire import ChainRef, ChainSpec, Death, Packed
 
 QUESTION = "recovery"

@@ -44,8 +44,10 @@ class PipeFrame:
         cpu_count: workers, ≥ 1. Default: usable cores (affinity and cgroup aware) − 1, at least 1; the one
             left over is the event loop's.
         buffer_size: most records between the feed and the consumer, ≥ 1.
-        executor: `"processes"` (default), `"threads"`, `"inline"`, or any `concurrent.futures.Executor`,
-            which is used and never shut down. `"auto"`: worker processes, but a chain whose records cost more to move
+        executor: `"processes"` (default), `"threads"`, `"inline"`, `"auto"`, or one you have made, which is used and
+            never shut down: any `concurrent.futures.Executor`, or an object that is a `contracts.Executor`, as
+            `pipeframe_async.testing.FakeExecutor` is. The latter has as many workers as its lanes have, and runs
+            `teardown` when you `close` it. `"auto"`: worker processes, but a chain whose records cost more to move
             than to work on goes on in one thread of this process, and back when that changes. There nothing protects
             this process from a step that crashes or hangs, records are not copied (a failure's record may have been
             changed by a step, what cannot be pickled is no failure), `buffer_bytes` counts records as large as those
@@ -73,7 +75,7 @@ class PipeFrame:
         cpu_count: int | None = None,
         buffer_size: int | None = None,
         *,
-        executor: str | AnyExecutor | None = None,
+        executor: str | AnyExecutor | Executor | None = None,
         buffer_bytes: int = 256 * 2**20,
         drain_timeout: float = 30.0,
         handle_signals: bool = False,

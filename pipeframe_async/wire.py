@@ -1,13 +1,15 @@
 """What crosses the process border, both ways: bytes, counts and text, never an object of the user's; and what
 comes back in place of an answer when a worker has died.
 
-NamedTuples, because the executor's own pickling of them is on the path of every batch.
+NamedTuples, because they are on the path of every batch: the channel sends them as the plain tuples they are, and where
+batches go through an executor's own queues they are small to pickle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 from pipeframe_async.model import FailureKind
@@ -192,6 +194,27 @@ class Reply(NamedTuple):
         """Bytes of results, and of what failures carry."""
         failed = sum(len(failure.traceback) + len(failure.record or b"") for failure in self.failures)
         return failed if self.results is None else failed + size_of(self.results)
+
+
+class Phase(IntEnum):
+    """What stands in place of an index while a worker is at no single record."""
+
+    IDLE = 2**64 - 1
+    LOADING = 2**64 - 2
+    """Loading the chain, or in its `setup`."""
+    READING = 2**64 - 3
+    """Unpickling all records of a batch."""
+    WRITING = 2**64 - 4
+    """Pickling all results of a batch."""
+
+
+class Place(NamedTuple):
+    """Where a worker is: at record `at` of a batch, in `step` (None: reading it); or at none, in a phase."""
+
+    batch: int
+    at: int | None
+    phase: Phase | None
+    step: int | None
 
 
 class Death(NamedTuple):

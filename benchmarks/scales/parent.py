@@ -21,7 +21,7 @@ from benchmarks.contestants.ours_pipelines import Steps
 from benchmarks.contestants.peers import WORKERS
 from benchmarks.works.trivial import TRIVIAL
 from pipeframe_async import PipeFrame
-from pipeframe_async.executors.lanes import ProcessLanes
+from pipeframe_async.executors.processes.fleet import ProcessLanes
 
 BATCH_SIZES: dict[int | None, int] = {1: 4_000, 100: 200_000, 1_000: 1_000_000, None: 2_000_000}
 """With how many records each is measured; None is what the engine finds."""

@@ -1,6 +1,6 @@
 """A worker process from its first instruction: signals, parent watch, cursor; then the pool's own loop.
 
-Process: everything here runs in the worker; `executors/launch.py` is what starts one.
+Process: everything here runs in the worker; `executors/processes/launch.py` is what starts one.
 """
 
 from __future__ import annotations

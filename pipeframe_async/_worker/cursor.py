@@ -8,38 +8,17 @@ record it wants ended, so that a worker that has gone on meanwhile is spared.
 from __future__ import annotations
 
 import mmap
-from enum import IntEnum
-from typing import NamedTuple
+
+from pipeframe_async.wire import Phase, Place
 
 BATCH, INDEX, STEP, SOUGHT_BATCH, SOUGHT_INDEX, SPOKEN = range(6)
 """What each cell says; the last is 1 when a worker has said its last words and waits for its end."""
 NBYTES = 8 * 6
 
 
-class Phase(IntEnum):
-    """What stands in place of an index while a worker is at no single record."""
-
-    IDLE = 2**64 - 1
-    LOADING = 2**64 - 2
-    """Loading the chain, or in its `setup`."""
-    READING = 2**64 - 3
-    """Unpickling all records of a batch."""
-    WRITING = 2**64 - 4
-    """Pickling all results of a batch."""
-
-
 FIRST_PHASE = min(Phase)
 NO_STEP = 2**64 - 1
 """In place of a step: the record is being read, and has not come to one."""
-
-
-class Place(NamedTuple):
-    """Where a worker is: at record `at` of a batch, in `step` (None: reading it); or at none, in a phase."""
-
-    batch: int
-    at: int | None
-    phase: Phase | None
-    step: int | None
 
 
 class Cursor:

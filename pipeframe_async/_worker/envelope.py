@@ -19,7 +19,7 @@ from typing import Any
 
 from pipeframe_async._worker import codec
 from pipeframe_async._worker.chain import Chain, Tally
-from pipeframe_async._worker.cursor import INDEX, NO_STEP, STEP, Cursor, Phase
+from pipeframe_async._worker.cursor import INDEX, NO_STEP, STEP, Cursor
 from pipeframe_async._worker.memory import resident_bytes
 from pipeframe_async.failures import failure_of
 from pipeframe_async.wire import (
@@ -33,6 +33,7 @@ from pipeframe_async.wire import (
     Frames,
     Live,
     Payload,
+    Phase,
     Reply,
     WireFailure,
     owners,

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 
+from pipeframe_async._rules.wear import NO_WEAR, Wear
 from pipeframe_async.contracts import Codec, Executor, Lane
 from pipeframe_async.executors.inline import CopiedChains
-from pipeframe_async.executors.lanes import ProcessLanes
+from pipeframe_async.executors.processes.fleet import ProcessLanes
 from pipeframe_async.executors.threads import ThreadsExecutor
-from pipeframe_async.executors.wear import NO_WEAR, Wear
 from pipeframe_async.wire import ChainRef, ChainSpec
 
 
@@ -45,6 +45,7 @@ class AutoExecutor:
     async def close(self, *, kill: bool, timeout: float) -> None:
         """End the processes and the thread, each with its `teardown`; one that raises does not keep the other."""
         places = [place for place in (self._processes, self.beside) if place is not None]
+        # Each is bounded by `timeout`. A cancel reaches both: processes end all the same, a thread is left behind.
         ends = await asyncio.gather(
             *(place.close(kill=kill, timeout=timeout) for place in places), return_exceptions=True
         )

@@ -3,54 +3,79 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor as AnyExecutor
+from typing import cast
 
+from pipeframe_async._rules.wear import NO_WEAR, Wear
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors import hosts
 from pipeframe_async.executors.auto import AutoExecutor
 from pipeframe_async.executors.cores import default_workers
 from pipeframe_async.executors.inline import InlineExecutor
-from pipeframe_async.executors.lanes import ProcessLanes
+from pipeframe_async.executors.lent import PARTS, LentExecutor, missing
+from pipeframe_async.executors.processes.fleet import ProcessLanes
 from pipeframe_async.executors.shared import SharedExecutor
 from pipeframe_async.executors.threads import ThreadsExecutor
-from pipeframe_async.executors.wear import NO_WEAR, Wear
 
 NAMES = ("processes", "threads", "inline", "auto")
 OWN_PROCESSES = ("processes", "auto")
 """Those whose workers are processes of ours."""
 
+Kind = str | AnyExecutor | Executor
+"""What the knob may be: a name, somebody's pool, or an executor of our own contract."""
 
-def check(executor: object) -> str | AnyExecutor:
+
+def check(executor: object) -> Kind:
     """The knob's value, checked.
 
     Raises:
-        ConfigError: it is neither a known name nor a `concurrent.futures.Executor`.
+        ConfigError: it is no known name, no `concurrent.futures.Executor`, and not all of a `contracts.Executor`.
     """
     if executor is None:
         return "processes"
     if isinstance(executor, AnyExecutor) or (isinstance(executor, str) and executor in NAMES):
         return executor
+    lacks = [*PARTS] if isinstance(executor, type) else missing(executor)
+    if not lacks:
+        return cast(Executor, executor)
     allowed = ", ".join(repr(name) for name in NAMES)
-    raise ConfigError(f"executor={executor!r}: must be {allowed}, or a concurrent.futures.Executor")
+    text = f"executor={executor!r}: must be {allowed}, or a concurrent.futures.Executor or contracts.Executor"
+    if isinstance(executor, type):
+        text += "; this is a class, so pass an instance of it"
+    elif any(hasattr(executor, name) for name in PARTS):
+        text += f"; for the last it lacks {', '.join(lacks)}"
+    raise ConfigError(text)
 
 
-def workers(executor: str | AnyExecutor, cpu_count: object) -> int:
+def workers(executor: Kind, cpu_count: object) -> int:
     """How many workers: as said, else as many as the given executor has, else the usable cores but one.
 
     Raises:
-        ConfigError: `cpu_count` is no count.
+        ConfigError: `cpu_count` is no count, or not that of an executor whose workers are there already.
     """
+    has = _workers_of(executor)
     if cpu_count is not None:
         if isinstance(cpu_count, bool) or not isinstance(cpu_count, int) or cpu_count < 1:
             raise ConfigError(
                 f"cpu_count={cpu_count!r}: must be an int of at least 1; None for all usable cores but one"
             )
+        if has is not None and has != cpu_count and not isinstance(executor, AnyExecutor):
+            raise ConfigError(f"cpu_count={cpu_count!r}: {executor!r} has {has} workers; leave cpu_count out")
         return cpu_count
+    return has or default_workers()
+
+
+def _workers_of(executor: Kind) -> int | None:
+    """How many workers a given executor has, where it says so."""
+    if isinstance(executor, str):
+        return None
+    if not isinstance(executor, AnyExecutor):
+        return sum(lane.workers for lane in executor.lanes)
     has = getattr(executor, "_max_workers", None)  # no public name, but the same one in the standard pools and loky
-    return has if isinstance(has, int) and has > 0 else default_workers()
+    return has if isinstance(has, int) and has > 0 else None
 
 
-def wear(executor: str | AnyExecutor, max_worker_rss: int | None, max_worker_batches: int | None) -> Wear:
+def wear(executor: Kind, max_worker_rss: int | None, max_worker_batches: int | None) -> Wear:
     """When workers are replaced, checked.
 
     Raises:
@@ -69,8 +94,8 @@ def wear(executor: str | AnyExecutor, max_worker_rss: int | None, max_worker_bat
     return Wear(max_batches=max_worker_batches, max_rss=max_worker_rss)
 
 
-def make(executor: str | AnyExecutor, workers: int, wear: Wear = NO_WEAR) -> Executor:
-    """An executor with so many workers."""
+def make(executor: Kind, workers: int, wear: Wear = NO_WEAR) -> Executor:
+    """An executor with so many workers; a given one as it is."""
     match executor:
         case "processes":
             hosts.check_semaphores()
@@ -84,4 +109,6 @@ def make(executor: str | AnyExecutor, workers: int, wear: Wear = NO_WEAR) -> Exe
             return InlineExecutor()
         case AnyExecutor():
             return SharedExecutor(executor, workers)
-    raise ConfigError(f"executor={executor!r} is not known")
+        case str():
+            raise ConfigError(f"executor={executor!r} is not known")
+    return LentExecutor(executor)

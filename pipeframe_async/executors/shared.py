@@ -56,10 +56,12 @@ class SharedLane:
         except Exception as error:
             raise StateError(f"{self.name} does not take work: {_text(error)}") from error
         try:
+            # Set by a thread of the executor, by way of the loop. Shielded, so that a cancel of ours can be told from
+            # one by the executor, which may cancel what it has not begun when it is shut down.
             reply = await asyncio.shield(answer)
         except asyncio.CancelledError as error:
             if not answer.cancelled():
-                answer.cancel()
+                answer.cancel()  # taken back where it has not begun; else it runs to its end, and nobody waits for it
                 raise
             raise WorkerLost(f"{self.name} cancelled batch {number}: was it shut down?") from error
         except Exception as error:

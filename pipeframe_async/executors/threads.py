@@ -47,7 +47,7 @@ class ThreadsExecutor:
         """End the threads; one whose step does not end within `timeout` seconds is left behind: it cannot be killed."""
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
 
-        def end() -> None:
+        def end() -> None:  # in a thread of its own: it blocks until the last step has ended, which may be never
             self._pool.shutdown(wait=True, cancel_futures=True)
             with suppress(RuntimeError):  # the loop has not waited for us
                 loop.call_soon_threadsafe(ended.set)
@@ -55,7 +55,7 @@ class ThreadsExecutor:
         threading.Thread(target=end, name="pipeframe-step-end", daemon=True).start()
         try:
             async with asyncio.timeout(0 if kill else timeout):
-                await ended.wait()
+                await ended.wait()  # set by that thread; a daemon, so that one left behind keeps no interpreter
         except TimeoutError:
             if not kill:
                 logger.warning("a step in a thread has not ended within %g s and was left behind", timeout)

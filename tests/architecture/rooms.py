@@ -37,7 +37,7 @@ ROOMS: Final[dict[str, Room]] = {
     "_engine.lanes": replace(
         ENGINE, ours=ENGINE.ours | {"plan", "_engine.settling", "_engine.feeding", "_engine.journeys"}
     ),
-    "executors": Room(ours=WORDS | {"_worker"}, outside=frozenset({"cloudpickle"})),
+    "executors": Room(ours=WORDS | {"_rules", "_worker"}, outside=frozenset({"cloudpickle"})),
     "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"rich"})),
     "frame": Room(ours=WORDS | {"plan", "_rules", "_engine", "_worker", "executors", "observe"}),
     "script": Room(ours=WORDS | {"frame"}, outside=frozenset({"uvloop"})),

@@ -1,1 +1,1 @@
-"""The parts of executors that start nothing: packing, shipping, counting cores."""
+"""The kinds of executor, and what they share: choosing, packing, shipping, counting cores. No process is started."""

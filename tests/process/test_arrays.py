@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeframe_async import PipeFrame, PipelineEngine
-from pipeframe_async.executors import channel, worker
+from pipeframe_async.executors.processes import channel, worker
 
 numpy = pytest.importorskip("numpy")
 pytestmark = pytest.mark.process

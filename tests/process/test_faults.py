@@ -10,14 +10,14 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
-from functools import partial
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from pipeframe_async import Failure, PipeFrame, PipelineEngine, RunReport
-from pipeframe_async.executors import choose, launch
-from pipeframe_async.executors.lanes import ProcessLanes
+from pipeframe_async.executors.processes import launch
+from pipeframe_async.executors.processes.fleet import ProcessLanes
 from tests import leaks, procfs
 from tests.conftest import REAL_LOOPS
 
@@ -130,21 +130,25 @@ async def workers_of(frame: PipeFrame) -> set[int]:
     return call.pids
 
 
-@pytest.fixture
-def start_method(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    def use(method: str) -> None:
-        monkeypatch.setattr(choose, "ProcessLanes", partial(ProcessLanes, method=method))
-
-    return use
+@asynccontextmanager
+async def warm(method: str) -> AsyncIterator[PipeFrame]:
+    """A warm frame with its own workers; or, where those are to be started in another way, with lanes it is lent."""
+    if method == launch.DEFAULT_METHOD:
+        async with PipeFrame(LANES, drain_timeout=1.0) as frame:
+            yield frame
+        return
+    lanes = ProcessLanes(LANES, method)
+    try:
+        async with PipeFrame(executor=lanes, drain_timeout=1.0) as frame:
+            yield frame
+    finally:
+        await lanes.close(kill=False, timeout=1.0)
 
 
 @pytest.mark.parametrize(("name", "method", "loop"), CASES, ids=[f"{name}, {m}, {loop}" for name, m, loop in CASES])
-def test_a_bad_record_costs_itself_and_nothing_else(
-    name: str, method: str, loop: str, start_method: Callable[[str], None]
-) -> None:
-    start_method(method)
+def test_a_bad_record_costs_itself_and_nothing_else(name: str, method: str, loop: str) -> None:
     with asyncio.Runner(loop_factory=REAL_LOOPS[loop]) as runner:
-        runner.run(meet(FAULTS[name]))
+        runner.run(meet(FAULTS[name], method))
 
 
 MIXED = [*((name, "asyncio") for name in FAULTS), *((name, "uvloop") for name in faults.REPRESENTATIVES)]
@@ -156,13 +160,13 @@ def test_it_does_so_between_async_steps_too(name: str, loop: str) -> None:
         runner.run(meet(FAULTS[name], mixed=True))
 
 
-async def meet(fault: Fault, *, mixed: bool = False) -> None:
+async def meet(fault: Fault, method: str = launch.DEFAULT_METHOD, *, mixed: bool = False) -> None:
     """Three runs on one warm frame: all lanes at work, the fault, and a good one."""
     if mixed:
         pipeline: Numbers = MixedPrepared(fault) if fault.setup else Mixed(fault)
     else:
         pipeline = Prepared(fault) if fault.setup else Numbers(fault)
-    async with PipeFrame(LANES, drain_timeout=1.0) as frame:
+    async with warm(method) as frame:
         before = await workers_of(frame)
         async with asyncio.timeout(MAX_SECONDS):
             report = await frame.run(pipeline)

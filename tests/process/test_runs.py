@@ -13,8 +13,8 @@ import pytest
 
 from pipeframe_async import FeedError, PipeFrame, PipelineFailed, RunReport, StepError, WorkerLost
 from pipeframe_async._worker import codec
-from pipeframe_async.executors.lanes import ProcessLanes
 from pipeframe_async.executors.packing import Packing
+from pipeframe_async.executors.processes.fleet import ProcessLanes
 from pipeframe_async.wire import ChainSpec, Packed, Reply
 from tests.process import pipelines as p
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, assert_type
 
@@ -22,6 +23,8 @@ from pipeframe_async import (
     expand,
     keep_if,
 )
+from pipeframe_async.contracts import Executor
+from pipeframe_async.testing import FakeExecutor
 
 
 @dataclass
@@ -113,6 +116,12 @@ async def use() -> None:
         assert_type(results.report, RunReport)
     async with frame.stream(WithArguments(3), range(3)) as numbers:
         assert_type(await anext(numbers), float)
+    fake = FakeExecutor(2, delay=0.1)
+    own: Executor = fake
+    PipeFrame(executor=fake)
+    PipeFrame(executor=own)
+    PipeFrame(executor=ThreadPoolExecutor(2))
+    PipeFrame(executor="threads")
     async with PipeFrame() as warm:
         assert_type(warm, PipeFrame)
         assert_type(await warm.call(Orders, "1 2"), Order)

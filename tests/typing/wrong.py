@@ -29,6 +29,7 @@ class Steps(PipelineEngine[str, int]):
 
 async def use() -> None:
     frame = PipeFrame(cpu_count="2")  # wrong: a count
+    PipeFrame(executor=3)  # wrong: no executor
     await frame.run(Lengths, [1, 2])  # wrong: its records are strings
     await frame.call(Lengths, 3)  # wrong: its record is a string
     await frame.run(str)  # wrong: no pipeline

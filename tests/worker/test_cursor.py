@@ -18,9 +18,8 @@ from pipeframe_async._worker.cursor import (
     SOUGHT_INDEX,
     STEP,
     Cursor,
-    Phase,
-    Place,
 )
+from pipeframe_async.wire import Phase, Place
 
 IDLE = Place(0, None, Phase.IDLE, None)
 

@@ -15,10 +15,20 @@ import cloudpickle
 import pytest
 
 from pipeframe_async._worker import codec, envelope
-from pipeframe_async._worker.cursor import Cursor, Phase, Place
+from pipeframe_async._worker.cursor import Cursor
 from pipeframe_async.model import DROP
 from pipeframe_async.pipeline import PipelineEngine
-from pipeframe_async.wire import BROKEN_CHAIN, UNKNOWN_CHAIN, UNREADABLE, ChainRef, ChainSpec, Live, Packed
+from pipeframe_async.wire import (
+    BROKEN_CHAIN,
+    UNKNOWN_CHAIN,
+    UNREADABLE,
+    ChainRef,
+    ChainSpec,
+    Live,
+    Packed,
+    Phase,
+    Place,
+)
 from tests.worker import hostile
 from tests.worker.crossing import cross, shipped, work
 

@@ -14,8 +14,8 @@ import pytest
 
 from pipeframe_async._worker import codec, postmortem
 from pipeframe_async._worker.postmortem import LastWords, read_words
-from pipeframe_async.executors.autopsy import _last_words as last_words
-from pipeframe_async.executors.worker import Remains
+from pipeframe_async.executors.processes.autopsy import _last_words as last_words
+from pipeframe_async.executors.processes.remains import Remains
 from pipeframe_async.wire import Reply
 from tests.worker.ending import BATCH, LAST, RECORDS
 

@@ -20,7 +20,7 @@ import cloudpickle
 from pipeframe_async._worker.codec import main_by_value
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors.choose import NAMES
-from pipeframe_async.executors.reap import kill_family
+from pipeframe_async.executors.processes.reap import kill_family
 from pipeframe_async.testing.conformance.cases import CASES
 from pipeframe_async.testing.conformance.child import FINDINGS, TASK, Task
 from pipeframe_async.testing.conformance.rig import Make

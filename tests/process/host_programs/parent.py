@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeframe_async.executors.launch import LaneContext
+from pipeframe_async.executors.processes.launch import LaneContext
 from tests.process.host_programs import doing
 
 PLAIN = ("thread_alone", "too_late")

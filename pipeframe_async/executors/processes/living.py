@@ -16,10 +16,13 @@ from multiprocessing import util
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from pipeframe_async.executors.reap import kill_family
+from pipeframe_async.executors.processes.reap import kill_family
 
 starting = threading.RLock()
-"""Held while descriptors for a worker are made and noted: nobody forks in between and takes one along unnoticed."""
+"""Held while descriptors for a worker are made and noted: nobody forks in between and takes one along unnoticed.
+
+Taken by the lanes' threads, and around each fork of this process by whichever thread forks, which may be the one that
+holds it. The child has it held by its one thread, and releases it."""
 
 _living: weakref.WeakKeyDictionary[Any, tuple[int, ...]] = weakref.WeakKeyDictionary()
 _ends_at_exit_of = 0  # the process that will end its workers at its exit
@@ -57,7 +60,7 @@ def forget() -> None:
 
 def end_all() -> None:
     """Kill the workers there are, with all they have started."""
-    for popen in list(_living):
+    for popen in list(_living):  # lanes' threads may still add to it, or take from it
         with suppress(OSError):  # it ends by itself just now
             if getattr(popen, "pid", None) is not None and popen.poll() is None:
                 kill_family(popen.pid) if os.name == "posix" else popen.terminate()

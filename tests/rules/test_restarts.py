@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeframe_async.executors.restarts import FIRST_DELAY, FOREIGN_WEIGHT, MOST_DELAY, MOST_IN_VAIN, Restarts
+from pipeframe_async._rules.restarts import FIRST_DELAY, FOREIGN_WEIGHT, MOST_DELAY, MOST_IN_VAIN, Restarts
 
 
 def after(deaths: int, *, foreign: bool = False) -> Restarts:

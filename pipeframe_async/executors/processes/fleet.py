@@ -6,15 +6,17 @@ One process, one pipe pair, one blast radius: a worker's death touches the batch
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TypeVar
 
+from pipeframe_async._rules.wear import NO_WEAR, Wear
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import StepError
-from pipeframe_async.executors.lane import ProcessLane
-from pipeframe_async.executors.launch import DEFAULT_METHOD
 from pipeframe_async.executors.packing import Packing
+from pipeframe_async.executors.processes.lane import ProcessLane
+from pipeframe_async.executors.processes.launch import DEFAULT_METHOD
+from pipeframe_async.executors.processes.worker import Worker
 from pipeframe_async.executors.shipping import ship as ship_chain
-from pipeframe_async.executors.wear import NO_WEAR, Wear
 from pipeframe_async.wire import ChainRef, ChainSpec
 
 T = TypeVar("T")
@@ -34,7 +36,8 @@ class ProcessLanes:
 
     def __init__(self, workers: int, method: str = DEFAULT_METHOD, wear: Wear = NO_WEAR) -> None:
         self.codec = Packing(apart=True)
-        self.lanes = tuple(ProcessLane(i, method, wear) for i in range(workers))
+        new_worker = partial(Worker, method, weigh=wear.max_rss is not None)
+        self.lanes = tuple(ProcessLane(i, wear, new_worker) for i in range(workers))
 
     @property
     def restarts(self) -> int:
@@ -46,11 +49,15 @@ class ProcessLanes:
         return ship_chain(chain)
 
     async def close(self, *, kill: bool, timeout: float) -> None:
-        """End all workers; what does not end within `timeout` seconds is killed."""
+        """End all workers; what does not end within `timeout` seconds is killed.
+
+        Cancellation: it goes on to its end, which `timeout` bounds; what it frees nobody else would.
+        """
         for lane in self.lanes:
             lane.closing()
         if kill:
             self._kill()
+        # The lanes wait in threads for their workers: nothing on the loop can make those return but a worker's end.
         watchdog = asyncio.get_running_loop().call_later(timeout, self._kill, True)
         closing = asyncio.gather(*(lane.close(graceful=not kill) for lane in self.lanes))
         try:
@@ -67,7 +74,7 @@ class ProcessLanes:
 
 async def _undisturbed(future: asyncio.Future[T]) -> T:
     """Wait for something bounded to its end even when cancelled, and pass the cancel on afterwards."""
-    cancelled: asyncio.CancelledError | None = None
+    cancelled: asyncio.CancelledError | None = None  # the last, where there were several
     while not future.done():
         try:
             await asyncio.shield(future)

@@ -3,7 +3,8 @@
 A pool's own queues cost two threads and 0.4 ms a batch, of which the parent pays most; this costs the loop a
 write and a read. The pool still starts the worker, runs the session in it, and tells of its death.
 
-Process: lives in the parent; runs on the loop, but for `hang_up` and `close`.
+Process: lives in the parent. It is made, handed over (`ends`, `given`), finished and closed in threads of the lane; all
+else runs on the loop, between `given` and `close`.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class Channel:
 
     def open(self, session: asyncio.Future[None]) -> None:
         """Listen from now on. `session` is done when the worker does not."""
+        # The loop calls `_receive` from here on, until `detach`. The pool's thread sees the worker's death, and the
+        # loop calls `_over` for it: before or after it has read the last of what the worker wrote.
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket.fileno(), self._receive)
         session.add_done_callback(self._over)
@@ -78,7 +81,7 @@ class Channel:
         call = (chain, data, ticket, light(batch.data), ship, batch.span, weigh)
         message = pack((ticket, number, call), region, number)  # where that raises, nothing is leased or asked
         if region is not None:
-            self._leased[ticket] = self._free.pop()
+            self._leased[ticket] = self._free.pop()  # until its reply was read; of a lost worker `close` frees them all
         self._asked[ticket] = told
         self._send(message)
 
@@ -95,6 +98,7 @@ class Channel:
             if sent == len(message):
                 return
             message = message[sent:]
+            # The rest is the loop's, also when who asked is cancelled: half a message would be the end of the talk.
             self._loop.add_writer(self._socket.fileno(), self._send_rest)
         self._unsent.append(memoryview(message))
 
@@ -153,7 +157,10 @@ class Channel:
             told(broken)
 
     def detach(self) -> None:
-        """Hear and send no more. On the loop; before `close`, which may be called in any thread."""
+        """Hear and send no more. On the loop; before `close`, which may be called in any thread.
+
+        The loop must not look at a descriptor that is closed: its number may be another file's by then.
+        """
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.remove_reader(self._socket.fileno())

@@ -14,7 +14,7 @@ import pytest
 
 from pipeframe_async._worker import channel as messages
 from pipeframe_async._worker.channel import Inbox, Region, pack
-from pipeframe_async.executors.channel import REGIONS, Channel
+from pipeframe_async.executors.processes.channel import REGIONS, Channel
 from pipeframe_async.wire import Packed, Reply
 
 

@@ -5,11 +5,13 @@ Pure: comes in what was read, goes out a `Death`. Who is to blame is decided els
 
 from __future__ import annotations
 
-from pipeframe_async._worker.cursor import Phase
+from collections.abc import Mapping
+
+from pipeframe_async._rules.overtime import EndedFor
 from pipeframe_async._worker.postmortem import LastWords, read_words
-from pipeframe_async.executors.worker import Remains
+from pipeframe_async.executors.processes.remains import Remains
 from pipeframe_async.failures import OUR_ROOM
-from pipeframe_async.wire import Death
+from pipeframe_async.wire import Death, Phase
 
 FATAL = "Fatal Python error"
 DUMP = "Stack (most recent call first)"
@@ -17,7 +19,13 @@ DUMP = "Stack (most recent call first)"
 
 
 def death_of(
-    remains: Remains, ticket: int, records: int, *, who: str, ended_for: str = "", limits: dict[str, str] | None = None
+    remains: Remains,
+    ticket: int,
+    records: int,
+    *,
+    who: str,
+    ended_for: EndedFor | None = None,
+    limits: Mapping[EndedFor, str] | None = None,
 ) -> Death:
     """What a worker's remains say of a batch it had.
 
@@ -26,20 +34,20 @@ def death_of(
         ticket: the batch's number, as the cursor has it.
         records: how many the batch had.
         who: the worker, for people.
-        ended_for: why the guard has ended it, or `""`.
+        ended_for: why we have ended it, or None.
         limits: for each such reason, what to say of the record.
     """
     place, cause = remains.place, f"{who} died: {remains.ending}"
     if place.batch != ticket or place.phase is Phase.LOADING:
         return Death(cause, begun=False)
-    late = ended_for == "time_limit" and remains.sought and place.phase is not Phase.IDLE
-    if ended_for and (late or ended_for != "time_limit"):
+    late = ended_for is EndedFor.TIME_LIMIT and remains.sought and place.phase is not Phase.IDLE
+    if ended_for is not None and (late or ended_for is not EndedFor.TIME_LIMIT):
         cause = (limits or {}).get(ended_for, cause)
     words = _last_words(remains, ticket) if late else None
     death = Death(
         cause,
         kind="timeout" if late else "crashed",
-        foreign=remains.foreign and not ended_for,
+        foreign=remains.foreign and ended_for is None,
         stack=words.stack if words is not None else _stack(remains.stack, fatal=not late),
     )
     if place.at is None:

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeframe_async._worker.cursor import BATCH, INDEX, Cursor, Phase, Place
+from pipeframe_async._rules.overtime import ABANDONED_SECONDS, GRACE_SECONDS, LOOK_SECONDS, MEMORY_SECONDS, EndedFor
+from pipeframe_async._worker.cursor import BATCH, INDEX, Cursor
 from pipeframe_async._worker.postmortem import LAST_CALL
-from pipeframe_async.executors import guard as guarding
-from pipeframe_async.executors.guard import ABANDONED_SECONDS, GRACE_SECONDS, LOOK_SECONDS, MEMORY_SECONDS, Guard
+from pipeframe_async.executors.processes import guard as guarding
+from pipeframe_async.executors.processes.guard import Guard
 from pipeframe_async.testing import run_virtual
+from pipeframe_async.wire import Phase, Place
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -69,7 +71,7 @@ def now() -> float:
 
 
 def guarded(worker: FakeWorker, max_rss: int | None = None) -> Guard:
-    return Guard(worker, max_rss)  # type: ignore[arg-type] # all that it uses is there
+    return Guard(worker, max_rss, asyncio.get_running_loop())  # type: ignore[arg-type] # all that it uses is there
 
 
 def block(seconds: float) -> None:
@@ -91,7 +93,7 @@ def test_what_takes_longer_than_its_limit_is_ended_soon_after_it(limit: float, s
         await asyncio.sleep(limit + 1)
         assert worker.killed
         assert limit <= worker.killed[0] - start <= limit + LATEST
-        assert guard.reason == "time_limit"
+        assert guard.why is EndedFor.TIME_LIMIT
         assert worker.cursor.sought
 
     run_virtual(main())
@@ -131,10 +133,10 @@ async def test_a_record_that_ends_when_it_is_asked_is_spared_and_the_next_one_ha
     guard = guarded(worker)
     guard.watch(1, 2.0)
     await asyncio.sleep(2.5)
-    assert (len(worker.asked), worker.killed, guard.reason) == (1, [], "")
+    assert (len(worker.asked), worker.killed, guard.why) == (1, [], None)
     await asyncio.sleep(2)
     assert worker.killed[0] >= worker.asked[0] + 2.0
-    assert guard.reason == "time_limit"
+    assert guard.why is EndedFor.TIME_LIMIT
 
 
 @pytest.mark.parametrize("pause", [0.01, 0.3, 0.45])
@@ -241,7 +243,7 @@ async def test_an_abandoned_batch_that_goes_on_is_ended_with_its_worker() -> Non
     await asyncio.sleep(1)
     (killed,) = worker.killed
     assert 5 + ABANDONED_SECONDS <= killed <= 5 + ABANDONED_SECONDS + 2 * LOOK_SECONDS
-    assert guard.reason == "abandoned"
+    assert guard.why is EndedFor.ABANDONED
 
 
 async def test_an_abandoned_batch_is_ended_also_while_its_records_go_by() -> None:
@@ -322,7 +324,7 @@ async def test_a_record_that_makes_its_worker_too_large_is_ended(resident: list[
     assert worker.killed == []
     resident[0] = 101
     await asyncio.sleep(2 * LOOK_SECONDS)
-    assert (len(worker.killed), guard.reason) == (1, "max_worker_rss")
+    assert (len(worker.killed), guard.why) == (1, EndedFor.MEMORY)
 
 
 async def test_what_a_worker_held_before_the_record_is_not_held_against_it(resident: list[int]) -> None:
@@ -334,7 +336,7 @@ async def test_what_a_worker_held_before_the_record_is_not_held_against_it(resid
     await asyncio.sleep(1)
     resident[0] = 205
     await asyncio.sleep(1)
-    assert (worker.killed, guard.reason) == ([], "")
+    assert (worker.killed, guard.why) == ([], None)
 
 
 async def test_the_memory_of_a_worker_with_short_records_is_not_looked_at(resident: list[int]) -> None:

@@ -1,28 +1,26 @@
-"""One worker process: a pool of one, the files it leaves traces in, and what is known of it after its end.
+"""One worker process: a pool of one, the channel to it, and the files it leaves traces in.
 
-Process: lives in the parent. Starting and ending one blocks, and is done in its lane's threads; the rest is called
-on the loop.
+Process: lives in the parent. Making, starting and ending one blocks, as its teardown does, and is done in its lane's
+threads, one after the other; the rest is called on the loop, between start and end, but `kill` by both, at any time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import sys
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from pipeframe_async._worker import bootstrap, envelope, session
 from pipeframe_async._worker.channel import heavy
-from pipeframe_async._worker.cursor import NBYTES, Cursor, Place
+from pipeframe_async._worker.cursor import Cursor
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.executors.channel import Channel, Told
-from pipeframe_async.executors.launch import LaneContext
-from pipeframe_async.executors.reap import kill_family
+from pipeframe_async.executors.processes.channel import Channel, Told
+from pipeframe_async.executors.processes.launch import LaneContext
+from pipeframe_async.executors.processes.reap import kill_family
+from pipeframe_async.executors.processes.remains import Remains, TraceFiles, ending_of, remains_of
 from pipeframe_async.wire import ChainRef, Packed, Reply
 
 T = TypeVar("T")
@@ -31,35 +29,6 @@ CAN_HAND_OVER_SOCKETS = os.name == "posix"
 """Whether a worker can be given its end of a channel; where not, batches go through the pool's own queues."""
 START_TIMEOUT = 60.0
 """Seconds a worker has to say that it is ready. It takes 0.02-0.2; a shorter limit fails on a machine that swaps."""
-STACK_LIMIT = 32 * 1024
-"""Bytes that are read of a dead worker's last stack; faulthandler writes at most a hundred frames."""
-
-FOREIGN_SIGNALS = frozenset(getattr(signal, name, None) for name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT"))
-"""Signals that others send: the OOM killer, an operator, a container that is stopped."""
-
-
-UNKNOWN_CODE = 255
-"""The exit code of a worker whose fork server was killed; the worker itself lives on, until it is ended for that."""
-
-
-class Remains(NamedTuple):
-    """What is known of a worker after its end.
-
-    Attributes:
-        place: where its cursor stood.
-        sought: whether that is where its parent wanted it ended.
-        ending: how it ended, in words.
-        foreign: whether somebody else may have ended it.
-        stack: where its code stood, as faulthandler wrote it.
-        words: its last words, still packed.
-    """
-
-    place: Place
-    sought: bool
-    ending: str
-    foreign: bool
-    stack: str
-    words: bytes
 
 
 class StartFailed(Exception):
@@ -83,7 +52,7 @@ class Worker:
         self._context = LaneContext(method)
         files = self._channel = None
         try:
-            self._files = files = _Files() if os.name == "posix" else None
+            self._files = files = TraceFiles() if os.name == "posix" else None
             self.cursor = Cursor(files.cursor if files else -1)
             self._channel = Channel() if CAN_HAND_OVER_SOCKETS else None
             traces, ends = files.shared() if files else None, self._channel.ends() if self._channel else None
@@ -98,8 +67,6 @@ class Worker:
         self._listens = False
         self.given = self.answered = 0  # batches
         self._asked: set[asyncio.Future[Reply]] = set()  # of the pool, where there is no channel
-        self.overdue = False  # it was killed because it took too long to end
-        self.remains: Remains | None = None
         self.pid = 0
 
     def start(self) -> None:
@@ -110,6 +77,7 @@ class Worker:
             ConfigError: this host cannot have workers.
         """
         try:
+            # Blocks the lane's thread. `kill` may be called by the loop meanwhile: the pool breaks, and this raises.
             self.pid, problem = self.pool.submit(bootstrap.ready).result(START_TIMEOUT)
         except ConfigError:  # this host cannot have workers
             self.end()
@@ -150,9 +118,10 @@ class Worker:
             asked = self._submit(work)
             self._asked.add(asked)
             asked.add_done_callback(self._asked.discard)
-            asked.add_done_callback(lambda asked: told(_outcome(asked)))
+            asked.add_done_callback(lambda asked: told(_outcome(asked)))  # on the loop; the pool's thread has set it
             return
         if not self._listens:
+            # The pool's one call that lasts: it ends with the worker, or when `teardown` has finished the channel.
             self._channel.open(self._submit(session.serve))
             self._listens = True
         self._channel.ask(ticket, chain.key, data, batch, ship, self._weigh, told)
@@ -202,52 +171,30 @@ class Worker:
         else:
             process.kill()
 
-    def kill_overdue(self) -> None:
-        """End the process now: it has had time to end by itself."""
-        self.overdue = True
-        self.kill()
-
     def teardown(self) -> list[str]:
-        """Run the teardown of every chain in the worker; the traceback of each that raised."""
+        """Run the teardown of every chain in the worker, and wait for it; the traceback of each that raised.
+
+        Blocks for as long as the batch at work and then the teardowns take; `kill` ends that, as `BrokenExecutor`.
+        """
         if self._channel is not None:
             self._channel.finish()
         return self.pool.submit(envelope.forget).result() if self._chains else []
 
     def end(self) -> Remains:
         """Wait for the process to end, end what it leaves behind, and free what the parent holds for it; once."""
-        if self.remains is not None:
-            return self.remains
         if self._channel is not None:
             self._channel.close()
-        self.pool.shutdown(wait=True, cancel_futures=True)
-        process, self._context.process = self._context.process, None
-        code, unseen = None, False
+        self.pool.shutdown(wait=True, cancel_futures=True)  # joins the process and the pool's thread
+        process, self._context.process = self._context.process, None  # first: `kill` is not to meet a closed one
+        ending = ending_of(process)
         if process is not None and process.pid is not None:
-            code = process.exitcode
-            unseen = code == UNKNOWN_CODE and _runs(process.pid)
             kill_family(process.pid)
             process.close()
-        stack, words = self._files.read() if self._files else (b"", b"")
-        self.remains = Remains(
-            place=self.cursor.read(),
-            sought=self.cursor.sought,
-            ending="its fork server was killed" if unseen else _ending(code),
-            foreign=unseen or (code is not None and -code in FOREIGN_SIGNALS),
-            stack=stack.decode(errors="replace"),
-            words=words,
-        )
+        remains = remains_of(ending, self.cursor, self._files)
         self.cursor.close()
         if self._files:
             self._files.close()
-        return self.remains
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
+        return remains
 
 
 def _outcome(asked: asyncio.Future[Reply]) -> Reply | Exception:
@@ -272,51 +219,3 @@ def _let_go(pool: ProcessPoolExecutor) -> None:
     """
     private: Any = pool
     private._result_queue._writer.close()
-
-
-class _Files:
-    """The three files of `bootstrap.Traces`, as descriptors; they have no names and end with the last of those."""
-
-    def __init__(self) -> None:
-        made: list[int] = []
-        try:
-            for name in bootstrap.Traces._fields:
-                made.append(_unnamed(name))
-        except OSError:
-            for fd in made:
-                os.close(fd)
-            raise
-        self.cursor, self.stack, self.words = made
-        os.truncate(self.cursor, NBYTES)
-
-    def shared(self) -> bootstrap.Traces:
-        return bootstrap.Traces(*(bootstrap.SharedFile(fd) for fd in (self.cursor, self.stack, self.words)))
-
-    def read(self) -> tuple[bytes, bytes]:
-        """The stack and the last words."""
-        end = os.fstat(self.stack).st_size
-        return os.pread(self.stack, STACK_LIMIT, max(0, end - STACK_LIMIT)), os.pread(
-            self.words, os.fstat(self.words).st_size, 0
-        )
-
-    def close(self) -> None:
-        for fd in (self.cursor, self.stack, self.words):
-            os.close(fd)
-
-
-def _unnamed(name: str) -> int:
-    """A file without a name, in memory where the system has that."""
-    if sys.platform == "linux":
-        return os.memfd_create(f"pipeframe-{name}")
-    with tempfile.TemporaryFile(prefix="pipeframe-") as file:
-        return os.dup(file.fileno())
-
-
-def _ending(code: int | None) -> str:
-    """How a process ended."""
-    if code is None:
-        return "it did not say how it ended"
-    if code >= 0:
-        return f"it exited with code {code}"
-    name = signal.Signals(-code).name if -code in {*signal.Signals} else f"signal {-code}"
-    return f"it was killed by {name}"

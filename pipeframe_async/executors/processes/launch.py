@@ -18,11 +18,11 @@ from multiprocessing.process import BaseProcess, current_process
 from typing import Any
 
 from pipeframe_async._worker import bootstrap
-from pipeframe_async.executors import living
+from pipeframe_async.executors.processes import living
 
 PRELOAD = [
     "pipeframe_async._worker.server",
-    "pipeframe_async.executors.launch",
+    "pipeframe_async.executors.processes.launch",
     "pipeframe_async.pipeline",
     "concurrent.futures.process",
 ]
@@ -102,7 +102,7 @@ if sys.platform != "win32":
     _server = forkserver.ForkServer()
     _server.set_forkserver_preload(PRELOAD)
 
-    def _in_forked_child() -> None:
+    def _in_forked_child() -> None:  # in the child's only thread, with `living.starting` held by it
         """Let go of the parent's workers and of its fork server: it ends when nobody has its pipe any more."""
         global _server
         try:
@@ -125,13 +125,13 @@ if sys.platform != "win32":
 
         def _launch(self, process: LaneProcess) -> None:
             message = _first_message(self, process)
-            with living.starting:
+            with living.starting:  # lanes start workers in threads of their own: one at a time talks to the server
                 self.sentinel, pipe = _server.connect_to_new_process(self._fds)
                 # The child watches the other end of this pipe: it must stay open until we end.
                 living.hold(self, pipe, self.sentinel)
             with open(pipe, "wb", closefd=False) as stream:
                 stream.write(message)
-            self.pid = forkserver.read_signed(self.sentinel)
+            self.pid = forkserver.read_signed(self.sentinel)  # blocks the lane's thread until the server has forked
 
     class _Spawned(popen_spawn_posix.Popen):
         """A child started as a fresh interpreter."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeframe_async.executors import reap
+from pipeframe_async.executors.processes import reap
 from tests import procfs
 
 pytestmark = [

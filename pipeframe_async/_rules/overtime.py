@@ -1,0 +1,176 @@
+"""When a worker has taken too long, or too much: from what is seen of it to what is done about it, and why.
+
+Comes in: the batches it has, each with its limit, and one look after the other: where it is, and when that was.
+Goes out: an `Order`. Must not know how one looks at a worker, asks or ends it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from pipeframe_async.wire import Phase, Place
+
+LOOK_SECONDS = 0.04
+"""Seconds between looks, at most. Longer ends records later, shorter costs the loop more wake-ups."""
+LOOKS_A_LIMIT = 4
+"""Looks in the time of a limit shorter than that of so many. Fewer end its records late, more cost wake-ups."""
+GRACE_SECONDS = 0.075
+"""Seconds a worker has to say its last words. Less cuts off large results, more delays the end of C code."""
+ABANDONED_SECONDS = 0.1
+"""Seconds a batch nobody waits for may go on. Batches take about 15 ms: less would kill healthy workers."""
+SLOW_LOOP_SECONDS = 1.0
+"""A look that comes so much late was not the worker's fault: that time is not held against its record."""
+MEMORY_SECONDS = 0.2
+"""Seconds a record runs before its worker's memory is looked at: short ones are looked at when they are answered."""
+
+GROWTH = 1.05
+"""How much more than at its first look a worker must hold for its record to be ended. Less is noise."""
+
+
+class EndedFor(Enum):
+    """Why we have ended a worker; one that died by itself, or by somebody else, has no such reason."""
+
+    TIME_LIMIT = "time_limit"
+    ABANDONED = "abandoned"
+    MEMORY = "max_worker_rss"
+    OVERDUE = "overdue"
+    """It was to end, and took too long."""
+
+
+class Order(Enum):
+    """What is to be done after a look."""
+
+    NOTHING = "nothing"
+    WEIGH = "weigh"
+    """Read how much memory it holds, and tell."""
+    CALL = "call"
+    """Ask for its last words; it is ended when it has said them, or has had time to."""
+    END = "end"
+
+
+class Look(NamedTuple):
+    """What was seen of a worker.
+
+    Attributes:
+        place: where it is.
+        now: when that was seen, seconds.
+        late: by how many seconds the look came later than it was due.
+        spoken: whether it has said its last words.
+    """
+
+    place: Place
+    now: float
+    late: float = 0.0
+    spoken: bool = False
+
+
+@dataclass(slots=True)
+class _Watch:
+    limit: float | None
+    abandoned: float | None = None  # when
+
+
+class Overtime:
+    """Judges one worker.
+
+    Args:
+        max_rss: resident bytes it may hold, or None.
+        speaks: whether it can be asked for its last words, which takes signals.
+
+    Attributes:
+        why: why it is to be ended, or None. A time limit is taken back where the record ends all the same.
+    """
+
+    def __init__(self, max_rss: int | None, *, speaks: bool) -> None:
+        self._max_rss = max_rss
+        self._speaks = speaks
+        self._watches: dict[int, _Watch] = {}
+        self._place: Place | None = None  # where it was at the last look
+        self._since = 0.0  # when it was first seen there
+        self._called = False  # to say its last words
+        self._rss = 0  # resident bytes when they were first read at this place
+        self.why: EndedFor | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the worker has batches."""
+        return bool(self._watches)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is ended for good: there is nothing more to look for."""
+        return self.why not in (None, EndedFor.TIME_LIMIT)
+
+    @property
+    def interval(self) -> float:
+        """Seconds until the next look."""
+        limits = [watch.limit for watch in self._watches.values() if watch.limit is not None]
+        return min([LOOK_SECONDS, *(limit / LOOKS_A_LIMIT for limit in limits)])
+
+    def watch(self, ticket: int, limit: float | None) -> bool:
+        """The worker was given a batch; whether there is something to look for."""
+        self._watches[ticket] = _Watch(limit)
+        return limit is not None or self._max_rss is not None
+
+    def abandon(self, ticket: int, now: float) -> bool:
+        """Nobody waits for this batch any more; whether the worker still has it."""
+        watch = self._watches.get(ticket)
+        if watch is not None:
+            watch.abandoned = now
+        return watch is not None
+
+    def done(self, ticket: int) -> None:
+        """The batch was answered, or the worker is gone."""
+        self._watches.pop(ticket, None)
+
+    def seen(self, look: Look) -> Order:
+        """What a look makes necessary."""
+        if self.settled:
+            return Order.NOTHING
+        if not self._stayed(look.place):
+            self._place, self._since, self._called, self._rss, self.why = look.place, look.now, False, 0, None
+        elif look.late > SLOW_LOOP_SECONDS:
+            self._since += look.late
+        watch = self._watches.get(look.place.batch)
+        if watch is None or look.place.phase is Phase.IDLE:
+            return Order.NOTHING
+        return self._judged(look, watch)
+
+    def weighed(self, rss: int) -> Order:
+        """What so many resident bytes make necessary.
+
+        Only where it is this record that takes more and more: what `setup` holds is not its fault.
+        """
+        self._rss = self._rss or rss
+        if self._max_rss is None or rss <= max(self._max_rss, GROWTH * self._rss):
+            return Order.NOTHING
+        return self.end(EndedFor.MEMORY)
+
+    def end(self, why: EndedFor) -> Order:
+        """It is ended for this."""
+        self.why = why
+        return Order.END
+
+    def _stayed(self, place: Place) -> bool:
+        """Whether it is where it was: its step may be another one, the limit is the record's."""
+        return self._place is not None and place[:3] == self._place[:3]
+
+    def _judged(self, look: Look, watch: _Watch) -> Order:
+        place, held = look.place, look.now - self._since
+        if watch.abandoned is not None and look.now - watch.abandoned >= ABANDONED_SECONDS:
+            return self.end(EndedFor.ABANDONED)
+        if watch.limit is not None and place.phase is not Phase.LOADING and held >= watch.limit:
+            return self._timed_out(look, held - watch.limit)
+        weigh = self._max_rss is not None and place.at is not None and held >= MEMORY_SECONDS
+        return Order.WEIGH if weigh else Order.NOTHING
+
+    def _timed_out(self, look: Look, over: float) -> Order:
+        """Ask for last words first, where a record is at work; then there is no more asking."""
+        if self._speaks and look.place.at is not None and not self._called:
+            self._called, self.why = True, EndedFor.TIME_LIMIT
+            return Order.CALL
+        if over >= GRACE_SECONDS or not self._called or look.spoken:
+            return self.end(EndedFor.TIME_LIMIT)
+        return Order.NOTHING

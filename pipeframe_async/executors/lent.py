@@ -1,0 +1,53 @@
+"""An executor of this library's own kind that the caller has made: used as it is, and left open.
+
+It is `contracts.Executor` in all its parts, so nothing is translated; only its end is not the frame's to bring about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from pipeframe_async.contracts import Codec, Executor, Lane
+from pipeframe_async.wire import ChainRef, ChainSpec
+
+
+def _parts(contract: type) -> tuple[str, ...]:
+    """What a contract asks for, by name."""
+    return tuple(name for name in [*contract.__annotations__, *vars(contract)] if not name.startswith("_"))
+
+
+PARTS, LANE_PARTS = _parts(Executor), _parts(Lane)
+
+
+def missing(executor: object) -> list[str]:
+    """The parts of `contracts.Executor` that something lacks, those of its lanes too. Starts nothing."""
+    if lacks := [name for name in PARTS if not hasattr(executor, name)]:
+        return lacks
+    lanes = cast(Executor, executor).lanes
+    if not isinstance(lanes, Sequence) or not lanes:
+        return ["lanes, of which there must be one"]
+    return [f"lanes[{n}].{name}" for n, lane in enumerate(lanes) for name in LANE_PARTS if not hasattr(lane, name)]
+
+
+class LentExecutor:
+    """Somebody's executor for as long as a frame uses it. It is never closed here: who made it closes it."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self.where = executor.where
+        self.codec: Codec = executor.codec
+        self.lanes: Sequence[Lane] = executor.lanes
+        self.beside: Executor | None = executor.beside
+
+    @property
+    def restarts(self) -> int:
+        """Workers replaced so far, for whomever."""
+        return self._executor.restarts
+
+    def load(self, chain: ChainSpec) -> ChainRef:
+        """Make a chain ready there."""
+        return self._executor.load(chain)
+
+    async def close(self, *, kill: bool, timeout: float) -> None:
+        """Nothing: the executor belongs to somebody else."""

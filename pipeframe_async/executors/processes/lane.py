@@ -1,0 +1,324 @@
+"""One lane of `executor="processes"`: a pool of one worker process at a time, and what becomes of those.
+
+A lane outlives its workers. One that dies is replaced when the next batch comes; one that is worn is replaced
+at once, and finishes what it has. Batches go over the worker's channel, from the loop and back to it; starting and
+ending workers, which blocks, happens in threads: one that starts them and puts dead ones away, and others for
+teardowns, which may hang.
+
+Process: lives in the parent; what is `async` and its callbacks run on the loop, what says so in a thread of the lane.
+A worker's life is turned by the loop, but that the lane's thread turns it at its start, and all that are left once the
+lane is closing. No two turn the same life: the loop leaves a worker alone that starts, and all when it closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from typing import Any
+
+from pipeframe_async._rules.overtime import EndedFor
+from pipeframe_async._rules.restarts import Restarts
+from pipeframe_async._rules.wear import Wear
+from pipeframe_async._rules.worker_life import State, WorkerLife
+from pipeframe_async.errors import ConfigError, WorkerLost
+from pipeframe_async.executors.processes.autopsy import death_of
+from pipeframe_async.executors.processes.guard import Guard
+from pipeframe_async.executors.processes.remains import Remains
+from pipeframe_async.executors.processes.worker import StartFailed, Worker
+from pipeframe_async.wire import UNKNOWN_CHAIN, ChainRef, Death, Packed, Phase, Reply
+
+logger = logging.getLogger("pipeframe_async")
+
+BATCHES_IN_LANE = 2
+"""One being run and one waiting in the socket. With one the worker is idle for a hop after each batch, 0.1 ms by
+`docs/decisions/0013-channel.md`; a third is cut before it need be, and lost with the worker, for nothing."""
+TEARDOWN_TIMEOUT = 10.0
+"""Seconds a worn worker has for its teardown. Less cuts off what saves a model, more lets hung ones pile up."""
+MOST_GOING = 4
+"""Workers of a lane that may be on their way out while the next is started. One would hold up every replacement by
+a slow teardown, many would fill the memory with workers that only tear down."""
+
+
+@dataclass(eq=False, slots=True)
+class Hired:
+    """A worker in a lane's service, from before its process is started until nothing of it is left.
+
+    Attributes:
+        worker: the process, and the talk with it.
+        guard: ends it where it takes too long, and knows why it was ended.
+        life: where it is between its start and its end.
+        ended: what it left, once it is being put away.
+    """
+
+    worker: Worker
+    guard: Guard
+    life: WorkerLife = field(default_factory=WorkerLife)
+    ended: asyncio.Future[Remains] | None = None
+
+
+class ProcessLane:
+    """A lane of one worker process at a time.
+
+    Args:
+        number: the lane's place in the fleet.
+        wear: when its worker is replaced.
+        new_worker: makes one that has not started; called in the lane's thread.
+    """
+
+    workers = 1
+    slots = BATCHES_IN_LANE
+
+    def __init__(self, number: int, wear: Wear, new_worker: Callable[[], Worker]) -> None:
+        self.name = f"lane {number}"
+        self.starts = 0
+        self.busy = 0
+        self._wear = wear
+        self._new_worker = new_worker
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"pipeframe-lane-{number}")
+        self._undertaker = ThreadPoolExecutor(MOST_GOING, thread_name_prefix=f"pipeframe-lane-{number}-end")
+        self._tickets = count(1)  # batches of many runs come here: each gets a number of its own
+        self._restarts = Restarts()
+        # All workers there are, whatever they are at. The lane's thread adds to it while the loop reads it: whoever
+        # goes through it goes through a copy, which is made at one instant.
+        self._hired: list[Hired] = []
+        self._starting: asyncio.Future[None] | None = None
+        self._closing = threading.Event()
+        self._problems: list[str] = []
+        self._last = ""  # why the last worker died that had done nothing
+
+    @property
+    def _serving(self) -> Hired | None:
+        """The one that gets the next batch; at most one does, since another is only started where none does."""
+        return next((hired for hired in [*self._hired] if hired.life.state is State.SERVING), None)
+
+    @property
+    def _worker(self) -> Worker | None:
+        """Its worker; benchmarks count by it."""
+        return hired.worker if (hired := self._serving) is not None else None
+
+    async def start(self) -> None:
+        """Have a worker; callers that come while one is being started wait for the same one."""
+        while self._serving is None:  # asked again after each wait: one that has come may have died, or be worn
+            going = [hired.ended for hired in [*self._hired] if hired.ended is not None]
+            if len(going) >= MOST_GOING:
+                await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)
+                continue
+            loop = asyncio.get_running_loop()
+            if self._starting is None or self._starting.done():
+                self._starting = loop.run_in_executor(self._thread, self._begin, loop)
+                self._starting.add_done_callback(_looked_at)
+            # Shielded: a caller that is cancelled leaves the start to the others; `close` ends what comes of it.
+            await asyncio.shield(self._starting)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start a worker, in the lane's thread, as `_close` runs: neither can miss the other."""
+        while True:
+            if self._restarts.hopeless:
+                raise WorkerLost(f"{self.name} gives up: its workers die before they have done anything; {self._last}")
+            if self._closing.wait(self._restarts.delay):  # blocks this thread only, until `closing` wakes it
+                raise WorkerLost(f"{self.name} was closed before its worker had started")
+            try:
+                self._hire(loop)
+            except StartFailed as error:
+                self._restarts.in_vain(foreign=error.foreign)
+                self._last = str(error)
+                continue
+            self.starts += 1
+            return
+
+    def _hire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start one process, in the lane's thread; known before it runs, so that `kill` always reaches it."""
+        worker = self._new_worker()
+        hired = Hired(worker, Guard(worker, self._wear.max_rss, loop))
+        self._hired.append(hired)
+        try:
+            worker.start()
+        except (StartFailed, ConfigError):  # it has put itself away; after anything else `_close` does
+            self._leave(hired)
+            raise
+        hired.life.serve()  # from here on the loop may give it batches
+
+    async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply | Death:
+        """Run one batch in the worker."""
+        await self.start()
+        if self._closing.is_set():
+            raise WorkerLost(f"{self.name} was closed before it was given a batch")
+        hired = self._serving  # the loop has not been left since `start` has seen it
+        assert hired is not None
+        ticket = next(self._tickets)
+        hired.worker.given += 1
+        if self._wear.full(hired.worker.given):
+            hired.life.retire()
+        try:
+            # Across this wait the worker may die, be worn or ended, and the lane be closed; it comes back when this
+            # batch was answered or lost. Two batches at a time are here, of the same worker or of two.
+            reply = await self._asked(hired, chain, ticket, batch, ship)
+        except BrokenExecutor as error:
+            if self._closing.is_set():
+                raise WorkerLost(f"{self.name} was closed while it had work") from error
+            # Shielded: all batches of the worker wait for the same burial, and it goes on when one is cancelled.
+            remains = await asyncio.shield(self._bury(hired))
+            return self._death(hired, remains, chain, ticket, batch)
+        except Exception as error:  # the reply did not come through: which record is at fault is found out by halves
+            return Death(f"{self.name} has no answer: {type(error).__name__}: {error}", ran=batch.records)
+        self._answered(hired, reply)
+        return reply
+
+    def _death(self, hired: Hired, remains: Remains, chain: ChainRef, ticket: int, batch: Packed) -> Death:
+        who = f"the worker of {self.name} (pid {hired.worker.pid})"
+        limits = {
+            EndedFor.TIME_LIMIT: f"the record took longer than time_limit={chain.time_limit} s",
+            EndedFor.MEMORY: f"{who} was ended: it held more than max_worker_rss={self._wear.max_rss} bytes",
+        }
+        return death_of(remains, ticket, batch.records, who=who, ended_for=hired.guard.why, limits=limits)
+
+    async def _asked(self, hired: Hired, chain: ChainRef, ticket: int, batch: Packed, ship: bool) -> Reply:
+        guard, loop = hired.guard, asyncio.get_running_loop()
+        while True:
+            answer: asyncio.Future[Reply | Exception] = loop.create_future()
+            guard.watch(ticket, chain.time_limit)
+            try:
+                hired.worker.ask(chain, ticket, batch, ship, partial(self._told, hired, ticket, answer))
+            except BaseException:  # nobody will tell
+                guard.done(ticket)
+                raise
+            try:
+                reply = await answer  # `_told` sets it, always: by the reply, or when the worker is gone
+            except asyncio.CancelledError:
+                guard.abandon(ticket)  # the worker goes on with it; `_told` looks at how that ends
+                raise
+            if isinstance(reply, Exception):
+                raise reply
+            if reply.fault is None or reply.fault.kind != UNKNOWN_CHAIN:
+                return reply
+            hired.worker.again(chain)
+
+    def _told(
+        self, hired: Hired, ticket: int, answer: asyncio.Future[Reply | Exception], reply: Reply | Exception
+    ) -> None:
+        """A batch has ended, one way or the other; where nobody waits for it any more, that is looked at here."""
+        hired.guard.done(ticket)
+        if not answer.done():
+            answer.set_result(reply)
+        elif not isinstance(reply, Exception):
+            self._answered(hired, reply)
+        elif not self._closing.is_set():
+            self._bury(hired).add_done_callback(_looked_at)
+
+    def _answered(self, hired: Hired, reply: Reply) -> None:
+        """A worker is alive and well; or has done enough."""
+        self._restarts.worked()
+        hired.worker.answered += 1
+        if self._closing.is_set():
+            return  # its life is the lane's thread's to turn
+        if hired.life.state is State.SERVING and self._wear.worn(reply):
+            hired.life.retire()
+        if hired.life.state is State.RETIRING and not hired.guard.busy:
+            self._retire(hired)
+
+    def _retire(self, hired: Hired) -> None:
+        """A worn worker has finished what it had: end it, while the next one works."""
+        watchdog = asyncio.get_running_loop().call_later(TEARDOWN_TIMEOUT, hired.guard.end, EndedFor.OVERDUE)
+        self._put_away(self._undertaker, hired, self._end).add_done_callback(lambda ended: watchdog.cancel())
+
+    def _bury(self, hired: Hired) -> asyncio.Future[Remains]:
+        """A worker has died: put it away. All its batches learn from the same remains, also those that come late."""
+        return hired.ended or self._put_away(self._thread, hired, lambda hired: hired.worker.end())
+
+    def _put_away(
+        self, thread: ThreadPoolExecutor, hired: Hired, end: Callable[[Hired], Remains]
+    ) -> asyncio.Future[Remains]:
+        """Have a thread end it; `_forget` is called on the loop when that is done, whoever waits for it or not."""
+        hired.life.end()
+        hired.worker.hang_up()
+        hired.ended = asyncio.get_running_loop().run_in_executor(thread, end, hired)
+        hired.ended.add_done_callback(partial(self._forget, hired))
+        return hired.ended
+
+    def _forget(self, hired: Hired, ended: asyncio.Future[Remains]) -> None:
+        self._leave(hired)
+        hired.worker.lost()
+        if ended.cancelled() or ended.exception() is not None:
+            return
+        remains = ended.result()
+        idle = remains.place.phase is Phase.LOADING or not remains.place.batch  # it had not come to any record
+        if idle and not hired.worker.answered:
+            self._restarts.in_vain(foreign=remains.foreign)
+            doing = (
+                "in setup, or while it loaded the steps" if remains.place.phase is Phase.LOADING else "before it did"
+            )
+            self._last = (
+                f"the last one (pid {hired.worker.pid}) died {doing}: {remains.ending}\n{remains.stack}".rstrip()
+            )
+
+    def _leave(self, hired: Hired) -> None:
+        hired.life.leave()
+        self._hired.remove(hired)
+
+    def kill(self, *, overdue: bool = False) -> None:
+        """End all workers without waiting; `overdue`: they were given time to end by themselves.
+
+        May be called while workers are started and ended in threads: until one is gone it is reached here.
+        """
+        for hired in [*self._hired]:
+            hired.guard.end(EndedFor.OVERDUE) if overdue else hired.worker.kill()
+
+    def closing(self) -> None:
+        """Start no more workers."""
+        self._closing.set()
+
+    async def close(self, *, graceful: bool) -> list[str]:
+        """End the workers. Returns the traceback of each teardown that raised, in retired workers too.
+
+        After `closing`, and once. It is not to be cancelled: the fleet sees to that, and kills what takes too long.
+        """
+        # Those on their way out first; none is added to them meanwhile, since the lane is closing.
+        going = [hired.ended for hired in [*self._hired] if hired.ended is not None]
+        await asyncio.gather(*going, return_exceptions=True)
+        for hired in [*self._hired]:
+            hired.worker.hang_up()
+        # Behind a start that may be at work in the same thread: `_close` finds its worker, whether it came or not.
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close, graceful)
+        self._thread.shutdown(wait=False)  # both are idle, and end by themselves
+        self._undertaker.shutdown(wait=False)
+        return self._problems
+
+    def _close(self, graceful: bool) -> None:
+        """End those that are left, in the lane's thread, which starts no more after this."""
+        for hired in [*self._hired]:
+            hired.life.end()
+            self._end(hired, graceful)
+            self._leave(hired)
+
+    def _end(self, hired: Hired, graceful: bool = True) -> Remains:
+        """End a worker in good order, in a thread: it blocks. Until it returns `kill` reaches a teardown that hangs."""
+        worker, interrupted = hired.worker, False
+        try:
+            self._problems += worker.teardown() if graceful and worker.alive else []
+        except BrokenExecutor:
+            interrupted = True
+        remains = worker.end()
+        if interrupted:
+            self._interrupted(hired, remains)
+        return remains
+
+    def _interrupted(self, hired: Hired, remains: Remains) -> None:
+        """A worker did not get through its teardown: ended by it, by our patience, or by somebody else."""
+        text = f"the worker of {self.name} (pid {hired.worker.pid}) was ended in its teardown: {remains.ending}"
+        why = hired.guard.why  # none, or overdue, or it still had a batch that nobody waits for
+        if why is EndedFor.OVERDUE or (why is None and not remains.foreign):
+            self._problems.append(text)
+        else:
+            logger.warning(text)
+
+
+def _looked_at(future: asyncio.Future[Any]) -> None:
+    """Whoever waited has left: an error of the start is nobody's, and not to be reported as forgotten."""
+    if not future.cancelled():
+        future.exception()
