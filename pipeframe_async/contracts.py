@@ -13,13 +13,7 @@ from pipeframe_async.wire import ChainRef, ChainSpec, Death, Packed, Reply
 
 
 class Lane(Protocol):
-    """One place where batches are run: a worker process, or somebody's whole executor.
-
-    Attributes:
-        busy: batches it has, of all runs; counted by those who give them.
-    """
-
-    busy: int
+    """Where batches are run: a worker process, or somebody's whole executor."""
 
     @property
     def name(self) -> str:

@@ -73,7 +73,6 @@ class InlineLane:
     name = "the event loop"
     workers = 1
     slots = 1
-    busy = 0
 
     async def start(self) -> None:
         """Nothing to start."""

@@ -36,7 +36,6 @@ class SharedLane:
         self.name = f"{type(executor).__module__}.{type(executor).__qualname__}"
         self.workers = workers
         self.slots = 2 * workers
-        self.busy = 0
         self._executor = executor
         self._work = partial(envelope.work, live=True) if live else envelope.work
         self._in_vain = 0

@@ -42,7 +42,6 @@ class FakeLane:
     def __init__(self, name: str, fleet: FakeExecutor, slots: int) -> None:
         self.name = name
         self.slots = slots
-        self.busy = 0
         self.batches: list[tuple[int, int]] = []
         self.lives = 0
         self._alive = False

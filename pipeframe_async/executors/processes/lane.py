@@ -77,7 +77,6 @@ class ProcessLane:
     def __init__(self, number: int, wear: Wear, new_worker: Callable[[], Worker]) -> None:
         self.name = f"lane {number}"
         self.starts = 0
-        self.busy = 0
         self._wear = wear
         self._new_worker = new_worker
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"pipeframe-lane-{number}")
