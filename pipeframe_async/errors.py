@@ -89,6 +89,9 @@ class PipelineFailed(PipeFrameError):
     def __str__(self) -> str:
         return str(self.args[0])
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"  # what handlers of forgotten errors log: no failures, no records
+
 
 class WorkerLost(PipeFrameError):
     """A worker process died or could not be started; the message says which, and how it ended."""

@@ -6,6 +6,7 @@ Used wherever steps run, in workers and on the loop. A traceback shows the user'
 from __future__ import annotations
 
 import os
+import reprlib
 import traceback
 from types import TracebackType
 
@@ -28,6 +29,11 @@ CALLERS = (UNROLLED, WRAPPERS)
 OUR_FILES = (OUR_ROOM, WRAPPERS)
 
 
+_SHORT = reprlib.Repr()
+"""Looks at the first few of what a step returned, which may be millions."""
+_SHORT.maxother = _SHORT.maxstring = _SHORT.maxlong = 120
+
+
 class WrongShape(Exception):
     """A step returned something that is not one of the allowed forms; shown to the user as a StepError."""
 
@@ -35,7 +41,7 @@ class WrongShape(Exception):
 def wrong_shape(name: str, outcome: object, verb: str) -> str:
     """The message for a step that returned, or yielded, something else than it may."""
     try:
-        shown = repr(outcome)
+        shown = _SHORT.repr(outcome)
     except Exception:
         shown = "<unprintable>"
     shown = shown if len(shown) <= 120 else shown[:117] + "..."

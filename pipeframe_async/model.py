@@ -29,7 +29,7 @@ DROP: Final = Drop.DROP
 
 
 made: set[type] = set()
-"""Which of `Chunk` and `Delivery` were ever made in this process: none other is looked for among records."""
+"""`Chunk`, `Delivery` and their subclasses, as far as any were made in this process: no others are looked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +45,7 @@ class Chunk(Generic[T]):
 
     def __init__(self, records: Iterable[T]) -> None:
         object.__setattr__(self, "records", list(records))
-        made.add(Chunk)
+        made.add(type(self))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,7 @@ class Delivery(Generic[T]):
     nack: Callable[[Failure[T] | None], Awaitable[None] | None] | None = None
 
     def __post_init__(self) -> None:
-        made.add(Delivery)
+        made.add(type(self))
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError(
@@ -78,7 +78,7 @@ class Failure(Generic[T]):
     """Why one record has no result. A value: no exception object of the user's crosses the process border.
 
     Attributes:
-        record: the record as it was fed, before any step changed it.
+        record: the record as it was fed, before any step changed it. Not in its repr: that lands in logs.
         step: name of the step that failed (for `unpicklable` records: the one it was bound for).
         kind: `"raised"`, `"timeout"`, `"crashed"` or `"unpicklable"`.
         error_type: class name of what was raised, e.g. `"ValueError"`.
@@ -87,7 +87,7 @@ class Failure(Generic[T]):
         attempts: how often the record was tried, the first included.
     """
 
-    record: T
+    record: T = field(repr=False)
     step: str
     kind: FailureKind
     error_type: str

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,10 +23,11 @@ from pipeframe_async.model import DROP, AnyFailure
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """One caller's; `position` is its record's in the feed, None while it has none."""
+    """One caller's; `position` is its record's in the feed, None while it has none; `context` is its caller's."""
 
     record: Any
     result: asyncio.Future[Any]
+    context: Context
     position: int | None = None
 
 
@@ -47,7 +48,7 @@ class Calls:
 
     def __init__(self, *, fans_out: bool) -> None:
         self._fans_out = fans_out
-        self._waiting: deque[_Call] = deque()  # not fed yet
+        self._waiting: dict[_Call, None] = {}  # not fed yet, in order; a dict, for they leave from anywhere
         self._fed: dict[int, _Call] = {}  # by feed position
         self._bell = Bell()
         self._run: _Joined | None = None
@@ -85,8 +86,8 @@ class Calls:
 
         Cancellation: the record gives up its place.
         """
-        call = _Call(record, asyncio.get_running_loop().create_future())
-        self._waiting.append(call)
+        call = _Call(record, asyncio.get_running_loop().create_future(), copy_context())
+        self._waiting[call] = None
         self._bell.ring()
         try:
             return await call.result  # set by `take`, in the delivery task, or by `close`; a cancel withdraws it
@@ -96,7 +97,7 @@ class Calls:
 
     def _withdraw(self, call: _Call) -> None:
         if call.position is None:
-            self._waiting.remove(call)
+            self._waiting.pop(call, None)  # the run may have ended in the turn of the cancel, and let all go
         elif call.position in self._fed and self._run is not None:
             self._run.withdraw(call.position)
 
@@ -109,11 +110,16 @@ class Calls:
         assert self._run is not None
         while True:
             while self._waiting:
-                call = self._waiting.popleft()
+                del self._waiting[call := next(iter(self._waiting))]
                 call.position = self._run.position()  # intake appends what is yielded before anything else runs
                 self._fed[call.position] = call
                 yield call.record
             await self._bell.wait()  # a call that comes meanwhile rings; callers that leave take theirs along
+
+    def context(self, position: int) -> Context | None:
+        """The context variables of whoever has called with the record at this feed position."""
+        call = self._fed.get(position)
+        return None if call is None else call.context
 
     async def take(self, answers: list[Answer]) -> None:
         """Give each caller what became of its record."""

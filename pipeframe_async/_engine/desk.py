@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeframe_async._engine.calls import Calls
 from pipeframe_async._engine.run import Run
+from pipeframe_async._engine.supervise import spawn
 from pipeframe_async.plan import Plan, plan_of
 
 MOST_OPEN = 16
@@ -47,6 +49,7 @@ class Desk:
         """One record through a pipeline; see `PipeFrame.call`."""
         line = self._lines.get(id(pipeline))
         if line is None or line.run.stopping:
+            self._close_idle()
             line = self._opened(pipeline)
         self._lines.move_to_end(id(pipeline))
         return await line.calls.call(record)  # in the caller's task; the run is served in its own
@@ -64,17 +67,18 @@ class Desk:
             on_progress=None,
         )
         calls = Calls(fans_out=plan.fans_out)
-        line = self._lines[id(pipeline)] = _Line(pipeline, calls, self._begin(plan, calls))
-        task = asyncio.get_running_loop().create_task(self._serve(line), name=f"pipeframe-{plan.name}-calls")
+        # In a context of its own: it serves many callers, and outlives the one who happened to come first.
+        context = Context()
+        line = self._lines[id(pipeline)] = _Line(pipeline, calls, context.run(self._begin, plan, calls))
+        task = spawn(self._serve(line), f"pipeframe-{plan.name}-calls", context)
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
-        self._close_idle()
         return line
 
     def _close_idle(self) -> None:
-        """More pipelines than are kept ready: the least used go, unless somebody waits for them."""
+        """One more is to be kept ready than may be: the least used go, unless somebody waits for them."""
         idle = [key for key, line in self._lines.items() if line.calls.idle]
-        for key in idle[: max(0, len(self._lines) - MOST_OPEN)]:
+        for key in idle[: max(0, len(self._lines) + 1 - MOST_OPEN)]:
             self._lines.pop(key).run.stop()
 
     async def _serve(self, line: _Line) -> None:

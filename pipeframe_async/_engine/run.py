@@ -17,7 +17,7 @@ from pipeframe_async._engine.delivering.results import Results
 from pipeframe_async._engine.feeding.source import CLOSE_TIMEOUT
 from pipeframe_async._engine.lanes.workforce import Workforce
 from pipeframe_async._engine.stall import Watched, all_stacks, describe
-from pipeframe_async._engine.supervise import ended, finished
+from pipeframe_async._engine.supervise import ended, finished, spawn
 from pipeframe_async._engine.usage import Accounts
 from pipeframe_async._engine.wiring import Limits, Ways, wired
 from pipeframe_async._rules.feed_forms import Feed
@@ -178,7 +178,7 @@ class Run:
             parts.backlog.abort()  # what a feed still handed over while it was being stopped
 
     def _spawn(self, part: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        return asyncio.get_running_loop().create_task(work, name=f"pipeframe-{self._plan.name}-{part}")
+        return spawn(work, f"pipeframe-{self._plan.name}-{part}")
 
     def _trip(self) -> None:
         """Too many failures: what has not been sent is aborted, what is in the lanes is finished."""
@@ -207,12 +207,14 @@ class Run:
         """
         if self._deadline is not None:
             self._deadline.cancel()
-        self.parts.journeys.close()
-        self.parts.backlog.close()
-        self.parts.results.abandon()
-        for hook in self.parts.hooks.there:
-            hook.close()
-        await self.parts.books.close(self._drain_timeout)
+        try:
+            self.parts.journeys.close()
+            self.parts.backlog.close()
+            self.parts.results.abandon()
+            for hook in self.parts.hooks.there:
+                hook.close()
+        finally:  # whatever went wrong: handles are answered, and permits released
+            await self.parts.books.close(self._drain_timeout)
 
     def _conclude(self, error: BaseException | None) -> RunReport:
         """Say what happened, in the report and in the error."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from contextvars import Context
 from typing import Any
 
 Task = asyncio.Task[Any]
@@ -13,6 +14,17 @@ logger = logging.getLogger("pipeframe_async")
 
 END_TIMEOUT = 1.5
 """Seconds a cancelled task has to end. Less cuts off what cleans up; more holds up the end of every stuck run."""
+
+
+def spawn(work: Coroutine[Any, Any, Any], name: str, context: Context | None = None) -> Task:
+    """Start a task; it begins in a later turn of the loop, also where the loop's task factory is an eager one.
+
+    Args:
+        work: what it does.
+        name: for people.
+        context: its context variables; a copy of the caller's by default.
+    """
+    return asyncio.Task(work, loop=asyncio.get_running_loop(), name=name, context=context)
 
 
 async def finished(tasks: Sequence[Task], give_up: Task, watched: Sequence[asyncio.Future[Any]] = ()) -> None:

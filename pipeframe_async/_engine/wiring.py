@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.calls import Calls
-from pipeframe_async._engine.delivering.collect import Collect
+from pipeframe_async._engine.delivering.collect import KEPT_FAILURES, Collect
 from pipeframe_async._engine.delivering.deliver import Consumer, Counting, Deliver, Sink
 from pipeframe_async._engine.delivering.hooks import Hook
 from pipeframe_async._engine.delivering.results import Results
@@ -174,13 +174,14 @@ def wired(
         sequencer=_sequencer(plan.order, tie, looked_at=keep or hooks.dead_letter is not None),
         budget=FailureBudget(plan.max_failures),
         tripped=ways.tripped,
+        kept=0 if plan.max_failures is None else KEPT_FAILURES,
     )
-    staging = _Staging(plan, workforce, limits, books, backlog, collect, tie, keep=keep, singly=calls is not None)
+    staging = _Staging(plan, workforce, limits, books, backlog, collect, tie, keep=keep, calls=calls)
     results: Results[Any] = Results(books.settle)
     return Parts(
         books=books,
         backlog=backlog,
-        intake=_intake(plan, feed, staging.stages[0], books, backlog, stall, ways),
+        intake=_intake(plan, feed, staging.stages[0], books, backlog, stall, ways, control=calls is None),
         journeys=staging.journeys,
         stages=staging.stages,
         dispatch=staging.dispatch(),
@@ -214,6 +215,8 @@ def _intake(
     backlog: Backlog,
     stall: StallDetector,
     ways: Ways,
+    *,
+    control: bool,
 ) -> Intake:
     return Intake(
         feed=feed,
@@ -225,6 +228,7 @@ def _intake(
         whole=plan.source == "batch",
         dried=ways.dried,
         moved=stall.touch,
+        control=control,
     )
 
 
@@ -256,7 +260,7 @@ class _Staging:
     """Journeys, and the stages they go through.
 
     Records go to the first stage by the stretch where it is of `def` steps and nobody has to tell them apart there:
-    not for a key, and not because they are called `singly` and may be withdrawn.
+    not for a key, and not because they are called and may be withdrawn.
     """
 
     def __init__(
@@ -270,7 +274,7 @@ class _Staging:
         tie: Tie | None,
         *,
         keep: bool,
-        singly: bool,
+        calls: Calls | None,
     ) -> None:
         executor = workforce.executor
         self._plan = plan
@@ -287,6 +291,7 @@ class _Staging:
             keep=keep,
             codec=executor.codec,
             step=plan.names[0],
+            context=None if calls is None else calls.context,
         )
         self._shared = (
             None
@@ -309,7 +314,7 @@ class _Staging:
                 retrying=self._retrying,
                 numbers=count(),
                 keep=keep,
-                stretches=not (singly or self._tied),
+                stretches=calls is None and not self._tied,
                 tied=self._tied,
                 stages=len(plan.segments),
             )

@@ -11,6 +11,7 @@ cell of its own in the cell of what it came from.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +58,7 @@ class Journey:
         key: it is ordered by, if it is.
         given_up: it is not worked on any further, and has no results.
         parts: how many are under way.
+        context: the context variables of whoever wants it; None where it is the run's.
     """
 
     position: int
@@ -65,6 +67,7 @@ class Journey:
     key: Hashable = None
     given_up: bool = False
     parts: int = 0
+    context: Context | None = None
     _root: Cell = field(default_factory=Cell)
     _failures: tuple[AnyFailure, ...] = ()
     _delivered: int = 0

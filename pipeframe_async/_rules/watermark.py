@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from pipeframe_async.errors import InternalError
 
 
 class Watermark:
-    """Positions below `value` are all final. What is final above it waits, at most a run of records for each gap."""
+    """Positions below `value` are all final. What is final above it waits as runs, one between two gaps."""
 
     def __init__(self) -> None:
         self.value = 0
-        self._ends: dict[int, int] = {}  # of runs of final positions above the first gap, by their beginning
+        self._begins: list[int] = []  # of the runs of final positions above the first gap, in order
+        self._ends: list[int] = []  # the one after the last of each
 
     def final(self, first: int, count: int) -> bool:
         """The records from `first` on have a final outcome; returns whether the watermark has risen."""
-        if first < self.value or first in self._ends:
+        at = bisect_right(self._begins, first)
+        if first < self.value or (at and first < self._ends[at - 1]):
             raise InternalError(f"the record at position {first} became final twice")
-        self._ends[first] = first + count
-        before = self.value
-        while (end := self._ends.pop(self.value, None)) is not None:
+        end = first + count
+        if at < len(self._begins) and self._begins[at] == end:  # it joins the run behind it
+            del self._begins[at]
+            end = self._ends.pop(at)
+        if first == self.value:
             self.value = end
-        return self.value > before
+            return True
+        if at and self._ends[at - 1] == first:  # it goes on the run before it
+            self._ends[at - 1] = end
+        else:
+            self._begins.insert(at, first)
+            self._ends.insert(at, end)
+        return False

@@ -22,13 +22,22 @@ class Collect:
     Args:
         sequencer: the order in which answers leave.
         budget: how many failures are borne.
-        tripped: called once when they were too many.
+        tripped: called once when they were too many, while whoever has brought the answer is at work.
+        kept: failures that are kept for the error that says so; none where nothing can be too many.
     """
 
-    def __init__(self, *, sequencer: Sequencer[Answer], budget: FailureBudget, tripped: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        sequencer: Sequencer[Answer],
+        budget: FailureBudget,
+        tripped: Callable[[], None],
+        kept: int = KEPT_FAILURES,
+    ) -> None:
         self._sequencer = sequencer
         self._budget = budget
         self._tripped = tripped
+        self._kept = kept
         self._ready: list[Answer] = []
         self._bell = Bell()
         self._ended = False
@@ -37,7 +46,8 @@ class Collect:
 
     def add(self, answer: Answer) -> None:
         """An answer came in."""
-        self.failures += [failure for _, failure in answer.failures[: KEPT_FAILURES - len(self.failures)]]
+        if answer.failures and len(self.failures) < self._kept:
+            self.failures += [failure for _, failure in answer.failures[: self._kept - len(self.failures)]]
         outcomes = answer.outcome.delivered + answer.outcome.filtered + answer.outcome.failed
         if self._budget.spend(answer.outcome.failed, outcomes) and not self.failed:
             self.failed = True

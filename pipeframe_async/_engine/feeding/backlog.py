@@ -108,13 +108,22 @@ class Backlog:
             self._noted += new
 
     def overflow(self) -> None:
-        """What was appended beyond the permits there are: to disk."""
+        """What was appended beyond the permits there are: to disk.
+
+        Raises:
+            FeedError: it could not be written; what was not is fed and aborted.
+        """
         if (over := len(self.records) - self._noted - self._ledger.room) <= 0:
             return
-        for record in self.records[-over:]:
-            self.spill.put(record)
+        records, before = self.records[-over:], len(self.spill)
         del self.records[-over:]
-        self._ledger.spill(over)
+        try:
+            for record in records:
+                self.spill.put(record)
+        finally:
+            written = len(self.spill) - before
+            self._ledger.spill(written)
+            self._ledger.refuse(over - written)  # none, but where the disk is full: the feed fails by that
 
     def look_after(self, records: int) -> None:
         """Intake looks around again when so many more were appended; 0: at the next one."""
@@ -182,6 +191,8 @@ class Backlog:
         self.bell.ring()
 
     def close(self) -> None:
-        """The run is over: book what came in last, and give the disk space back."""
+        """The run is over: book what came in last, and give the disk space back. Never raises."""
+        self._ledger.refuse(max(0, self.unbooked - self._ledger.room))
+        del self.records[self._noted + self._ledger.room :]
         self.note()
         self.spill.close()

@@ -28,7 +28,7 @@ class AsyncBucket:
 
         Cancellation: a record whose `put` was cancelled while it waited was not handed over.
         """
-        for one in record.records if type(record) is Chunk else (record,):
+        for one in record.records if isinstance(record, Chunk) else (record,):
             await self._pump.put(one)
 
 

@@ -1,13 +1,18 @@
 """The idle timer: ends a stream whose feed gives nothing while there is room for a record.
 
 One timer, armed for when the timeout would be over and lazily re-armed: intake notes the time when the feed
-pauses after records, which is once a burst and not once a record.
+pauses after records, which is once a burst and not once a record. By as much as the timer comes late, the loop was kept
+or the process stopped, and the feed had no turn to give anything: that time is none of its idleness.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+
+PUNCTUAL = 0.005
+"""Seconds a timer may come late on a loop that is not kept. Less, and a busy loop's turns put off the end; more, and
+what came while it was kept is lost."""
 
 
 class IdleTimer:
@@ -24,7 +29,7 @@ class IdleTimer:
         self._count = count
         self._dried = dried
         self._handle: asyncio.Handle | None = None
-        self._since = 0.0
+        self._since = self._due = 0.0
 
     def start(self) -> None:
         """Count from now: the feed is being waited for."""
@@ -44,11 +49,15 @@ class IdleTimer:
             self._handle = None
 
     def _arm(self, delay: float) -> None:
-        self._handle = asyncio.get_running_loop().call_later(delay, self._look)
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + delay
+        self._handle = loop.call_at(self._due, self._look)
 
     def _look(self) -> None:
         assert self._timeout is not None
         loop = asyncio.get_running_loop()
+        if (late := loop.time() - self._due) > PUNCTUAL:
+            self._since += late
         if (left := self._since + self._timeout - loop.time()) > 0:
             self._arm(left)
         else:

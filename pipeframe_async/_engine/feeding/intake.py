@@ -48,6 +48,7 @@ class Intake:
         whole: a batch feed: collect all of it before anything is taken, and spill what has no permit.
         dried: called when nothing came for `timeout` seconds while there was room.
         moved: called when the feed pauses after records.
+        control: chunks and deliveries are unwrapped; False where what is fed is not the pipeline's own feed's.
     """
 
     def __init__(
@@ -62,9 +63,11 @@ class Intake:
         whole: bool,
         dried: Callable[[], None],
         moved: Callable[[], None],
+        control: bool = True,
     ) -> None:
         self._moved = moved
         self._feed = feed
+        self._control = made if control else frozenset[type]()
         self._handles = books.handles
         self._name = name
         self._ledger = books.ledger
@@ -124,7 +127,10 @@ class Intake:
             if self._insisting is not None:
                 self._insisting.cancel()
         if self._source is not None:
-            self._keep(self._source.rest())
+            try:
+                self._keep(self._source.rest())
+            except FeedError as error:  # there was no room on disk for what it still handed over
+                self._blame(error)
         if self.error is not None and self._whole:
             self._backlog.abort()  # a batch whose feed failed has run no step
         self._backlog.end()
@@ -132,6 +138,9 @@ class Intake:
     def _keep(self, handed: list[Any]) -> None:
         """Records the feed had handed over when it was stopped are not lost, as far as there are permits for them."""
         records, deliveries = _flat(handed)
+        if self._whole and self.error is not None:  # it runs no step; and perhaps there is nowhere to keep them
+            self._refuse(records)
+            return
         self._backlog.note()
         room = len(records) if self._whole else self._ledger.room
         self._append(records[:room], deliveries=deliveries)
@@ -143,9 +152,9 @@ class Intake:
         """Many records into the backlog; `deliveries`: whether some are."""
         if deliveries:
             for position, record in enumerate(records, self._backlog.entered):
-                if type(record) is Delivery:
+                if isinstance(record, Delivery):
                     self._handles.hold(position, record)
-            records = [record.record if type(record) is Delivery else record for record in records]
+            records = [record.record if isinstance(record, Delivery) else record for record in records]
         self._backlog.records.extend(records)
 
     def _acquit(self, error: asyncio.CancelledError) -> bool:
@@ -183,17 +192,15 @@ class Intake:
     async def _iterate(self, feed: AsyncIterator[Any]) -> None:
         backlog, records = self._backlog, self._backlog.records
         append = records.append
-        async for (
-            record
-        ) in feed:  # while the feed waits, lanes take from `records` and `_paused` runs; `stop` cancels here
-            if made:
-                kind = type(record)
-                if kind is Chunk:
+        control = self._control
+        # While the feed waits, lanes take from `records` and `_paused` runs; `stop` cancels here.
+        async for record in feed:
+            if control and type(record) in control:
+                if isinstance(record, Chunk):
                     await self._extend(record.records)
                     continue
-                if kind is Delivery:
-                    self._handles.hold(backlog.entered, record)
-                    record = record.record
+                self._handles.hold(backlog.entered, record)
+                record = record.record
             append(record)
             if len(records) >= backlog.mark:
                 await self._checkpoint()
@@ -202,7 +209,7 @@ class Intake:
         self._source = source
         # A stop cancels the wait: what the source holds by then is kept by `run`. What it has handed over is ours.
         while (records := await source.take(self._room or MOST_UNWATCHED)) is not None:
-            await self._extend(records)
+            await self._extend(records)  # there may be less room by now: it waits for more
 
     async def _extend(self, handed: list[Any]) -> None:
         """Many records at once: as many as there is room for, then the next."""
@@ -211,8 +218,14 @@ class Intake:
         try:
             while at < len(records):
                 self._backlog.note()
+                while (
+                    not self._whole and self._room == 0
+                ):  # it shrinks when a record was large, or some were given back
+                    await self._wait_for_room()
+                    if self._stopped:
+                        raise Stopped
                 part = records[at : at + (self._room or MOST_UNWATCHED)]
-                self._append(part, deliveries=deliveries)  # without room this is a batch feed, and they are spilled
+                self._append(part, deliveries=deliveries)  # of a batch feed, what has no room is spilled
                 at += len(part)
                 await self._checkpoint()
         finally:
@@ -291,6 +304,8 @@ class Intake:
 
 def _flat(handed: list[Any]) -> tuple[list[Any], bool]:
     """Records, and the records of chunks among them; and whether some are deliveries."""
-    if Chunk in made and Chunk in set(map(type, handed)):
-        handed = [record for one in handed for record in (one.records if type(one) is Chunk else (one,))]
-    return handed, Delivery in made and Delivery in set(map(type, handed))
+    if not made or made.isdisjoint(map(type, handed)):
+        return handed, False
+    if any(isinstance(one, Chunk) for one in handed):
+        handed = [record for one in handed for record in (one.records if isinstance(one, Chunk) else (one,))]
+    return handed, any(isinstance(record, Delivery) for record in handed)

@@ -70,6 +70,7 @@ class Pump:
         self._loop = asyncio.get_running_loop()
         self._produce = produce
         self._buffer: list[Any] = []
+        self._in_hand: list[Any] = []  # the rest of chunks that were cut off; the thread's until it is done
         self._taken = 0
         self._pulled = 0
         self._allowed = 0
@@ -108,8 +109,8 @@ class Pump:
         return records
 
     def rest(self) -> list[Any]:
-        """What was handed over and not taken."""
-        records, self._buffer = self._buffer, []
+        """What was handed over and not taken, the rest of a Chunk included that there was no room for."""
+        records, self._buffer, self._in_hand = [*self._buffer, *self._in_hand], [], []
         return records
 
     async def aclose(self, timeout: float) -> None:
@@ -140,7 +141,7 @@ class Pump:
         with self._putting:
             if self._done:
                 raise StateError("bucket.put came after the feed had returned: wait in feed for all who put")
-            if type(record) is Chunk:
+            if isinstance(record, Chunk):
                 self._put_list(record.records)
             else:
                 self._reserve()
@@ -161,12 +162,16 @@ class Pump:
     def _put_list(self, records: list[Any]) -> None:
         """Hand over the records of a Chunk, as many at a time as there is room for."""
         at = 0
-        while at < len(records):
-            part = records[at : at + self._reserve()]
-            self._buffer.extend(part)
-            self._pulled += len(part)
-            at += len(part)
-            self._announce()
+        try:
+            while at < len(records):
+                part = records[at : at + self._reserve()]
+                self._buffer.extend(part)
+                self._pulled += len(part)
+                at += len(part)
+                self._announce()
+        except BaseException:  # the run wants no more: this is all the feed's hand held
+            self._in_hand += records[at:]
+            raise
 
     def _pull(self, iterator: Iterator[Any], iterated: _End, room: int) -> bool:
         """Pull up to `room` records; False when there are no more: `iterated` comes after the last one."""
@@ -176,7 +181,7 @@ class Pump:
             record = next(iterator, NOTHING)
             if record is NOTHING:
                 return False
-            if type(record) is Chunk:
+            if isinstance(record, Chunk):
                 self._put_list(record.records)
                 return True  # that took from the room, which must be asked for anew
             self._buffer.append(record)

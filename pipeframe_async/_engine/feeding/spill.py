@@ -12,10 +12,13 @@ from __future__ import annotations
 import struct
 import tempfile
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import IO
 
 from pipeframe_async._rules.cutting import too_large
 from pipeframe_async.contracts import Codec
+from pipeframe_async.errors import FeedError
 from pipeframe_async.model import AnyFailure
 from pipeframe_async.wire import Packed
 
@@ -47,18 +50,23 @@ class Spill:
         return self._records
 
     def put(self, record: object) -> None:
-        """Append one record."""
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="pipeframe-spill-")  # noqa: SIM115 - closed by close()
+        """Append one record.
+
+        Raises:
+            FeedError: the file could not be made, or written to.
+        """
         packed, failures = self._codec.pack_frames([record], self._step)
         if packed.nbytes > self._most_bytes:
             failures[0] = too_large(record, self._step, packed.nbytes, self._most_bytes)
             packed = Packed(1, (b"",))
-        self._rejected.extend(failures.values())
         assert isinstance(packed.data, tuple)
         (frame,) = packed.data
-        self._file.write(_LENGTH.pack(_NO_BYTES if failures else len(frame)))
-        self._file.write(frame)
+        with self._blamed("written to"):
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="pipeframe-spill-")  # noqa: SIM115 - closed by close()
+            self._file.write(_LENGTH.pack(_NO_BYTES if failures else len(frame)))
+            self._file.write(frame)
+        self._rejected.extend(failures.values())
         self._records += 1
 
     def take(self, records: int, room_bytes: int) -> tuple[Packed, dict[int, AnyFailure]]:
@@ -67,7 +75,14 @@ class Spill:
         Args:
             records: at most so many.
             room_bytes: and not more than so many bytes of frames.
+
+        Raises:
+            FeedError: the file could not be read; what was written last may only now be found to have no room.
         """
+        with self._blamed("read from"):
+            return self._take(records, room_bytes)
+
+    def _take(self, records: int, room_bytes: int) -> tuple[Packed, dict[int, AnyFailure]]:
         assert self._file is not None
         if not self._reading:
             self._file.seek(0)
@@ -96,5 +111,26 @@ class Spill:
     def close(self) -> None:
         """Give the disk space back."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what it still had to write is not wanted any more; it is closed all the same
+                self._file.close()
         self._file, self._records = None, 0
+
+    @contextmanager
+    def _blamed(self, what: str) -> Iterator[None]:
+        """Say which file it was, and what to do: the machine's fault is nobody else's."""
+        try:
+            yield
+        except OSError as error:
+            raise FeedError(
+                f"records of a batch feed beyond buffer_size could not be {what} a temporary file in "
+                f"{_directory()}: {error}. Make room there, name another place by TMPDIR, give a larger "
+                'buffer_size, or write source="stream", which needs no file'
+            ) from error
+
+
+def _directory() -> str:
+    """Where temporary files go; a host may have no such place."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return "any directory"

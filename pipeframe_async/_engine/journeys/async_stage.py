@@ -3,8 +3,8 @@
 Comes in: parts. Goes out: what each came to. A part is in no worker meanwhile, and in nobody's way but that of the
 parts that wait for its place.
 
-Tasks: one a part, so that what a step sets (context variables, a cancel) ends with its record; and the one that
-serves, which owns them all and ends with the last.
+Tasks: one a part, so that what a step sets (context variables, a cancel) ends with its record, and what it sees is its
+caller's, or that of whoever began the run; and the one that serves, which owns them all and ends with the last.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from contextvars import copy_context
 from types import GeneratorType
 from typing import Any
 
 from pipeframe_async._engine.feeding.backlog import Backlog
 from pipeframe_async._engine.journeys.journeys import Journeys, failed
-from pipeframe_async._engine.supervise import ended
+from pipeframe_async._engine.supervise import ended, spawn
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.journey import Came, Journey, Part
 from pipeframe_async._rules.retry import Retrying
@@ -73,6 +74,7 @@ class AsyncStage:
         self.clocks = [StepClock(name, "loop") for name in segment.names]
         self._retrying = retrying
         self.sizer = ONE_BY_ONE
+        self._context = copy_context()  # of whoever began the run; nobody who happens to start a task here gives his
         self._waiting: deque[Part] = deque()
         self._running: dict[asyncio.Task[None], Part] = {}
         self._broken: BaseException | None = None
@@ -129,10 +131,10 @@ class AsyncStage:
             self._journeys.admit(lambda: self.concurrency - len(self._running) - len(self._waiting))
 
     def _start(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._waiting and len(self._running) < self.concurrency and not self._closed:
             part = self._waiting.popleft()
-            task = loop.create_task(self._walk(part), name=f"pipeframe-step-{self.names[part.step]}")
+            context = (part.journey.context or self._context).copy()
+            task = spawn(self._walk(part), f"pipeframe-step-{self.names[part.step]}", context)
             self._running[task] = part
             task.add_done_callback(self._done)
 
@@ -183,7 +185,7 @@ class AsyncStage:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise
             return self._failed(error, at), at  # what the step had waited for was cancelled
-        except (KeyboardInterrupt, GeneratorExit):
+        except KeyboardInterrupt:
             raise
         except BaseException as error:
             return self._failed(error, at, timed_out=limit.expired() and isinstance(error, TimeoutError)), at

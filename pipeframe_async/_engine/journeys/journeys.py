@@ -11,6 +11,7 @@ batch. All of it runs on the loop, in the tasks of those who call; nothing here 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -53,6 +54,7 @@ class Journeys:
         keep: results are wanted.
         codec: reads records that were on disk, and keeps what steps may change.
         step: the first step's name.
+        context: of the one who wants the record at a feed position; None where all are the run's.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Journeys:
         keep: bool,
         codec: Codec,
         step: str,
+        context: Callable[[int], Context | None] | None = None,
     ) -> None:
         self._backlog = backlog
         self._books = books
@@ -75,6 +78,7 @@ class Journeys:
         self._keep = keep
         self._codec = codec
         self._step = step
+        self._context = context
         self._stages: Sequence[Stage] = ()
         self._sleepers = Sleepers(lambda part, stage: self._stages[stage].put(part))
         self._under_way: dict[int, Journey] = {}
@@ -103,6 +107,8 @@ class Journeys:
                 return
             records, failures = (lot.values, lot.rejected) if lot.values is not None else self._read(lot)
             for index, record in enumerate(records):
+                if self._aborted:
+                    return  # one that failed as it began was one too many: those in hand are given up too
                 self._begin(lot.first + index, record, failures.get(index))
 
     def _read(self, lot: Lot) -> tuple[list[Any], dict[int, AnyFailure]]:
@@ -116,6 +122,8 @@ class Journeys:
     def _begin(self, position: int, record: Any, failure: AnyFailure | None) -> None:
         self._books.ledger.open(position, 1, 0)
         journey = self._under_way[position] = Journey(position, record)
+        if self._context is not None:
+            journey.context = self._context(position)
         part = journey.start()
         if self._tie is not None:
             error = self._tie.enter(journey, asked=failure is None)
@@ -165,13 +173,14 @@ class Journeys:
         if came.failures:
             came = replace(came, failures=tuple(self._told(failure, part) for failure in came.failures))
         last = to[0] == len(self._stages)
-        for going in journey.arrived(part, came, last=last, keep=self._keep, step=to[1]):
+        parts = journey.arrived(part, came, last=last, keep=self._keep, step=to[1])
+        for going in parts:
             if self._aborted or journey.given_up:
-                journey.give_up(going)
+                self.give_up(going)
             else:
                 self._stages[to[0]].put(going)
-        if not journey.parts:
-            self._finish(journey)
+        if not parts and not journey.parts:
+            self._finish(journey)  # else the last of them does that, perhaps before `put` has returned
 
     def _again(self, part: Part, at: tuple[int, int]) -> bool:
         """Whether the part has another attempt: then it sleeps now; or is given up, where nothing is begun any more."""

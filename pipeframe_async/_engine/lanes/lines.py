@@ -142,20 +142,25 @@ class PartLine:
         self._admits = admits
         self._tied = tied
         self._parts: deque[Part] = deque()
+        self._again: deque[Part] = deque()  # tried before: they hold their bytes, and what waits behind them holds more
 
     def __len__(self) -> int:
-        return len(self._parts)
+        return len(self._parts) + len(self._again)
 
     def append(self, part: Part) -> None:
-        """It waits from now on."""
-        self._parts.append(part)
+        """It waits from now on; one that was tried before goes first, and needs no room: others may wait for it."""
+        (self._again if part.attempts else self._parts).append(part)
 
     def clear(self, journey: Journey | None) -> list[Part]:
         """Remove the parts that wait, all or those of one journey."""
-        gone = [part for part in self._parts if journey is None or part.journey is journey]
+        gone = [part for part in (*self._again, *self._parts) if journey is None or part.journey is journey]
         for part in gone:
-            self._parts.remove(part)
+            (self._again if part.attempts else self._parts).remove(part)
         return gone
+
+    @property
+    def _first(self) -> deque[Part]:
+        return self._again or self._parts
 
     def fill(self) -> None:
         """Let records begin until this line has a batch; not too many at once, for most may be for other lines."""
@@ -163,13 +168,15 @@ class PartLine:
             return
         size, backlog = self._sizer().size, self._backlog
         most = backlog.position + MOST_ADMITTED
-        self._journeys.admit(lambda: min(size - len(self._parts), most - backlog.position))
-        if len(self._parts) < size and backlog.position >= most:
+        self._journeys.admit(lambda: min(size - len(self), most - backlog.position))
+        if len(self) < size and backlog.position >= most:
             asyncio.get_running_loop().call_soon(backlog.bell.ring)  # and more of them in the next turn
 
     @property
     def waiting(self) -> int:
         """Parts; and records that will be some, where all of them come here."""
+        if self._again:
+            return len(self._again)
         if not self._parts:
             return 0
         return len(self._parts) + (self._backlog.waiting if self._admits and not self._tied else 0)
@@ -187,11 +194,11 @@ class PartLine:
     @property
     def room_bytes(self) -> int:
         """Bytes the ledger has left, for records that begin; any number for those that hold theirs."""
-        return self._ledger.room_bytes if self._admits else NO_LIMIT
+        return self._ledger.room_bytes if self._admits and not self._again else NO_LIMIT
 
     def take(self, most: int) -> Taken:
         """The first parts. They stay here until they are a batch."""
-        parts = list(islice(self._parts, most))
+        parts = list(islice(self._first, most))
         return Taken([self._journeys.thaw(part.value) for part in parts], parts=parts)
 
     def give_back(self, taken: Taken) -> None:
@@ -199,8 +206,9 @@ class PartLine:
 
     def open(self, taken: Taken, nbytes: int) -> None:
         """They are under way; the bytes of those that begin are booked, record by record."""
+        line = self._first
         for part in taken.parts:
-            self._parts.popleft()
+            line.popleft()
             if self._index == 0:
                 self._ledger.charge(part.journey.position, nbytes // len(taken.parts))
 

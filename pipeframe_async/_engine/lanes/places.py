@@ -48,6 +48,7 @@ class Places:
         loaded: they, ready to be run in the lanes.
         sizer: how large batches are in the lanes.
         segment: which of them this run of steps is.
+        retries: its records may be tried again, as they came.
 
     Attributes:
         now: where the next batch goes.
@@ -58,14 +59,23 @@ class Places:
         beside_seconds: and how many seconds of work these were.
     """
 
-    def __init__(self, executor: Executor, chain: ChainSpec, loaded: ChainRef, sizer: Sizer, segment: int = 0) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        chain: ChainSpec,
+        loaded: ChainRef,
+        sizer: Sizer,
+        segment: int = 0,
+        *,
+        retries: bool = False,
+    ) -> None:
         self.away = self.now = Place(executor.codec, loaded.segment(segment), sizer)
         self._spec = chain
         self._segment = segment
         self._executor = executor
         self._beside: Place | None = None
-        # A step that must be ended in time needs a process that can be ended.
-        self._may_move = executor.beside is not None and chain.time_limit is None
+        # A step that must be ended in time needs a process that can be ended; a record that may be tried again, a copy.
+        self._may_move = executor.beside is not None and chain.time_limit is None and not retries
         self._worth = Worth(sum(lane.workers for lane in executor.lanes))
         self.moving = self.worked = 0.0
         self.records = self.beside_records = 0

@@ -81,7 +81,14 @@ class DefStage:
         self._index = index
         self._shared = shared
         self.clocks = [StepClock(name, shared.executor.where) for name in segment.names]
-        self.places = Places(shared.executor, shared.chain, shared.loaded, shared.sizer(), segment.number)
+        self.places = Places(
+            shared.executor,
+            shared.chain,
+            shared.loaded,
+            shared.sizer(),
+            segment.number,
+            retries=shared.retrying is not None,
+        )
         last, ship = index + 1 == shared.stages, shared.keep or index + 1 < shared.stages
         self.carrier = Carrier(
             places=self.places,

@@ -50,7 +50,7 @@ class Handles:
     def refuse(self, records: Iterable[Any]) -> None:
         """Deliveries that were handed over when the run took no more."""
         for record in records:
-            if type(record) is Delivery:
+            if isinstance(record, Delivery):
                 self._nack(record, None)
 
     def abort_rest(self) -> None:
