@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor as AnyExecutor
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -16,7 +16,7 @@ from pipeframe_async._engine.delivering.results import Results
 from pipeframe_async._engine.desk import Desk
 from pipeframe_async._engine.lanes.workforce import Workforce
 from pipeframe_async._engine.run import Run
-from pipeframe_async._engine.signals import handled_signals
+from pipeframe_async._engine.signals import Owner, handled_signals
 from pipeframe_async._engine.supervise import ended
 from pipeframe_async._engine.watch import watched
 from pipeframe_async._engine.wiring import Limits
@@ -55,8 +55,8 @@ class PipeFrame:
             always stays in the processes.
         buffer_bytes: most bytes of pickled records between the feed and the consumer, ≥ 1.
         drain_timeout: seconds that what is in flight has to finish after `stop()`.
-        handle_signals: let SIGINT and SIGTERM stop the run, a second one abort it. For programs of your own;
-            never inside somebody's app.
+        handle_signals: let SIGINT and SIGTERM stop the run, a second one abort it: then KeyboardInterrupt is raised,
+            with the books in its `report`. For programs of your own; never inside somebody's app.
         progress: True or `"auto"` for a progress bar on standard error (plain lines where it is no terminal),
             `"plain"`, `"json"`, False or `"none"` for nothing.
         name: for logs and thread names.
@@ -286,7 +286,7 @@ class PipeFrame:
             run = Run(plan, form, workforce, self._limits, streaming=streaming, on_end=self._ended.ring)
             self._runs.append(run)
             try:
-                with self._signals(asyncio.current_task()):
+                with self._signals(run):
                     async with watched(progress_display(self._progress, run.stats)):
                         yield run
             finally:
@@ -301,10 +301,29 @@ class PipeFrame:
                     error.report = error.report or report
                     raise
 
-    def _signals(self, task: asyncio.Task[Any] | None) -> AbstractContextManager[None]:
+    @contextmanager
+    def _signals(self, run: Run) -> Iterator[None]:
+        """Signals stop the run, and abort it: then it ends as Ctrl-C ends a program, with its books in `report`."""
+        task = asyncio.current_task()
         if not self._handle_signals or task is None:
-            return nullcontext()
-        return handled_signals(self._stop, _canceller(task))
+            yield
+            return
+        aborted = False
+
+        def abort() -> None:
+            nonlocal aborted
+            aborted = True
+            task.cancel()
+
+        try:
+            with handled_signals(Owner(self._stop, abort)):
+                yield
+        except asyncio.CancelledError:
+            if not aborted:
+                raise
+            interrupt: Any = KeyboardInterrupt()
+            interrupt.report = run.report
+            raise interrupt from None
 
     def _check_process(self) -> None:
         if self._warm is not None or self._runs:
@@ -323,10 +342,6 @@ async def _left(run: Run, task: asyncio.Task[RunReport]) -> None:
         await asyncio.wait([task])  # the run closes its feed and books there; a cancel ends the wait, not the task
     finally:
         await ended([task])
-
-
-def _canceller(task: asyncio.Task[Any]) -> Callable[[], None]:
-    return lambda: (task.cancel(), None)[1]
 
 
 def _buffer_size(buffer_size: int | None, stream_buffer_size: int | None) -> int:

@@ -1,6 +1,11 @@
-"""SIGINT and SIGTERM for a run that owns the program: the first stops it in good order, the second aborts it.
+"""SIGINT and SIGTERM for runs that own the program: the first stops them in good order, a second one aborts them.
 
-Only where asked for, only in the main thread, and what was installed before is put back.
+Only where asked for, only in the main thread. All runs of a loop share one handler, which comes with the first of them
+and puts back with the last what was there before. Two signals within a moment are one wish: `timeout` and supervisors
+signal a child and then its group.
+
+The loop is told, and does what is to be done. Beside it a handler of Python's sees whether it is: on a loop that is
+blocked no signal would ever do anything, so a Ctrl-C that finds an earlier one unheard raises KeyboardInterrupt there.
 """
 
 from __future__ import annotations
@@ -8,34 +13,93 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+from weakref import WeakKeyDictionary
 
 HANDLED = (signal.SIGINT, signal.SIGTERM)
+MOMENT = 0.1
+"""Seconds in which signals are one wish. Shorter takes a supervisor's pair for two, longer ignores who hurries."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Owner:
+    """A run: `stop` it in good order, or `abort` it."""
+
+    stop: Callable[[], None]
+    abort: Callable[[], None]
+
+
+class _Handling:
+    """The handler of one loop, for as long as there are owners."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._owners: dict[Owner, float | None] = {}  # when each was told to stop
+        self._before = {number: signal.getsignal(number) for number in HANDLED}
+        self._unheard: float | None = None  # since when the loop has one it has not taken up
+        for number in HANDLED:
+            loop.add_signal_handler(number, self._heard, number)  # has the loop woken, whatever the handler is
+            signal.signal(number, self._seen)
+
+    def enter(self, owner: Owner) -> None:
+        self._owners[owner] = None
+
+    def leave(self, owner: Owner) -> bool:
+        """One less; True where it was the last: then all is as it was before."""
+        del self._owners[owner]
+        if self._owners:
+            return False
+        for number, handler in self._before.items():
+            with suppress(RuntimeError):  # the loop is closed, and has let go of them itself
+                self._loop.remove_signal_handler(number)
+            if handler is not None:
+                signal.signal(number, handler)
+        return True
+
+    def _seen(self, number: int, frame: FrameType | None) -> Any:
+        """In the main thread, between two steps of whatever runs there; not in the loop's turn."""
+        now = time.monotonic()
+        if self._unheard is None:
+            self._unheard = now
+        elif number == signal.SIGINT and now - self._unheard > MOMENT:
+            raise KeyboardInterrupt
+
+    def _heard(self, number: int) -> None:
+        """On the loop."""
+        self._unheard = None
+        now = time.monotonic()
+        for owner, told in [*self._owners.items()]:
+            if told is None:
+                self._owners[owner] = now
+                owner.stop()
+            elif now - told > MOMENT:
+                owner.abort()
+
+
+_handling: WeakKeyDictionary[asyncio.AbstractEventLoop, _Handling] = WeakKeyDictionary()
 
 
 @contextmanager
-def handled_signals(stop: Callable[[], None], abort: Callable[[], None]) -> Iterator[None]:
-    """Handle the signals while the block runs.
-
-    Args:
-        stop: called on the loop at the first signal.
-        abort: called on the loop at every further one.
-    """
+def handled_signals(owner: Owner) -> Iterator[None]:
+    """Handle the signals for this run while the block lasts."""
     loop = asyncio.get_running_loop()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    calls = iter([stop])
-    before = {number: signal.getsignal(number) for number in HANDLED}
-    with suppress(NotImplementedError):  # Windows loops cannot; there Ctrl-C is a KeyboardInterrupt as ever
-        for number in HANDLED:
-            loop.add_signal_handler(number, lambda: next(calls, abort)())
+    if (handling := _handling.get(loop)) is None:
+        try:
+            handling = _handling[loop] = _Handling(loop)
+        except NotImplementedError:  # Windows loops cannot; there Ctrl-C is a KeyboardInterrupt as ever
+            yield
+            return
+    handling.enter(owner)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            with suppress(NotImplementedError):
-                loop.remove_signal_handler(number)
-            if handler is not None:
-                signal.signal(number, handler)
+        if handling.leave(owner):
+            del _handling[loop]
