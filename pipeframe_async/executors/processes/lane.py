@@ -104,6 +104,8 @@ class ProcessLane:
     async def start(self) -> None:
         """Have a worker; callers that come while one is being started wait for the same one."""
         while self._serving is None:  # asked again after each wait: one that has come may have died, or be worn
+            if self._closing.is_set():
+                raise WorkerLost(f"{self.name} was closed before its worker had started")
             going = [hired.ended for hired in [*self._hired] if hired.ended is not None]
             if len(going) >= MOST_GOING:
                 await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,154 @@
+"""A worker's first instructions, in this very process: what it takes over, what it tells, what it lets go of."""
+
+from __future__ import annotations
+
+import faulthandler
+import multiprocessing
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeframe_async._worker import bootstrap, envelope, orphan, session
+from pipeframe_async._worker.bootstrap import Ends, SharedFile, Traces
+from pipeframe_async._worker.cursor import NBYTES, Cursor
+
+posix = pytest.mark.skipif(os.name != "posix", reason="descriptors are handed over")
+
+
+@pytest.fixture(autouse=True)
+def a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker keeps for good is put back when the test is over."""
+    monkeypatch.setattr(envelope, "_cursor", None)
+    monkeypatch.setattr(session, "_session", None)
+    monkeypatch.setattr(bootstrap, "_problem", "")
+    monkeypatch.setattr(bootstrap, "leave_traces", lambda *traces: None)
+
+
+@pytest.fixture
+def files() -> Iterator[Callable[[], int]]:
+    """Makes files of the size of a cursor; what is still open at the end is closed."""
+    made: list[int] = []
+
+    def make() -> int:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+        os.truncate(fd, NBYTES)
+        made.append(fd)
+        return fd
+
+    yield make
+    for fd in made:
+        if is_open(fd):
+            os.close(fd)
+
+
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def test_a_worker_says_who_it_is_and_that_nothing_is_wrong() -> None:
+    bootstrap.begin(None, None)
+    assert bootstrap.ready() == (os.getpid(), "")
+    assert isinstance(envelope._cursor, Cursor)
+    assert session._session is None
+
+
+@posix
+def test_its_place_can_be_read_from_the_file_it_was_given(
+    files: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[Any] = []
+    monkeypatch.setattr(bootstrap, "leave_traces", lambda *traces: left.append(traces))
+    cursor, stack, words = files(), files(), files()
+    parents = Cursor(cursor)
+    bootstrap.begin(Traces(SharedFile(cursor), SharedFile(stack), SharedFile(words)), None)
+    assert envelope._cursor is not None
+    envelope._cursor.enter(7)
+    assert parents.read().batch == 7
+    assert left == [(envelope._cursor, stack, words)]
+    assert not is_open(cursor)  # the map is enough
+    envelope._cursor.close()
+    parents.close()
+
+
+@posix
+def test_it_has_a_session_where_it_is_given_the_ends_of_a_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "Session", lambda *ends: ends)
+    bootstrap.begin(None, Ends(SharedFile(5), (SharedFile(6), SharedFile(7)), (SharedFile(8),)))
+    made: Any = session._session
+    assert made == (5, [6, 7], [8])
+
+
+def test_what_keeps_it_from_working_is_told_and_not_raised() -> None:
+    """An initializer that raises breaks the pool, which says no more than that."""
+    bootstrap.begin(Traces(SharedFile(-5), SharedFile(-5), SharedFile(-5)), None)
+    pid, problem = bootstrap.ready()
+    assert pid == os.getpid()
+    assert problem.startswith("Traceback")
+    assert "Error" in problem
+
+
+def test_what_a_process_forked_in_a_step_has_of_the_pool_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered: list[Callable[[], None]] = []
+    closed: list[str] = []
+
+    def end(name: str, error: OSError | None = None) -> Any:
+        def close() -> None:
+            closed.append(name)
+            if error is not None:
+                raise error
+
+        return SimpleNamespace(close=close)
+
+    monkeypatch.setattr(os, "register_at_fork", lambda *, after_in_child: registered.append(after_in_child))
+    calls = SimpleNamespace(_reader=end("calls", OSError("closed already")), _writer=None)
+    results = SimpleNamespace(_writer=end("results"))
+    bootstrap.keep_from_children(calls, results)
+    assert closed == []  # the worker itself needs them
+    (in_child,) = registered
+    in_child()
+    assert closed == ["calls", "results"]
+
+
+def test_a_worker_prepares_itself_before_it_hears_of_its_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[Any] = []
+    monkeypatch.setattr(os, "setsid", lambda: done.append("own session"), raising=False)
+    monkeypatch.setattr(signal, "set_wakeup_fd", lambda fd: done.append(("wakeup", fd)))
+    monkeypatch.setattr(signal, "signal", lambda *which: done.append(which))
+    monkeypatch.setattr(faulthandler, "enable", lambda: done.append("faulthandler"))
+    monkeypatch.setattr(orphan, "end_with_parent", lambda: done.append("end with parent"))
+    bootstrap.prepare()
+    assert done == [
+        "own session",
+        ("wakeup", -1),
+        (signal.SIGINT, signal.SIG_IGN),
+        (signal.SIGTERM, signal.SIG_DFL),
+        "faulthandler",
+        "end with parent",
+    ]
+
+
+def test_one_that_leads_a_session_already_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leads_one() -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setsid", leads_one, raising=False)
+    bootstrap._own_session()
+
+
+@posix
+def test_a_file_on_its_way_to_a_child_is_a_descriptor_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing, "reduction", SimpleNamespace(DupFd=lambda fd: f"dup of {fd}"))
+    make, (duplicate,) = SharedFile(5).__reduce__()
+    assert duplicate == "dup of 5"
+    received = make(SimpleNamespace(detach=lambda: 9))
+    assert (type(received), received.fd) == (SharedFile, 9)
