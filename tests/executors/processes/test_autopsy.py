@@ -10,7 +10,7 @@ import pytest
 from pipeframe_async._rules.overtime import EndedFor
 from pipeframe_async.executors.processes.autopsy import death_of
 from pipeframe_async.executors.processes.remains import Remains
-from pipeframe_async.faults import OUR_ROOM
+from pipeframe_async.failures import OUR_ROOM
 from pipeframe_async.wire import Death, Phase, Place, Reply
 
 TICKET, RECORDS, AT = 7, 10, 4
