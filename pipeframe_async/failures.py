@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import reprlib
 import traceback
+from collections.abc import Collection
 from types import TracebackType
 
 from pipeframe_async.errors import text_of
@@ -29,9 +30,8 @@ CALLERS = (UNROLLED, WRAPPERS)
 OUR_FILES = (OUR_ROOM, WRAPPERS)
 
 
-_SHORT = reprlib.Repr()
-"""Looks at the first few of what a step returned, which may be millions."""
-_SHORT.maxother = _SHORT.maxstring = _SHORT.maxlong = 120
+SHOWN = 120
+"""Characters of a wrong outcome that are shown. A wrong one may be of millions of items: no more of it is looked at."""
 
 
 class WrongShape(Exception):
@@ -41,14 +41,20 @@ class WrongShape(Exception):
 def wrong_shape(name: str, outcome: object, verb: str) -> str:
     """The message for a step that returned, or yielded, something else than it may."""
     try:
-        shown = _SHORT.repr(outcome)
+        shown = _shown(outcome)
     except Exception:
         shown = "<unprintable>"
-    shown = shown if len(shown) <= 120 else shown[:117] + "..."
+    shown = shown if len(shown) <= SHOWN else shown[: SHOWN - 3] + "..."
     return (
         f"step {name!r} {verb} {shown} ({type(outcome).__name__}); expected (record, True) to go on, "
         f"(record, False) to bypass the other steps, DROP to filter, or a generator of such pairs"
     )
+
+
+def _shown(outcome: object) -> str:
+    if isinstance(outcome, (str, bytes, bytearray)):
+        return repr(outcome[: SHOWN + 1])
+    return reprlib.repr(outcome) if isinstance(outcome, Collection) else repr(outcome)
 
 
 def failure_of(
@@ -65,7 +71,7 @@ def failure_of(
     """
     shape = isinstance(error, WrongShape)
     return WireFailure(
-        place=index,
+        at=index,
         step=step,
         kind=kind,
         error_type="StepError" if shape else type(error).__name__,

@@ -23,7 +23,7 @@ that calls many begins runs again and again."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _Called:
     """A pipeline that is called; it is held so that its identity stays its own."""
 
     pipeline: Any
@@ -42,19 +42,19 @@ class Desk:
     def __init__(self, begin: Callable[[Plan, Calls], Run], over: Callable[[Run], None]) -> None:
         self._begin = begin
         self._over = over
-        self._lines: OrderedDict[int, _Line] = OrderedDict()  # by identity, the least used first
+        self._called: OrderedDict[int, _Called] = OrderedDict()  # by identity, the least used first
         self._serving: set[asyncio.Task[None]] = set()
 
     async def call(self, pipeline: Any, record: Any) -> Any:
         """One record through a pipeline; see `PipeFrame.call`."""
-        line = self._lines.get(id(pipeline))
-        if line is None or line.run.stopping:
+        called = self._called.get(id(pipeline))
+        if called is None or called.run.stopping:
             self._close_idle()
-            line = self._opened(pipeline)
-        self._lines.move_to_end(id(pipeline))
-        return await line.calls.call(record)  # in the caller's task; the run is served in its own
+            called = self._opened(pipeline)
+        self._called.move_to_end(id(pipeline))
+        return await called.calls.call(record)  # in the caller's task; the run is served in its own
 
-    def _opened(self, pipeline: Any) -> _Line:
+    def _opened(self, pipeline: Any) -> _Called:
         plan = plan_of(pipeline)
         plan = replace(
             plan,
@@ -69,29 +69,29 @@ class Desk:
         calls = Calls(fans_out=plan.fans_out)
         # In a context of its own: it serves many callers, and outlives the one who happened to come first.
         context = Context()
-        line = self._lines[id(pipeline)] = _Line(pipeline, calls, context.run(self._begin, plan, calls))
-        task = spawn(self._serve(line), f"pipeframe-{plan.name}-calls", context)
+        called = self._called[id(pipeline)] = _Called(pipeline, calls, context.run(self._begin, plan, calls))
+        task = spawn(self._serve(called), f"pipeframe-{plan.name}-calls", context)
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
-        return line
+        return called
 
     def _close_idle(self) -> None:
         """One more is to be kept ready than may be: the least used go, unless somebody waits for them."""
-        idle = [key for key, line in self._lines.items() if line.calls.idle]
-        for key in idle[: max(0, len(self._lines) + 1 - MOST_OPEN)]:
-            self._lines.pop(key).run.stop()
+        idle = [key for key, called in self._called.items() if called.calls.idle]
+        for key in idle[: max(0, len(self._called) + 1 - MOST_OPEN)]:
+            self._called.pop(key).run.stop()
 
-    async def _serve(self, line: _Line) -> None:
+    async def _serve(self, called: _Called) -> None:
         error: BaseException | None = None
         try:
-            await line.run.execute()  # until the frame or `_close_idle` stops it; calls come in meanwhile
+            await called.run.execute()  # until the frame or `_close_idle` stops it; calls come in meanwhile
         except Exception as failed:  # whoever waits gets it; if nobody does, the next call finds out for itself
             error = failed
         finally:
-            line.calls.close(error)
-            self._over(line.run)
-            if self._lines.get(id(line.pipeline)) is line:
-                del self._lines[id(line.pipeline)]
+            called.calls.close(error)
+            self._over(called.run)
+            if self._called.get(id(called.pipeline)) is called:
+                del self._called[id(called.pipeline)]
 
     async def ended(self) -> None:
         """Wait for the runs, which have been told to end."""

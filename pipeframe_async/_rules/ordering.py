@@ -62,7 +62,7 @@ class AsFedByKey(Generic[T]):
 
     def __init__(self) -> None:
         self._keys: dict[int, Hashable] = {}
-        self._lines: dict[Hashable, deque[int]] = {}
+        self._queues: dict[Hashable, deque[int]] = {}
         self._early: dict[int, T] = {}
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class AsFedByKey(Generic[T]):
     def expect(self, position: int, key: Hashable) -> None:
         """A record of this key has come in, later than all others of its key."""
         self._keys[position] = key
-        self._lines.setdefault(key, deque()).append(position)
+        self._queues.setdefault(key, deque()).append(position)
 
     def offer(self, first: int, count: int, item: T) -> list[T]:
         """It leaves when all before it in its key have."""
@@ -79,9 +79,9 @@ class AsFedByKey(Generic[T]):
             raise InternalError(f"the answer for position {first} was offered twice, or never expected")
         key = self._keys.pop(first)
         self._early[first] = item
-        line, ready = self._lines[key], []
-        while line and line[0] in self._early:
-            ready.append(self._early.pop(line.popleft()))
-        if not line:
-            del self._lines[key]
+        queue, ready = self._queues[key], []
+        while queue and queue[0] in self._early:
+            ready.append(self._early.pop(queue.popleft()))
+        if not queue:
+            del self._queues[key]
         return ready

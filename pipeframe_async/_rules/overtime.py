@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from pipeframe_async.wire import Phase, Place
+from pipeframe_async.wire import Phase, Spot
 
 LOOK_SECONDS = 0.04
 """Seconds between looks, at most. Longer ends records later, shorter costs the loop more wake-ups."""
@@ -54,13 +54,13 @@ class Look(NamedTuple):
     """What was seen of a worker.
 
     Attributes:
-        place: where it is.
+        spot: where it is.
         now: when that was seen, seconds.
         late: by how many seconds the look came later than it was due.
         spoken: whether it has said its last words.
     """
 
-    place: Place
+    spot: Spot
     now: float
     late: float = 0.0
     spoken: bool = False
@@ -87,10 +87,10 @@ class Overtime:
         self._max_rss = max_rss
         self._speaks = speaks
         self._watches: dict[int, _Watch] = {}
-        self._place: Place | None = None  # where it was at the last look
+        self._spot: Spot | None = None  # where it was at the last look
         self._since = 0.0  # when it was first seen there
         self._called = False  # to say its last words
-        self._rss = 0  # resident bytes when they were first read at this place
+        self._rss = 0  # resident bytes when they were first read at this spot
         self.why: EndedFor | None = None
 
     @property
@@ -129,12 +129,12 @@ class Overtime:
         """What a look makes necessary."""
         if self.settled:
             return Order.NOTHING
-        if not self._stayed(look.place):
-            self._place, self._since, self._called, self._rss, self.why = look.place, look.now, False, 0, None
+        if not self._stayed(look.spot):
+            self._spot, self._since, self._called, self._rss, self.why = look.spot, look.now, False, 0, None
         elif look.late > SLOW_LOOP_SECONDS:
             self._since += look.late
-        watch = self._watches.get(look.place.batch)
-        if watch is None or look.place.phase is Phase.IDLE:
+        watch = self._watches.get(look.spot.batch)
+        if watch is None or look.spot.phase is Phase.IDLE:
             return Order.NOTHING
         return self._judged(look, watch)
 
@@ -153,22 +153,22 @@ class Overtime:
         self.why = why
         return Order.END
 
-    def _stayed(self, place: Place) -> bool:
+    def _stayed(self, spot: Spot) -> bool:
         """Whether it is where it was: its step may be another one, the limit is the record's."""
-        return self._place is not None and place[:3] == self._place[:3]
+        return self._spot is not None and spot[:3] == self._spot[:3]
 
     def _judged(self, look: Look, watch: _Watch) -> Order:
-        place, held = look.place, look.now - self._since
+        spot, held = look.spot, look.now - self._since
         if watch.abandoned is not None and look.now - watch.abandoned >= ABANDONED_SECONDS:
             return self.end(EndedFor.ABANDONED)
-        if watch.limit is not None and place.phase is not Phase.LOADING and held >= watch.limit:
+        if watch.limit is not None and spot.phase is not Phase.LOADING and held >= watch.limit:
             return self._timed_out(look, held - watch.limit)
-        weigh = self._max_rss is not None and place.at is not None and held >= MEMORY_SECONDS
+        weigh = self._max_rss is not None and spot.at is not None and held >= MEMORY_SECONDS
         return Order.WEIGH if weigh else Order.NOTHING
 
     def _timed_out(self, look: Look, over: float) -> Order:
         """Ask for last words first, where a record is at work; then there is no more asking."""
-        if self._speaks and look.place.at is not None and not self._called:
+        if self._speaks and look.spot.at is not None and not self._called:
             self._called, self.why = True, EndedFor.TIME_LIMIT
             return Order.CALL
         if over >= GRACE_SECONDS or not self._called or look.spoken:

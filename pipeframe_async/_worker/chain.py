@@ -31,9 +31,9 @@ SLOW_NS = 20_000
 
 Cell = Any
 """One of the cursor's, without a dimension: `cell[()] = 3` costs a quarter less than `cells[1] = 3`."""
-MAX_PLACES = 10_000
+MAX_INDICES = 10_000
 """Indices kept as objects: 36 bytes each, and 10 ns a record saved. For longer batches they are made as they come."""
-_places: list[int] = []  # as many as the longest batch of this process has had records
+_indices: list[int] = []  # as many as the longest batch of this process has had records
 
 
 class Tally:
@@ -111,17 +111,18 @@ class Chain:
         """
         tally = tally or Tally(len(self._steps))
         loops, count, left = self._unroll(), len(records), [0] * len(self._steps)
-        place, spot = _cell(cells, INDEX), _cell(cells, STEP)
-        places = _as_many_places(count)
+        index_cell, step_cell = _cell(cells, INDEX), _cell(cells, STEP)
+        indices = _as_many_indices(count)
         stride = self._stride(count)
         started = perf_counter_ns()
         if stride == 1:
-            loops.timed(self, tally, places, records, place, spot, left)
+            loops.timed(self, tally, indices, records, index_cell, step_cell, left)
         else:
             for at in range(0, count, stride):
                 last = min(at + stride, count) - 1  # timed after others: what it needs is in the caches as usual
-                loops.plain(self, tally, places[at:last], records[at:last], place, spot, left)
-                loops.timed(self, tally, places[last : last + 1], records[last : last + 1], place, spot, left)
+                loops.plain(self, tally, indices[at:last], records[at:last], index_cell, step_cell, left)
+                alone = slice(last, last + 1)
+                loops.timed(self, tally, indices[alone], records[alone], index_cell, step_cell, left)
         if count:
             self._record_ns = (perf_counter_ns() - started) / count
         for position, gone in enumerate(left):
@@ -141,14 +142,14 @@ class Chain:
             self._loops = Loops(self._steps, say_step=self._say_step)
         return self._loops
 
-    def _unusual(self, tally: Tally, index: int, position: int, outcome: Any, spot: Cell) -> None:
+    def _unusual(self, tally: Tally, index: int, position: int, outcome: Any, step_cell: Cell) -> None:
         """A step of a loop returned something that the loop does not settle: the rest of the record's way."""
-        spot[()] = position
+        step_cell[()] = position
         before = len(tally.results)
         try:
-            outcomes = self._judge(tally, index, position, outcome, spot)
+            outcomes = self._judge(tally, index, position, outcome, step_cell)
         except BaseException as error:
-            self._fail(tally, index, spot[()], error)
+            self._fail(tally, index, step_cell[()], error)
             return
         if outcomes == 0:
             tally.filtered += 1
@@ -157,10 +158,10 @@ class Chain:
         if (results := len(tally.results) - before) != 1:
             tally.spans[index] = results
 
-    def _advance(self, tally: Tally, index: int, record: Any, position: int, spot: Cell) -> int:
+    def _advance(self, tally: Tally, index: int, record: Any, position: int, step_cell: Cell) -> int:
         """Take a record on from `position`, timed; returns how many outcomes came of it (0: filtered)."""
         while position < len(self._steps):
-            spot[()] = position
+            step_cell[()] = position
             tally.calls[position] += 1
             started, outcome = perf_counter_ns(), None
             try:
@@ -169,27 +170,27 @@ class Chain:
                 if type(outcome) is not GeneratorType:  # a generator has not begun; its own loop times it
                     self._clock(tally, position, perf_counter_ns() - started)
             if type(outcome) is not tuple or len(outcome) != 2 or outcome[1] is not True:
-                return self._judge(tally, index, position, outcome, spot)
+                return self._judge(tally, index, position, outcome, step_cell)
             record = outcome[0]
             position += 1
         tally.results.append(record)
         return 1
 
-    def _judge(self, tally: Tally, index: int, position: int, outcome: Any, spot: Cell) -> int:
+    def _judge(self, tally: Tally, index: int, position: int, outcome: Any, step_cell: Cell) -> int:
         """What a step returned, when it is not `(record, True)`; returns the number of outcomes."""
         if outcome is DROP:
             return 0
         if isinstance(outcome, GeneratorType):
-            return self._fan_out(tally, index, position, outcome, spot)
+            return self._fan_out(tally, index, position, outcome, step_cell)
         record, keep_going = self._pair(position, outcome, "returned")
         if keep_going:
-            return self._advance(tally, index, record, position + 1, spot)
+            return self._advance(tally, index, record, position + 1, step_cell)
         tally.bypass_at.append(len(tally.results))
         tally.results.append(record)
         return 1
 
     def _fan_out(
-        self, tally: Tally, index: int, position: int, children: Generator[Any, None, None], spot: Cell
+        self, tally: Tally, index: int, position: int, children: Generator[Any, None, None], step_cell: Cell
     ) -> int:
         """Each yielded `(record, keep_going)` goes on by itself and fails by itself.
 
@@ -199,7 +200,7 @@ class Chain:
         outcomes = spent = 0
         try:
             while True:
-                spot[()] = position
+                step_cell[()] = position
                 started = perf_counter_ns()
                 try:
                     child = next(children)
@@ -207,7 +208,7 @@ class Chain:
                     return outcomes
                 finally:
                     spent += perf_counter_ns() - started
-                outcomes += self._child(tally, index, position, child, spot)
+                outcomes += self._child(tally, index, position, child, step_cell)
         except BaseException:
             results, bypassed, failures, tally.filtered = saved
             del tally.results[results:], tally.bypass_at[bypassed:], tally.failures[failures:]
@@ -216,18 +217,18 @@ class Chain:
             self._clock(tally, position, spent)
             children.close()
 
-    def _child(self, tally: Tally, index: int, position: int, outcome: Any, spot: Cell) -> int:
+    def _child(self, tally: Tally, index: int, position: int, outcome: Any, step_cell: Cell) -> int:
         """One item of a fan-out; a child that fails or is filtered further on is one outcome too."""
         record, keep_going = self._pair(position, outcome, "yielded")
         if not keep_going:
             tally.bypass_at.append(len(tally.results))
             tally.results.append(record)
             return 1
-        spot[()] = position
+        step_cell[()] = position
         try:
-            outcomes = self._advance(tally, index, record, position + 1, spot)
+            outcomes = self._advance(tally, index, record, position + 1, step_cell)
         except BaseException as error:
-            tally.failures.append(self._failure(index, spot[()], error))
+            tally.failures.append(self._failure(index, step_cell[()], error))
             return 1
         if outcomes == 0:
             tally.filtered += 1
@@ -284,12 +285,12 @@ class _PassedOn:
         return value
 
 
-def _as_many_places(count: int) -> Sequence[int]:
+def _as_many_indices(count: int) -> Sequence[int]:
     """The numbers from 0 on, `count` of them or more."""
-    global _places
-    if count > MAX_PLACES:
+    global _indices
+    if count > MAX_INDICES:
         return range(count)
-    if (places := _places) and len(places) >= count:  # threads may swap the list, never change it
-        return places
-    _places = places = list(range(min(MAX_PLACES, 2 * count)))
-    return places
+    if (indices := _indices) and len(indices) >= count:  # threads may swap the list, never change it
+        return indices
+    _indices = indices = list(range(min(MAX_INDICES, 2 * count)))
+    return indices

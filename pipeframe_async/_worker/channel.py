@@ -20,7 +20,7 @@ from sys import getrefcount
 from typing import Any
 
 from pipeframe_async._worker.codec import PROTOCOL
-from pipeframe_async.wire import Apart, Payload
+from pipeframe_async.wire import OutOfBand, Payload
 
 INLINE_BYTES = 32 * 1024
 """Largest payload that goes over the socket where there is a region. The socket holds about 200 KiB: less goes in one
@@ -137,15 +137,15 @@ def pack(value: Any, region: Region | None, number: int = NO_REGION) -> bytes:
 
 def light(payload: Payload | None) -> Any:
     """A payload as it is put in a message: what is large is not copied into it, and comes out as a `bytearray`."""
-    if isinstance(payload, Apart):
-        return Apart(light(payload.data), payload.buffers)
+    if isinstance(payload, OutOfBand):
+        return OutOfBand(light(payload.data), payload.buffers)
     return pickle.PickleBuffer(payload) if isinstance(payload, bytes) and len(payload) > INLINE_BYTES else payload
 
 
 def heavy(payload: Payload) -> Payload:
     """A payload as others may pickle it, who know nothing of buffers beside a pickle: with copies of them."""
-    if isinstance(payload, Apart):
-        return Apart(payload.data, tuple(bytearray(buffer.raw()) for buffer in payload.buffers))
+    if isinstance(payload, OutOfBand):
+        return OutOfBand(payload.data, tuple(bytearray(buffer.raw()) for buffer in payload.buffers))
     return payload
 
 

@@ -1,7 +1,7 @@
 """The cursor: what a worker is at, in memory the parent can read while it works and after it has died.
 
 Unsigned 64-bit cells. The worker writes the batch it has, the index of the record it is at (or a phase, where
-it is at none) and, where it matters, the step; a write costs 27-65 ns. The parent writes the place whose
+it is at none) and, where it matters, the step; a write costs 27-65 ns. The parent writes the spot whose
 record it wants ended, so that a worker that has gone on meanwhile is spared.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 
-from pipeframe_async.wire import Phase, Place
+from pipeframe_async.wire import Phase, Spot
 
 BATCH, INDEX, STEP, SOUGHT_BATCH, SOUGHT_INDEX, SPOKEN = range(6)
 """What each cell says; the last is 1 when a worker has said its last words and waits for its end."""
@@ -22,7 +22,7 @@ NO_STEP = 2**64 - 1
 
 
 class Cursor:
-    """A worker's place. The hot loop writes `cells[INDEX]` bare."""
+    """A worker's spot. The hot loop writes `cells[INDEX]` bare."""
 
     __slots__ = ("_memory", "cells")
 
@@ -45,18 +45,18 @@ class Cursor:
         """Say that nothing is being worked on."""
         self.cells[INDEX] = Phase.IDLE
 
-    def read(self) -> Place:
+    def read(self) -> Spot:
         """Where the worker is."""
         batch, index, step, *_ = self.cells
         if index >= FIRST_PHASE:
-            return Place(batch, None, Phase(index), None)
-        return Place(batch, index, None, None if step == NO_STEP else step)
+            return Spot(batch, None, Phase(index), None)
+        return Spot(batch, index, None, None if step == NO_STEP else step)
 
-    def seek(self, place: Place) -> None:
-        """Mark the place that was looked at as the one to be ended; called by the parent."""
-        index = place.phase if place.at is None else place.at
+    def seek(self, spot: Spot) -> None:
+        """Mark the spot that was looked at as the one to be ended; called by the parent."""
+        index = spot.phase if spot.at is None else spot.at
         assert index is not None
-        self.cells[SOUGHT_BATCH], self.cells[SOUGHT_INDEX] = place.batch, index
+        self.cells[SOUGHT_BATCH], self.cells[SOUGHT_INDEX] = spot.batch, index
 
     @property
     def sought(self) -> bool:

@@ -27,13 +27,13 @@ from pipeframe_async.wire import (
     SEGMENT,
     UNKNOWN_CHAIN,
     UNREADABLE,
-    Apart,
     ChainSpec,
-    Fault,
     Frames,
     Live,
+    OutOfBand,
     Payload,
     Phase,
+    Refusal,
     Reply,
     WireFailure,
     owners,
@@ -75,10 +75,10 @@ def work(
     number: int,
     data: Payload,
     ship: bool,
-    part: tuple[int, int] | None = None,
+    stretch: tuple[int, int] | None = None,
     weigh: bool = False,
     *,
-    apart: bool = False,
+    out_of_band: bool = False,
     live: bool = False,
 ) -> Reply:
     """Run one batch. The function a lane calls in its worker.
@@ -89,28 +89,28 @@ def work(
         number: the batch's number, for the cursor.
         data: the records, as one pickle or as frames.
         ship: whether the results are wanted back.
-        part: where only some of the records of one pickle are to be run: the place of the first, and how many.
+        stretch: where only some of the records of one pickle are to be run: the index of the first, and how many.
         weigh: whether the parent wants to know how much memory this process holds.
-        apart: whether large buffers among the results may stand beside their pickle.
+        out_of_band: whether large buffers among the results may stand beside their pickle.
         live: the results are wanted as they are, in a thread beside the loop.
 
     Returns:
-        A `Reply`; its `fault` is set where the chain or the batch could not be loaded.
+        A `Reply`; its `refusal` is set where the chain or the batch could not be loaded.
     """
     cursor = _cursor or Cursor()
     cursor.enter(number)
     try:
         loaded = _chain(key, chain)
-        if isinstance(loaded, Fault):
-            return Reply(0, fault=loaded)
-        dumps: _Dumps = codec.dumps_apart if apart else codec.dumps
+        if isinstance(loaded, Refusal):
+            return Reply(0, refusal=loaded)
+        dumps: _Dumps = codec.dumps_out_of_band if out_of_band else codec.dumps
         if live or isinstance(data, Live):
             dumps = Live
-        reply = _run(_Batch(loaded, data, part, ship, cursor), dumps)
+        reply = _run(_Batch(loaded, data, stretch, ship, cursor), dumps)
         return reply._replace(rss=resident_bytes()) if weigh else reply
     except BaseException as error:  # the last net: a worker always answers
         failure = failure_of(0, 0, error)
-        return Reply(0, fault=Fault("envelope", f"{failure.error_type}: {failure.message}", failure.traceback))
+        return Reply(0, refusal=Refusal("envelope", f"{failure.error_type}: {failure.message}", failure.traceback))
     finally:
         cursor.leave()
 
@@ -142,17 +142,17 @@ def forget(key: str | None = None) -> list[str]:
         return [text for chain in dropped if (text := _teardown(chain))]
 
 
-def _chain(key: str, data: bytes | None) -> Chain | Fault:
+def _chain(key: str, data: bytes | None) -> Chain | Refusal:
     key, _, segment = key.partition(SEGMENT)
     chain = _whole_chain(key, data)
-    return chain if isinstance(chain, Fault) else chain.segments[int(segment or 0)]
+    return chain if isinstance(chain, Refusal) else chain.segments[int(segment or 0)]
 
 
-def _whole_chain(key: str, data: bytes | None) -> Chain | Fault:
+def _whole_chain(key: str, data: bytes | None) -> Chain | Refusal:
     with _loading:
         if (chain := _chains.get(key) or _installed.get(key)) is None:
             if data is None:
-                return Fault(UNKNOWN_CHAIN, key)
+                return Refusal(UNKNOWN_CHAIN, key)
             try:
                 chain = Chain(ChainSpec(*pickle.loads(data)))  # noqa: S301 - our parent's own bytes
             except BaseException as error:
@@ -170,9 +170,9 @@ def _whole_chain(key: str, data: bytes | None) -> Chain | Fault:
         return chain
 
 
-def _broken(what: str, error: BaseException) -> Fault:
+def _broken(what: str, error: BaseException) -> Refusal:
     failure = failure_of(0, 0, error)
-    return Fault(BROKEN_CHAIN, f"{what}: {failure.error_type}: {failure.message}", failure.traceback)
+    return Refusal(BROKEN_CHAIN, f"{what}: {failure.error_type}: {failure.message}", failure.traceback)
 
 
 def _teardown(chain: Chain) -> str:
@@ -184,16 +184,16 @@ def _teardown(chain: Chain) -> str:
 
 
 class _Batch:
-    """A batch at work. `places`: where its readable records stand in it; `gaps`: whether others do not."""
+    """A batch at work. `indices`: where its readable records stand in it; `gaps`: whether others do not."""
 
-    def __init__(self, chain: Chain, data: Payload, part: tuple[int, int] | None, ship: bool, cursor: Cursor):
+    def __init__(self, chain: Chain, data: Payload, stretch: tuple[int, int] | None, ship: bool, cursor: Cursor):
         self.chain = chain
         self.data = data
-        self.part = part
+        self.stretch = stretch
         self.ship = ship
         self.cursor = cursor
         self.records: list[Any] = []
-        self.places: list[int] | None = None
+        self.indices: list[int] | None = None
         self.unreadable: list[WireFailure] = []
         self.tally = Tally(len(chain.names))
 
@@ -208,10 +208,10 @@ class _Batch:
     def read(self) -> None:
         """Unpickle the records; raises where they came as one pickle that cannot be read."""
         if isinstance(self.data, tuple):
-            self.records, self.places, self.unreadable = _read_frames(self.data, self.cursor)
+            self.records, self.indices, self.unreadable = _read_frames(self.data, self.cursor)
             return
         self.cursor.phase(Phase.READING)
-        self.records = _part(codec.loads(self.data), self.part)
+        self.records = _stretch(codec.loads(self.data), self.stretch)
 
 
 def _run(batch: _Batch, whole: _Dumps) -> Reply:
@@ -220,10 +220,10 @@ def _run(batch: _Batch, whole: _Dumps) -> Reply:
     try:
         batch.read()
     except BaseException as error:
-        return Reply(0, fault=Fault(UNREADABLE, f"{type(error).__name__}: {error}"[:1000]))
+        return Reply(0, refusal=Refusal(UNREADABLE, f"{type(error).__name__}: {error}"[:1000]))
     cells: Any = batch.cursor.cells
-    if batch.gaps and batch.places is not None:
-        cells = _Placed(cells, batch.places)
+    if batch.gaps and batch.indices is not None:
+        cells = _Renumbered(cells, batch.indices)
     cells[STEP] = 0
     _at_work = batch
     try:
@@ -253,9 +253,9 @@ def _reply(batch: _Batch, tally: Tally, count: int, cells: Any, *, whole: _Dumps
     """What so many of the batch's readable records came to, and those that could not be read."""
     at_once = None if batch.framed and whole is not Live else whole
     results = _write(tally, count, len(batch.chain.names) - 1, at_once, cells) if batch.ship else None
-    if batch.gaps and batch.places is not None:
-        _renumber(tally, batch.places)
-    failures = [*batch.unreadable, *_with_originals(tally.failures, batch.data, batch.part)]
+    if batch.gaps and batch.indices is not None:
+        _renumber(tally, batch.indices)
+    failures = [*batch.unreadable, *_with_originals(tally.failures, batch.data, batch.stretch)]
     return Reply(
         records=count + len(batch.unreadable),
         delivered=len(tally.results),
@@ -263,21 +263,21 @@ def _reply(batch: _Batch, tally: Tally, count: int, cells: Any, *, whole: _Dumps
         filtered=tally.filtered,
         grown=tally.grown,
         results=results,
-        spans={**tally.spans, **{failure.place: 0 for failure in batch.unreadable}},
-        failures=tuple(sorted(failures, key=attrgetter("place"))),
+        spans={**tally.spans, **{failure.at: 0 for failure in batch.unreadable}},
+        failures=tuple(sorted(failures, key=attrgetter("at"))),
         steps=tally.times(),
     )
 
 
-def _before(tally: Tally, place: int) -> Tally:
-    """The tally as it was when the record at `place` began. Sums of its law, for that record may have half counted."""
+def _before(tally: Tally, index: int) -> Tally:
+    """The tally as it was when the record at `index` began. Sums of its law, for that record may have half counted."""
     cut = Tally(len(tally.calls))
-    cut.spans = {at: span for at, span in tally.spans.items() if at < place}
-    cut.results = tally.results[: place + sum(span - 1 for span in cut.spans.values())]
+    cut.spans = {at: span for at, span in tally.spans.items() if at < index}
+    cut.results = tally.results[: index + sum(span - 1 for span in cut.spans.values())]
     cut.bypass_at = [at for at in tally.bypass_at if at < len(cut.results)]
-    cut.failures = [failure for failure in tally.failures if failure.place < place]
-    cut.grown = {at: more for at, more in tally.grown.items() if at < place}
-    cut.filtered = place + sum(cut.grown.values()) - len(cut.results) - len(cut.failures)
+    cut.failures = [failure for failure in tally.failures if failure.at < index]
+    cut.grown = {at: more for at, more in tally.grown.items() if at < index}
+    cut.filtered = index + sum(cut.grown.values()) - len(cut.results) - len(cut.failures)
     return cut
 
 
@@ -285,17 +285,17 @@ def _spare_cells() -> Any:
     return Cursor().cells
 
 
-def _part(records: Any, part: tuple[int, int] | None) -> list[Any]:
+def _stretch(records: Any, stretch: tuple[int, int] | None) -> list[Any]:
     """Of the list in a pickle, the records that are to be run; another kind of value may not be cut."""
-    if part is None:
+    if stretch is None:
         return records  # type: ignore[no-any-return]
-    start, count = part
+    start, count = stretch
     return records[start : start + count]  # type: ignore[no-any-return]
 
 
 def _read_frames(frames: Frames, cursor: Cursor) -> tuple[list[Any], list[int], list[WireFailure]]:
-    """Read records one by one: those that can be read, their places in the batch, and the failures."""
-    records, places, unreadable = [], [], []
+    """Read records one by one: those that can be read, their indices in the batch, and the failures."""
+    records, indices, unreadable = [], [], []
     cursor.cells[STEP] = NO_STEP
     for index, frame in enumerate(frames):
         cursor.cells[INDEX] = index
@@ -304,8 +304,8 @@ def _read_frames(frames: Frames, cursor: Cursor) -> tuple[list[Any], list[int], 
         except BaseException as error:
             unreadable.append(failure_of(index, 0, error, "unpicklable")._replace(record=frame))
         else:
-            places.append(index)
-    return records, places, unreadable
+            indices.append(index)
+    return records, indices, unreadable
 
 
 def _write(tally: Tally, count: int, last_step: int, whole: Callable[[Any], Payload] | None, cells: Any) -> Payload:
@@ -339,27 +339,27 @@ def _write(tally: Tally, count: int, last_step: int, whole: Callable[[Any], Payl
     return tuple(frames)
 
 
-def _renumber(tally: Tally, places: list[int]) -> None:
-    """From places among the readable records to places in the batch."""
-    tally.failures = [failure._replace(place=places[failure.place]) for failure in tally.failures]
-    tally.spans = {places[index]: span for index, span in tally.spans.items()}
-    tally.grown = {places[index]: more for index, more in tally.grown.items()}
+def _renumber(tally: Tally, indices: list[int]) -> None:
+    """From indices among the readable records to indices in the batch."""
+    tally.failures = [failure._replace(at=indices[failure.at]) for failure in tally.failures]
+    tally.spans = {indices[index]: span for index, span in tally.spans.items()}
+    tally.grown = {indices[index]: more for index, more in tally.grown.items()}
 
 
-def _with_originals(failures: list[WireFailure], data: Payload, part: tuple[int, int] | None) -> list[WireFailure]:
+def _with_originals(failures: list[WireFailure], data: Payload, stretch: tuple[int, int] | None) -> list[WireFailure]:
     """Failures with their records as they were fed: read again, for a step may have changed them.
 
     Without them where buffers are apart, which are the records' own, or nothing was sent: the parent has the records.
     """
-    if not failures or isinstance(data, (Apart, Live)):
+    if not failures or isinstance(data, (OutOfBand, Live)):
         return failures
     if isinstance(data, tuple):
-        return [failure._replace(record=data[failure.place]) for failure in failures]
+        return [failure._replace(record=data[failure.at]) for failure in failures]
     try:
-        originals = _part(codec.loads(data), part)
+        originals = _stretch(codec.loads(data), stretch)
     except BaseException:  # it could be read a moment ago; the parent has the record itself
         return failures
-    return [failure._replace(record=_again(originals[failure.place])) for failure in failures]
+    return [failure._replace(record=_again(originals[failure.at])) for failure in failures]
 
 
 def _again(record: object) -> bytes | None:
@@ -370,12 +370,12 @@ def _again(record: object) -> bytes | None:
         return None
 
 
-class _Placed:
-    """The cursor's cells for records of which some could not be read: writes their places in the batch."""
+class _Renumbered:
+    """The cursor's cells for records of which some could not be read: writes their indices in the batch."""
 
-    def __init__(self, cells: Any, places: list[int]) -> None:
+    def __init__(self, cells: Any, indices: list[int]) -> None:
         self._cells = cells
-        self._places = places
+        self._places = indices
 
     def __setitem__(self, cell: int, value: int) -> None:
         self._cells[cell] = self._places[value] if cell == INDEX else value

@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeframe_async._worker import envelope
 from pipeframe_async._worker.channel import NO_REGION, Inbox, Region, light, pack
-from pipeframe_async.wire import Fault, Reply
+from pipeframe_async.wire import Refusal, Reply
 
 RECEIVE_BYTES = 64 * 1024
 """Most bytes of one read. Smaller costs more reads for large messages; from 128 KiB on an allocator asks the system for
@@ -54,15 +54,15 @@ class Session:
 
     def _answered(self, ticket: int, number: int, call: tuple[Any, ...]) -> bytes:
         moving = thread_time() - self._counted  # reading this batch, and writing the reply before, as this one's will
-        reply = envelope.work(*call, apart=True)
+        reply = envelope.work(*call, out_of_band=True)
         reply = reply._replace(cpu=reply.cpu + moving)
         self._counted = thread_time()
         region = None if number == NO_REGION else self._outbound[number]
         try:
             return pack((ticket, tuple(reply._replace(results=light(reply.results)))), region, number)
         except BaseException as error:  # no memory, most likely: the worker always answers
-            fault = Fault("envelope", f"{type(error).__name__}: {error}")
-            return pack((ticket, tuple(Reply(0, fault=fault))), None)
+            refusal = Refusal("envelope", f"{type(error).__name__}: {error}")
+            return pack((ticket, tuple(Reply(0, refusal=refusal))), None)
 
 
 def attach(session: Session) -> None:

@@ -19,15 +19,14 @@ from pipeframe_async.failures import UNROLLED
 from pipeframe_async.model import DROP
 
 Loop = Callable[[Any, Any, Sequence[int], Sequence[Any], Any, Any, list[int]], None]
-"""`loop(chain, tally, places, records, place, spot, left)`: `place` and `spot` are the cursor's cells of index and
-step, `left` counts the records that went no further than each step."""
+"""`loop(chain, tally, indices, records, index_cell, step_cell, left)`; the cells are the cursor's."""
 
 _MAKE = """\
 def make({steps}):
-    def loop(chain, tally, places, records, place, spot, left):
+    def loop(chain, tally, indices, records, index_cell, step_cell, left):
         append, spans, samples = tally.results.append, tally.spans, tally.samples
-        for index, record in zip(places, records):
-            place[()] = index
+        for index, record in zip(indices, records):
+            index_cell[()] = index
 {body}
             append(record)
     return loop
@@ -35,7 +34,7 @@ def make({steps}):
 
 # A try around the call alone: it costs nothing until a step raises, and then it is known which one it was.
 _STEP = """\
-            spot[()] = {at} # say
+            step_cell[()] = {at} # say
             started = now() # timed
             try:
                 {call}
@@ -64,7 +63,7 @@ _UNLESS_TUPLE = """\
                     continue
                 if type(outcome) is GeneratorType: # timed
                     samples[{at}].pop() # timed: it has not begun, and whoever runs it times it
-                chain._unusual(tally, index, {at}, outcome, spot)
+                chain._unusual(tally, index, {at}, outcome, step_cell)
                 continue
             try:
                 record, keep_going = outcome
@@ -79,7 +78,7 @@ _UNLESS_TRUE = """\
                     tally.bypass_at.append(len(tally.results))
                     append(record)
                 else:
-                    chain._unusual(tally, index, {at}, OUTCOME, spot)
+                    chain._unusual(tally, index, {at}, OUTCOME, step_cell)
                 continue
 """
 

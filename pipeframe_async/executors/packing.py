@@ -11,20 +11,20 @@ from typing import Any
 from pipeframe_async._worker import codec
 from pipeframe_async.failures import failure_of
 from pipeframe_async.model import AnyFailure, Failure
-from pipeframe_async.wire import Apart, Live, Packed, Reply, WireFailure
+from pipeframe_async.wire import Live, OutOfBand, Packed, Reply, WireFailure
 
 
 class Packing:
     """The `contracts.Codec` that pickles on the loop: cheaper than in the pool's feeder thread, and it can blame.
 
     Args:
-        apart: whether large buffers may stand beside the pickle of a batch.
+        out_of_band: whether large buffers may stand beside the pickle of a batch.
         live: hand over the records as they are, to a lane that is in this process and thread-safe to share them with.
     """
 
-    def __init__(self, *, apart: bool = False, live: bool = False) -> None:
+    def __init__(self, *, out_of_band: bool = False, live: bool = False) -> None:
         self._live = live
-        self._dumps: Callable[[object], bytes | Apart] = codec.dumps_apart if apart else codec.dumps
+        self._dumps: Callable[[object], bytes | OutOfBand] = codec.dumps_out_of_band if out_of_band else codec.dumps
 
     def pack(self, records: Sequence[Any], step: str) -> tuple[Packed, dict[int, AnyFailure]]:
         """One pickle for all records; frames and failures where that cannot be made."""
@@ -68,7 +68,7 @@ class Packing:
 
     def failures(self, reply: Reply, names: Sequence[str]) -> list[tuple[int, AnyFailure]]:
         """The failures of a reply, each with its record's index, and with the record as it was fed."""
-        return [(failure.place, _failure(failure, names)) for failure in reply.failures]
+        return [(failure.at, _failure(failure, names)) for failure in reply.failures]
 
 
 def _failure(failure: WireFailure, names: Sequence[str]) -> AnyFailure:

@@ -77,7 +77,7 @@ async def test_it_is_one_lane_that_takes_one_batch_and_nothing_is_started() -> N
 async def test_what_a_batch_is_a_part_of_is_not_run() -> None:
     executor, pipeline = InlineExecutor(), Counter()
     packed, _ = executor.codec.pack([1, 2, 3], "step")
-    await executor.lanes[0].run(executor.load(chain_of(pipeline)), 0, packed.part(1, 2), ship=False)
+    await executor.lanes[0].run(executor.load(chain_of(pipeline)), 0, packed.stretch(1, 2), ship=False)
     assert pipeline.seen == [2]
 
 

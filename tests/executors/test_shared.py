@@ -65,7 +65,7 @@ def lane_of(executor: Executor, workers: int = 2) -> tuple[SharedLane, ChainRef]
 
 async def run(lane: SharedLane, chain: ChainRef, *records: int, part: tuple[int, int] | None = None) -> Reply | Death:
     packed = Packed(len(records), codec.dumps(list(records)))
-    return await lane.run(chain, 3, packed.part(*part) if part else packed, ship=True)
+    return await lane.run(chain, 3, packed.stretch(*part) if part else packed, ship=True)
 
 
 async def test_it_is_one_lane_that_is_given_twice_as_much_as_it_runs() -> None:

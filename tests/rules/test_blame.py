@@ -40,7 +40,7 @@ class Worker:
 
     def work(self) -> None:
         """Until all is settled."""
-        while (part := self.inquest.part) is not None:
+        while (part := self.inquest.stretch) is not None:
             start, stop = part
             places = set(range(start, stop))
             assert start == min(self.unsettled)
@@ -151,16 +151,16 @@ def test_a_record_that_is_known_to_kill_does_so_twice(worker: Worker) -> None:
 def test_a_record_is_never_blamed_while_it_has_company() -> None:
     inquest = Inquest(3)
     assert inquest.died(0, foreign=False) is None
-    assert inquest.part == (0, 1)
+    assert inquest.stretch == (0, 1)
     assert inquest.died(0, foreign=False) == 0
-    assert inquest.part == (1, 3)
+    assert inquest.stretch == (1, 3)
 
 
 def test_a_death_splits_the_part_in_before_itself_and_after() -> None:
     inquest, parts = Inquest(10), []
     assert inquest.died(4, foreign=True) is None
-    while inquest.part is not None:
-        parts.append(inquest.part)
+    while inquest.stretch is not None:
+        parts.append(inquest.stretch)
         inquest.answered()
     assert parts == [(0, 4), (4, 5), (5, 10)]
 
@@ -169,8 +169,8 @@ def test_a_death_splits_the_part_in_before_itself_and_after() -> None:
 def test_a_death_at_either_end_makes_no_empty_part(at: int, parts: list[tuple[int, int]]) -> None:
     inquest, seen = Inquest(3), []
     inquest.died(at, foreign=True)
-    while inquest.part is not None:
-        seen.append(inquest.part)
+    while inquest.stretch is not None:
+        seen.append(inquest.stretch)
         inquest.answered()
     assert seen == parts
 
@@ -178,24 +178,24 @@ def test_a_death_at_either_end_makes_no_empty_part(at: int, parts: list[tuple[in
 def test_a_death_at_no_record_blames_nobody_before_it_is_one_record_only() -> None:
     inquest = Inquest(4)
     assert inquest.died(None, foreign=False) is None
-    assert inquest.part == (0, 2)
+    assert inquest.stretch == (0, 2)
     assert inquest.died(None, foreign=False) is None
-    assert inquest.part == (0, 1)
+    assert inquest.stretch == (0, 1)
     assert inquest.died(None, foreign=False) is None
     assert inquest.died(None, foreign=False) == 0
-    assert (inquest.part, inquest.tries(0)) == ((1, 2), 2)
+    assert (inquest.stretch, inquest.tries(0)) == ((1, 2), 2)
 
 
 def test_what_was_saved_before_a_death_is_not_run_again() -> None:
     inquest = Inquest(10)
     inquest.died(4, foreign=True, done=True)
-    assert inquest.part == (4, 5)
+    assert inquest.stretch == (4, 5)
     inquest = Inquest(10)
     assert inquest.timed_out(4, done=True) == 4
-    assert inquest.part == (5, 10)
+    assert inquest.stretch == (5, 10)
     inquest = Inquest(10)
     assert inquest.timed_out(4) == 4
-    assert inquest.part == (0, 4)
+    assert inquest.stretch == (0, 4)
 
 
 @given(st.integers(0, 30), st.lists(st.integers(0, 29)))
@@ -204,8 +204,8 @@ def test_a_place_that_is_struck_off_is_not_run(records: int, struck: list[int]) 
     for place in struck:
         assert inquest.strike(place) is (place in left)
         left.discard(place)
-    while inquest.part is not None:
-        ran += range(*inquest.part)
+    while inquest.stretch is not None:
+        ran += range(*inquest.stretch)
         inquest.answered()
     assert ran == sorted(left)
 

@@ -19,21 +19,21 @@ from pipeframe_async._rules.overtime import (
     Order,
     Overtime,
 )
-from pipeframe_async.wire import Phase, Place
+from pipeframe_async.wire import Phase, Spot
 
 LIMIT = 2.0
 MAX_RSS = 1000
-IDLE = Place(1, None, Phase.IDLE, None)
-LOADING = Place(1, None, Phase.LOADING, None)
-READING = Place(1, None, Phase.READING, None)
-WRITING = Place(1, None, Phase.WRITING, None)
-RECORD = Place(1, 3, None, 0)
+IDLE = Spot(1, None, Phase.IDLE, None)
+LOADING = Spot(1, None, Phase.LOADING, None)
+READING = Spot(1, None, Phase.READING, None)
+WRITING = Spot(1, None, Phase.WRITING, None)
+RECORD = Spot(1, 3, None, 0)
 
 
 def judge(
-    limit: float | None = LIMIT, *, max_rss: int | None = None, speaks: bool = True, seen: Place | None = None
+    limit: float | None = LIMIT, *, max_rss: int | None = None, speaks: bool = True, seen: Spot | None = None
 ) -> Overtime:
-    """A judge of a worker that has batch 1, and was seen at a place at 0 seconds."""
+    """A judge of a worker that has batch 1, and was seen at a spot at 0 seconds."""
     overtime = Overtime(max_rss, speaks=speaks)
     overtime.watch(1, limit)
     if seen is not None:
@@ -45,7 +45,7 @@ def judge(
 
 
 @pytest.mark.parametrize(
-    ("place", "speaks", "order"),
+    ("spot", "speaks", "order"),
     [
         (RECORD, True, Order.CALL),
         (RECORD, False, Order.END),
@@ -57,10 +57,10 @@ def judge(
         (IDLE, False, Order.NOTHING),
     ],
 )
-def test_what_is_done_when_the_limit_is_over(place: Place, speaks: bool, order: Order) -> None:
-    overtime = judge(speaks=speaks, seen=place)
-    assert overtime.seen(Look(place, LIMIT - 0.001)) is Order.NOTHING
-    assert overtime.seen(Look(place, LIMIT)) is order
+def test_what_is_done_when_the_limit_is_over(spot: Spot, speaks: bool, order: Order) -> None:
+    overtime = judge(speaks=speaks, seen=spot)
+    assert overtime.seen(Look(spot, LIMIT - 0.001)) is Order.NOTHING
+    assert overtime.seen(Look(spot, LIMIT)) is order
     assert overtime.why is (None if order is Order.NOTHING else EndedFor.TIME_LIMIT)
 
 
@@ -92,7 +92,7 @@ def test_one_whose_time_is_up_is_ended_again_as_long_as_it_is_there() -> None:
     "elsewhere",
     [RECORD._replace(at=4), RECORD._replace(batch=2), WRITING, IDLE],
 )
-def test_one_that_has_gone_on_when_it_was_called_is_spared(elsewhere: Place) -> None:
+def test_one_that_has_gone_on_when_it_was_called_is_spared(elsewhere: Spot) -> None:
     overtime = judge(seen=RECORD)
     overtime.watch(2, LIMIT)
     assert overtime.seen(Look(RECORD, LIMIT)) is Order.CALL
@@ -147,22 +147,22 @@ def test_no_record_is_called_or_ended_that_was_not_seen_for_as_long_as_its_limit
 # A batch nobody waits for.
 
 
-@pytest.mark.parametrize("place", [RECORD, LOADING, READING, WRITING])
+@pytest.mark.parametrize("spot", [RECORD, LOADING, READING, WRITING])
 @pytest.mark.parametrize("limit", [None, 100.0])
-def test_an_abandoned_batch_is_ended_wherever_it_is(place: Place, limit: float | None) -> None:
-    overtime = judge(limit, seen=place)
+def test_an_abandoned_batch_is_ended_wherever_it_is(spot: Spot, limit: float | None) -> None:
+    overtime = judge(limit, seen=spot)
     assert overtime.abandon(1, 5.0)
-    assert overtime.seen(Look(place, 5.0 + ABANDONED_SECONDS - 0.001)) is Order.NOTHING
-    assert overtime.seen(Look(place._replace(step=2), 5.0 + ABANDONED_SECONDS + 0.001)) is Order.END
+    assert overtime.seen(Look(spot, 5.0 + ABANDONED_SECONDS - 0.001)) is Order.NOTHING
+    assert overtime.seen(Look(spot._replace(step=2), 5.0 + ABANDONED_SECONDS + 0.001)) is Order.END
     assert (overtime.why, overtime.settled) == (EndedFor.ABANDONED, True)
 
 
-@pytest.mark.parametrize("place", [IDLE, RECORD._replace(batch=2)])
-def test_a_worker_that_is_at_nothing_or_at_another_batch_is_left_alone(place: Place) -> None:
-    overtime = judge(None, seen=place)
+@pytest.mark.parametrize("spot", [IDLE, RECORD._replace(batch=2)])
+def test_a_worker_that_is_at_nothing_or_at_another_batch_is_left_alone(spot: Spot) -> None:
+    overtime = judge(None, seen=spot)
     overtime.watch(2, None)
     overtime.abandon(1, 0.0)
-    assert overtime.seen(Look(place, 100.0)) is Order.NOTHING
+    assert overtime.seen(Look(spot, 100.0)) is Order.NOTHING
 
 
 def test_a_batch_that_is_done_cannot_be_abandoned() -> None:
@@ -176,7 +176,7 @@ def test_a_batch_that_is_done_cannot_be_abandoned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("max_rss", "place", "held", "order"),
+    ("max_rss", "spot", "held", "order"),
     [
         (MAX_RSS, RECORD, MEMORY_SECONDS, Order.WEIGH),
         (MAX_RSS, RECORD, MEMORY_SECONDS - 0.001, Order.NOTHING),
@@ -188,10 +188,10 @@ def test_a_batch_that_is_done_cannot_be_abandoned() -> None:
     ],
 )
 def test_a_worker_is_weighed_where_one_record_takes_its_time(
-    max_rss: int | None, place: Place, held: float, order: Order
+    max_rss: int | None, spot: Spot, held: float, order: Order
 ) -> None:
-    overtime = judge(None, max_rss=max_rss, seen=place)
-    assert overtime.seen(Look(place, held)) is order
+    overtime = judge(None, max_rss=max_rss, seen=spot)
+    assert overtime.seen(Look(spot, held)) is order
 
 
 @pytest.mark.parametrize(

@@ -327,7 +327,7 @@ def test_a_seed_keeps_the_order_of_plain_callbacks() -> None:
     assert run_virtual(main, seed=3) == list(range(100))
 
 
-def test_a_seed_keeps_context_variables_apart() -> None:
+def test_a_seed_keeps_context_variables_out_of_band() -> None:
     mine: ContextVar[int] = ContextVar("mine")
 
     async def child(number: int) -> bool:

@@ -77,7 +77,7 @@ async def test_it_is_an_executor_and_runs_steps_for_real() -> None:
 async def test_a_step_that_raises_is_a_failure_in_the_reply() -> None:
     executor = FakeExecutor(1)
     reply = await run(executor, executor.lanes[0], loaded(executor), 0, 1, None, 3)
-    assert [(failure.place, failure.error_type) for failure in reply.failures] == [(1, "TypeError")]
+    assert [(failure.at, failure.error_type) for failure in reply.failures] == [(1, "TypeError")]
 
 
 async def test_batches_take_the_time_they_were_given_and_say_so() -> None:
@@ -140,10 +140,10 @@ async def test_poison_kills_its_worker_whenever_it_is_run(framed: bool) -> None:
     lane, chain = executor.lanes[0], loaded(executor)
     batch = executor.codec.pack_frames([5, 6, 7, 8], "double")[0] if framed else packed(executor, 5, 6, 7, 8)
     for start, stop, at in [(0, 4, 2), (1, 4, 1), (2, 3, 0)]:
-        dead = await sent(executor, lane, chain, 0, batch.part(start, stop))
+        dead = await sent(executor, lane, chain, 0, batch.stretch(start, stop))
         assert isinstance(dead, Death)
         assert (dead.at, dead.kind, dead.foreign) == (at, "crashed", False)
-    reply = await sent(executor, lane, chain, 0, batch.part(0, 2))
+    reply = await sent(executor, lane, chain, 0, batch.stretch(0, 2))
     assert isinstance(reply, Reply)
     assert executor.codec.unpack(reply, "double") == ([10, 12], {})
 
@@ -156,7 +156,7 @@ async def test_a_stuck_record_is_ended_at_the_time_limit_and_what_was_finished_b
     executor = FakeExecutor(1, stuck=lambda record: record == 7, delay=1.0)
     lane, chain = executor.lanes[0], loaded(executor, time_limit=4.0)
     batch = executor.codec.pack_frames([5, 6, 7, 8], "double")[0] if framed else packed(executor, 5, 6, 7, 8)
-    dead = await sent(executor, lane, chain, 0, batch.part(start, 4))
+    dead = await sent(executor, lane, chain, 0, batch.stretch(start, 4))
     assert isinstance(dead, Death)
     assert (now(), dead.at, dead.kind) == (5.0, at, "timeout")
     if at == 0:
@@ -213,13 +213,13 @@ async def test_records_that_cannot_be_read_are_left_to_the_envelope(framed: bool
     reply = await sent(executor, lane, chain, 0, batch)
     assert isinstance(reply, Reply)
     if framed:
-        assert [failure.place for failure in reply.failures] == [1]
+        assert [failure.at for failure in reply.failures] == [1]
         poisoned = await sent(executor, lane, chain, 0, executor.codec.pack_frames([*records, 7], "double")[0])
         assert isinstance(poisoned, Death)
         assert poisoned.at == 3
     else:
-        assert reply.fault is not None
-        assert reply.fault.kind == UNREADABLE
+        assert reply.refusal is not None
+        assert reply.refusal.kind == UNREADABLE
 
 
 async def test_a_stuck_record_without_a_time_limit_never_ends() -> None:

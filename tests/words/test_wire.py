@@ -7,7 +7,7 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeframe_async.wire import Fault, Packed, Reply, StepTimes, WireFailure, owners
+from pipeframe_async.wire import Packed, Refusal, Reply, StepTimes, WireFailure, owners
 
 
 @given(st.lists(st.integers(0, 4), max_size=30))
@@ -32,16 +32,16 @@ def test_the_payload_is_weighed_in_either_form() -> None:
 def test_a_part_is_the_records_between_two_places(records: list[bytes], data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(records) - 1))
     stop = data.draw(st.integers(start + 1, len(records)))
-    framed = Packed(len(records), tuple(records)).part(start, stop)
+    framed = Packed(len(records), tuple(records)).stretch(start, stop)
     assert (framed.records, framed.data, framed.span) == (stop - start, tuple(records[start:stop]), None)
-    whole = Packed(len(records), pickle.dumps(records)).part(start, stop)
+    whole = Packed(len(records), pickle.dumps(records)).stretch(start, stop)
     assert (whole.records, whole.span) == (stop - start, (start, stop - start))
     assert whole.data == pickle.dumps(records)  # one pickle cannot be cut: the worker reads all and runs these
 
 
 def test_the_whole_of_one_pickle_is_a_part_of_it_too() -> None:
     assert Packed(3, b"123").span == (0, 3)
-    assert Packed(3, b"123").part(0, 3) == Packed(3, b"123")
+    assert Packed(3, b"123").stretch(0, 3) == Packed(3, b"123")
 
 
 def test_a_reply_comes_back_equal() -> None:
@@ -49,6 +49,6 @@ def test_a_reply_comes_back_equal() -> None:
     times = (StepTimes(2, 1, 500, (500,)),)
     for reply in (
         Reply(2, 1, (0,), 0, {1: 2}, b"12", {1: 0}, (failure,), times, 0.5, 0.4),
-        Reply(0, fault=Fault("broken-chain", "no", "Traceback")),
+        Reply(0, refusal=Refusal("broken-chain", "no", "Traceback")),
     ):
         assert pickle.loads(pickle.dumps(reply)) == reply

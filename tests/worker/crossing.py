@@ -47,11 +47,11 @@ def cross(chain: ChainRef, records: Sequence[Any], *, framed: bool = False) -> C
     assert packed.records == len(records)
     crossed = Crossed([], [], list(rejected.items()), packed.framed)
     inquest = Inquest(len(records), frozenset(rejected))
-    while (part := inquest.part) is not None:
-        reply = work(chain, packed if part == (0, len(records)) else packed.part(*part))
-        if reply.fault is not None and reply.fault.kind == UNREADABLE and not packed.framed:
+    while (part := inquest.stretch) is not None:
+        reply = work(chain, packed if part == (0, len(records)) else packed.stretch(*part))
+        if reply.refusal is not None and reply.refusal.kind == UNREADABLE and not packed.framed:
             return cross(chain, records, framed=True)
-        assert reply.fault is None, reply.fault
+        assert reply.refusal is None, reply.refusal
         assert reply.records == part[1] - part[0]
         assert reply.records + reply.emitted == reply.delivered + reply.filtered + len(reply.failures)
         try:

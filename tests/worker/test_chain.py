@@ -36,7 +36,7 @@ def chained(*steps: Callable[[Any], Any]) -> ChainSpec:
 
 
 def failures(tally: Tally) -> list[tuple[int, int, str]]:
-    return [(failure.place, failure.step, failure.error_type) for failure in tally.failures]
+    return [(failure.at, failure.step, failure.error_type) for failure in tally.failures]
 
 
 def books(tally: Tally) -> tuple[Any, ...]:

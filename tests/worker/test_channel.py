@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeframe_async._worker import channel, codec
 from pipeframe_async._worker.channel import Buffers, Inbox, Region, light, pack
-from pipeframe_async.wire import Apart
+from pipeframe_async.wire import OutOfBand
 
 memfd = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="there is no memory without a name here")
 PAGE = 4096
@@ -33,13 +33,13 @@ def seen_by_the_other(region: Region) -> Region:
     return Region(os.dup(region.fd))
 
 
-def apart(*buffers: bytes) -> Apart:
-    return Apart(b"the pickle", tuple(pickle.PickleBuffer(buffer) for buffer in buffers))
+def apart(*buffers: bytes) -> OutOfBand:
+    return OutOfBand(b"the pickle", tuple(pickle.PickleBuffer(buffer) for buffer in buffers))
 
 
 def plain(value: Any) -> Any:
     """A value with its buffers as bytes, for comparison."""
-    if isinstance(value, Apart):
+    if isinstance(value, OutOfBand):
         return value.data, [bytes(buffer) for buffer in value.buffers]
     return value
 
@@ -152,12 +152,12 @@ def test_whatever_is_made_of_an_array_that_came_keeps_its_value(made: Callable[[
     region = Region(os.memfd_create("pipeframe-test")) if hasattr(os, "memfd_create") else None
     if region is not None:
         inbox = Inbox([region])
-    (back,) = inbox.take(pack(codec.dumps_apart([numpy.arange(5000.0)]), region, 0))
+    (back,) = inbox.take(pack(codec.dumps_out_of_band([numpy.arange(5000.0)]), region, 0))
     (array,) = codec.loads(back)
     held, before = made(array), bytes(made(array))
     del array, back
     for number in range(5):
-        inbox.take(pack(codec.dumps_apart([numpy.full(5000, float(number))]), region, 0))
+        inbox.take(pack(codec.dumps_out_of_band([numpy.full(5000, float(number))]), region, 0))
     assert bytes(held) == before
     del held
     if region is not None:
@@ -260,19 +260,19 @@ def test_large_payloads_are_not_copied_into_the_pickle_of_their_message() -> Non
     assert light(large[:-1]) == large[:-1]
     assert light(None) is None
     assert light((large, b"")) == (large, b"")
-    assert isinstance(light(Apart(large, ())).data, pickle.PickleBuffer)
+    assert isinstance(light(OutOfBand(large, ())).data, pickle.PickleBuffer)
 
 
 class TestBesideThePickle:
-    """What `codec.dumps_apart` leaves beside the pickle."""
+    """What `codec.dumps_out_of_band` leaves beside the pickle."""
 
     def test_only_large_buffers_stand_beside_it(self) -> None:
         numpy = pytest.importorskip("numpy")
-        edge = codec.APART_BYTES // 8
+        edge = codec.OUT_OF_BAND_BYTES // 8
         small, large = numpy.zeros(edge - 1), numpy.zeros(edge)
-        assert isinstance(codec.dumps_apart([small, small]), bytes)
-        packed = codec.dumps_apart([small, large])
-        assert isinstance(packed, Apart)
+        assert isinstance(codec.dumps_out_of_band([small, small]), bytes)
+        packed = codec.dumps_out_of_band([small, large])
+        assert isinstance(packed, OutOfBand)
         assert [memoryview(buffer).nbytes for buffer in packed.buffers] == [8 * edge]
 
     @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ class TestBesideThePickle:
             "empty": numpy.zeros((0, 3)),
             "objects": numpy.array(["a", None, 3], dtype=object),
         }[kind]
-        (back,) = Inbox([]).take(pack(codec.dumps_apart([array]), None))
+        (back,) = Inbox([]).take(pack(codec.dumps_out_of_band([array]), None))
         (again,) = codec.loads(back)
         assert again.dtype == array.dtype
         assert again.flags.writeable == array.flags.writeable
@@ -302,7 +302,7 @@ class TestBesideThePickle:
     def test_a_buffer_in_pieces_is_refused_in_the_pickle_where_its_record_is_known(self) -> None:
         pieces = pickle.PickleBuffer(memoryview(bytes(100_000))[::2])
         with pytest.raises(pickle.PicklingError):
-            codec.dumps_apart([pieces])
+            codec.dumps_out_of_band([pieces])
 
     def test_a_class_of_main_with_arrays_has_each_buffer_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         numpy = pytest.importorskip("numpy")
@@ -312,8 +312,8 @@ class TestBesideThePickle:
         for number in range(3):
             records.append(holder())
             records[-1].array = numpy.full(5000, float(number))
-        packed = codec.dumps_apart(records)
-        assert isinstance(packed, Apart)
+        packed = codec.dumps_out_of_band(records)
+        assert isinstance(packed, OutOfBand)
         assert len(packed.buffers) == 3
         (value,) = Inbox([]).take(pack(packed, None))
         assert [record.array[-1] for record in codec.loads(value)] == [0, 1, 2]
@@ -321,17 +321,17 @@ class TestBesideThePickle:
     def test_an_array_that_stands_there_twice_is_one_array_on_the_other_side(self) -> None:
         numpy = pytest.importorskip("numpy")
         array = numpy.zeros(5000)
-        packed = codec.dumps_apart([array, {"same": array}])
-        assert isinstance(packed, Apart)
+        packed = codec.dumps_out_of_band([array, {"same": array}])
+        assert isinstance(packed, OutOfBand)
         assert len(packed.buffers) == 1
         (value,) = Inbox([]).take(pack(packed, None))
         first, second = codec.loads(value)
         assert second["same"] is first
 
-    @pytest.mark.parametrize("nbytes", [0, 1, codec.APART_BYTES - 1, codec.APART_BYTES, codec.APART_BYTES + 1])
+    @pytest.mark.parametrize("nbytes", [0, 1, *(codec.OUT_OF_BAND_BYTES + more for more in (-1, 0, 1))])
     @pytest.mark.parametrize("kind", [bytes, bytearray])
     def test_bytes_of_any_size_come_back_as_what_they_were(self, nbytes: int, kind: Any) -> None:
         value = kind(os.urandom(nbytes))
-        (back,) = Inbox([]).take(pack(light(codec.dumps_apart([value])), None))
+        (back,) = Inbox([]).take(pack(light(codec.dumps_out_of_band([value])), None))
         (again,) = codec.loads(back)
         assert (type(again), again) == (kind, value)

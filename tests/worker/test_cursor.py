@@ -19,9 +19,9 @@ from pipeframe_async._worker.cursor import (
     STEP,
     Cursor,
 )
-from pipeframe_async.wire import Phase, Place
+from pipeframe_async.wire import Phase, Spot
 
-IDLE = Place(0, None, Phase.IDLE, None)
+IDLE = Spot(0, None, Phase.IDLE, None)
 
 
 @pytest.fixture
@@ -46,15 +46,15 @@ def test_a_cursor_is_where_it_was_put(index: int, step: int, says: int | None) -
     cursor = Cursor()
     cursor.enter(7)
     cursor.cells[STEP], cursor.cells[INDEX] = step, index
-    assert cursor.read() == Place(7, index, None, says)
+    assert cursor.read() == Spot(7, index, None, says)
     cursor.leave()
-    assert cursor.read() == Place(7, None, Phase.IDLE, None)
+    assert cursor.read() == Spot(7, None, Phase.IDLE, None)
 
 
 def test_a_batch_is_entered_by_loading_its_chain() -> None:
     cursor = Cursor()
     cursor.enter(7)
-    assert cursor.read() == Place(7, None, Phase.LOADING, None)
+    assert cursor.read() == Spot(7, None, Phase.LOADING, None)
 
 
 @pytest.mark.parametrize("phase", Phase)
@@ -63,16 +63,16 @@ def test_in_a_phase_a_cursor_is_at_no_record_and_in_no_step(phase: Phase) -> Non
     cursor.enter(7)
     cursor.cells[STEP] = 2
     cursor.phase(phase)
-    assert cursor.read() == Place(7, None, phase, None)
+    assert cursor.read() == Spot(7, None, phase, None)
 
 
 def test_what_one_side_writes_the_other_reads(both_sides: tuple[Cursor, Cursor]) -> None:
     ours, theirs = both_sides
     theirs.enter(3)
     theirs.cells[STEP], theirs.cells[INDEX] = 1, 41
-    assert ours.read() == Place(3, 41, None, 1)
+    assert ours.read() == Spot(3, 41, None, 1)
     theirs.close()
-    assert ours.read() == Place(3, 41, None, 1)  # also after the worker has gone
+    assert ours.read() == Spot(3, 41, None, 1)  # also after the worker has gone
 
 
 def test_a_worker_is_sought_where_it_was_seen_and_nowhere_else(both_sides: tuple[Cursor, Cursor]) -> None:
@@ -85,7 +85,7 @@ def test_a_worker_is_sought_where_it_was_seen_and_nowhere_else(both_sides: tuple
     theirs.cells[INDEX] = 42
     assert not theirs.sought
     theirs.cells[INDEX] = 41
-    theirs.cells[SOUGHT_BATCH] = 4  # the same place in another batch
+    theirs.cells[SOUGHT_BATCH] = 4  # the same spot in another batch
     assert not theirs.sought
     theirs.close()
 

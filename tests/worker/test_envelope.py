@@ -27,7 +27,7 @@ from pipeframe_async.wire import (
     Live,
     Packed,
     Phase,
-    Place,
+    Spot,
 )
 from tests.worker import hostile
 from tests.worker.crossing import cross, shipped, work
@@ -161,16 +161,16 @@ def test_a_record_that_cannot_be_read_costs_itself(kind: str, error: str, messag
 
 def test_a_batch_that_cannot_be_read_as_a_whole_is_asked_for_in_frames() -> None:
     reply = work(shipped(hostile.passes), packed(1, hostile.ExitsWhenRead()))
-    assert reply.fault is not None
-    assert (reply.records, reply.fault.kind) == (0, UNREADABLE)
-    assert reply.fault.message == "SystemExit: a record ended the program"
+    assert reply.refusal is not None
+    assert (reply.records, reply.refusal.kind) == (0, UNREADABLE)
+    assert reply.refusal.message == "SystemExit: a record ended the program"
 
 
 def test_bytes_that_are_no_pickle_are_asked_for_in_frames() -> None:
     for data in (b"", b"nonsense", codec.dumps([1, 2])[:-3]):
-        fault = work(shipped(hostile.passes), Packed(2, data)).fault
-        assert fault is not None
-        assert fault.kind == UNREADABLE
+        refusal = work(shipped(hostile.passes), Packed(2, data)).refusal
+        assert refusal is not None
+        assert refusal.kind == UNREADABLE
 
 
 def test_records_around_unreadable_ones_keep_their_places() -> None:
@@ -299,7 +299,7 @@ def hooked(name: str = "", fail: str = "") -> ChainRef:
 def test_setup_runs_once_a_process_and_teardown_when_the_chain_is_forgotten(log: list[str]) -> None:
     chain = hooked()
     for number in range(3):
-        assert work(chain, packed(1), number=number).fault is None
+        assert work(chain, packed(1), number=number).refusal is None
     assert log == ["setup"]
     assert envelope.forget(chain.key) == []
     assert log == ["setup", "teardown"]
@@ -313,7 +313,7 @@ def test_threads_of_one_process_set_a_chain_up_once(log: list[str]) -> None:
 
     def one(number: int) -> bool:
         together.wait(10)
-        return work(chain, packed(number), number=number).fault is None
+        return work(chain, packed(number), number=number).refusal is None
 
     with ThreadPoolExecutor(threads) as pool:
         assert all(pool.map(one, range(threads)))
@@ -327,18 +327,18 @@ def test_a_chain_travels_once_and_is_known_by_its_key_afterwards() -> None:
 
 
 def test_a_chain_that_is_not_there_is_asked_for() -> None:
-    fault = work(ChainRef("never seen", None), packed(1)).fault
-    assert fault == (UNKNOWN_CHAIN, "never seen", "")
+    refusal = work(ChainRef("never seen", None), packed(1)).refusal
+    assert refusal == (UNKNOWN_CHAIN, "never seen", "")
 
 
 def test_a_forgotten_chain_is_asked_for_and_set_up_again(log: list[str]) -> None:
     chain = hooked()
     work(chain, packed(1))
     envelope.forget()
-    fault = work(ChainRef(chain.key, None), packed(1)).fault
-    assert fault is not None
-    assert fault.kind == UNKNOWN_CHAIN
-    assert work(chain, packed(1)).fault is None
+    refusal = work(ChainRef(chain.key, None), packed(1)).refusal
+    assert refusal is not None
+    assert refusal.kind == UNKNOWN_CHAIN
+    assert work(chain, packed(1)).refusal is None
     assert log == ["setup", "teardown", "setup"]
 
 
@@ -366,10 +366,10 @@ def test_a_setup_that_raises_is_a_fault_with_its_traceback(log: list[str], fail:
     chain = hooked(fail=fail)
     for _ in range(2):  # and is so again, for the next batch may have better luck
         reply = work(chain, packed(1))
-        assert reply.fault is not None
-        assert (reply.records, reply.fault.kind, reply.fault.message) == (0, BROKEN_CHAIN, says)
-        assert trace in reply.fault.traceback
-        assert "in setup" in reply.fault.traceback
+        assert reply.refusal is not None
+        assert (reply.records, reply.refusal.kind, reply.refusal.message) == (0, BROKEN_CHAIN, says)
+        assert trace in reply.refusal.traceback
+        assert "in setup" in reply.refusal.traceback
     assert envelope.forget() == []
     assert log == ["setup", "setup"]
 
@@ -395,14 +395,14 @@ def test_a_teardown_that_raises_is_told_and_the_others_run(log: list[str], fail:
 )
 def test_steps_that_cannot_be_loaded_are_a_fault_with_its_traceback(data: bytes, says: str) -> None:
     reply = work(ChainRef("broken", data), packed(1))
-    assert reply.fault is not None
-    assert (reply.records, reply.fault.kind) == (0, BROKEN_CHAIN)
-    assert says in reply.fault.message
-    assert "Traceback" in reply.fault.traceback
+    assert reply.refusal is not None
+    assert (reply.records, reply.refusal.kind) == (0, BROKEN_CHAIN)
+    assert says in reply.refusal.message
+    assert "Traceback" in reply.refusal.traceback
 
 
 def test_a_broken_chain_does_not_harm_the_next_one() -> None:
-    assert work(ChainRef("broken", b"nonsense"), packed(1)).fault is not None
+    assert work(ChainRef("broken", b"nonsense"), packed(1)).refusal is not None
     assert work(shipped(hostile.passes), packed(1)).delivered == 1
 
 
@@ -420,7 +420,7 @@ def test_a_chain_that_did_not_travel_is_never_given_up(log: list[str]) -> None:
     for key in keys:
         envelope.install(key, ChainSpec(("passes",), (hostile.passes,), Hooked()))
     for key in [*keys, keys[0]]:
-        assert work(ChainRef(key, None), packed(1)).fault is None
+        assert work(ChainRef(key, None), packed(1)).refusal is None
     assert log.count("setup") == len(keys)
 
 
@@ -459,7 +459,7 @@ def spins(record: int) -> Any:
 def test_failures_are_told_in_the_order_of_their_records() -> None:
     records = [{"n": n, "make" if n % 2 else "raise": "a lock" if n % 2 else "ValueError"} for n in range(20)]
     crossed = cross(shipped(hostile.does), records)
-    assert [failure.place for failure in crossed.reply.failures] == list(range(20))
+    assert [failure.at for failure in crossed.reply.failures] == list(range(20))
 
 
 def test_a_reply_and_all_that_is_in_it_is_plain_data() -> None:
@@ -489,15 +489,15 @@ def run_and_watch(
 def test_the_cursor_is_at_the_record_being_run_and_at_none_afterwards(
     monkeypatch: pytest.MonkeyPatch, framed: bool
 ) -> None:
-    at: list[Place] = []
+    at: list[Spot] = []
 
     def sees(record: int) -> tuple[int, bool]:
         at.append(cursor_of().read())
         return record, True
 
     cursor = run_and_watch(monkeypatch, sees, [5, 6], framed=framed)
-    assert at == [Place(0, 0, None, 0), Place(0, 1, None, 0)]
-    assert cursor.read() == Place(0, None, Phase.IDLE, None)
+    assert at == [Spot(0, 0, None, 0), Spot(0, 1, None, 0)]
+    assert cursor.read() == Spot(0, None, Phase.IDLE, None)
 
 
 def test_the_cursor_counts_places_in_the_batch_where_records_before_could_not_be_read(
@@ -514,16 +514,16 @@ def test_the_cursor_counts_places_in_the_batch_where_records_before_could_not_be
 
 
 def test_the_cursor_is_at_the_frame_being_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    at: list[Place] = []
+    at: list[Spot] = []
     monkeypatch.setattr(LooksWhenRead, "at", at)
     run_and_watch(monkeypatch, hostile.passes, [LooksWhenRead() for _ in range(3)], framed=True)
-    assert at[:3] == [Place(0, index, None, None) for index in range(3)]  # at no step: it has not come to one
+    assert at[:3] == [Spot(0, index, None, None) for index in range(3)]  # at no step: it has not come to one
 
 
 def test_the_cursor_is_at_none_after_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(envelope, "_cursor", cursor := Cursor())
-    assert work(ChainRef("unknown", None), packed(1), number=9).fault is not None
-    assert cursor.read() == Place(9, None, Phase.IDLE, None)
+    assert work(ChainRef("unknown", None), packed(1), number=9).refusal is not None
+    assert cursor.read() == Spot(9, None, Phase.IDLE, None)
 
 
 def cursor_of() -> Cursor:
@@ -537,7 +537,7 @@ def look() -> int:
 
 
 class LooksWhenRead:
-    at: list[Place] = []
+    at: list[Spot] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
         return look, ()
@@ -572,7 +572,7 @@ def test_live_records_come_back_as_live_results_and_failures_leave_their_record_
     envelope.forget("live")
     assert isinstance(reply.results, Live)
     assert reply.results.values == [0.5, 0.25]
-    assert [(failure.place, failure.record) for failure in reply.failures] == [(1, None)]
+    assert [(failure.at, failure.record) for failure in reply.failures] == [(1, None)]
 
 
 def test_frames_from_disk_come_back_as_live_results_where_those_are_wanted() -> None:
@@ -584,5 +584,5 @@ def test_frames_from_disk_come_back_as_live_results_where_those_are_wanted() -> 
     reply = envelope.work("live", None, 0, frames, True, live=True)
     envelope.forget("live")
     assert reply.results == Live([0.5, 0.25])
-    assert [(failure.place, failure.record) for failure in reply.failures] == [(1, frames[1]), (2, frames[2])]
+    assert [(failure.at, failure.record) for failure in reply.failures] == [(1, frames[1]), (2, frames[2])]
     assert reply.owners() == [0, 3]

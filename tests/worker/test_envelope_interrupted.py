@@ -113,7 +113,7 @@ def test_the_finished_part_is_what_a_batch_of_those_records_alone_would_be(
     envelope.install(KEY, ChainSpec(("first", "second", "third"), (step,) * STEPS, None, time_limit))
     numbered = [(number - skipped, way) for number, way in enumerate([PASS] * skipped + records)]
     whole = tuple(map(codec.dumps, numbered)) if framed else codec.dumps(numbered)
-    batch = Packed(len(numbered), whole).part(skipped, len(numbered))
+    batch = Packed(len(numbered), whole).stretch(skipped, len(numbered))
 
     def run(part: Packed) -> Reply:
         envelope._installed[KEY]._record_ns = 0.0 if fast else 1e9  # the hot loop, or all records timed
@@ -121,13 +121,13 @@ def test_the_finished_part_is_what_a_batch_of_those_records_alone_would_be(
 
     step.looks = []
     reply, looks, step.looks = run(batch), step.looks, None
-    assert reply.fault is None
+    assert reply.refusal is None
     assert lawful(reply)
     for at, finished in looks:
         assert finished is not None
         assert finished.records == at
         assert lawful(finished)
-        first = Packed(at, whole).part(skipped, skipped + at)
+        first = Packed(at, whole).stretch(skipped, skipped + at)
         assert worth(finished) == worth(run(first))
     assert worth(reply) == worth(run(batch))  # looking has changed nothing
     assert {at for at, _ in looks} == set(range(len(records)))
@@ -165,6 +165,6 @@ def test_a_part_of_a_batch_is_answered_as_a_batch_of_its_own(data: st.DataObject
     def run(part: Packed) -> Reply:
         return envelope.work(KEY, None, 0, part.data, True, part.span)
 
-    part = packed(records).part(start, stop)
+    part = packed(records).stretch(start, stop)
     assert (part.records, part.framed) == (stop - start, framed)
     assert worth(run(part)) == worth(run(packed(records[start:stop])))

@@ -98,9 +98,9 @@ def test_a_record_that_fails_and_a_chain_that_is_not_there_are_answered_too(pare
     parent.sends(1, [1, "bad", 2])
     parent.sends(2, [1], key="another")
     (_, first), (_, second) = parent.hears()
-    assert (results(first), [failure.place for failure in first.failures]) == ([2, 4], [1])
-    assert second.fault is not None
-    assert second.fault.kind == UNKNOWN_CHAIN
+    assert (results(first), [failure.at for failure in first.failures]) == ([2, 4], [1])
+    assert second.refusal is not None
+    assert second.refusal.kind == UNKNOWN_CHAIN
 
 
 def test_a_reply_goes_through_the_region_its_batch_was_leased(parent: Parent) -> None:
@@ -128,8 +128,8 @@ def test_a_reply_that_cannot_be_written_is_a_fault_and_the_next_one_is_none(
     parent.sends(1, [1])
     parent.sends(2, [2])
     (_, first), (_, second) = parent.hears()
-    assert first.fault is not None
-    assert (first.fault.kind, first.fault.message) == ("envelope", "MemoryError: no more")
+    assert first.refusal is not None
+    assert (first.refusal.kind, first.refusal.message) == ("envelope", "MemoryError: no more")
     assert results(second) == [4]
 
 
@@ -138,7 +138,7 @@ def test_the_seconds_of_a_batch_have_the_moving_of_it_and_of_the_reply_before(
 ) -> None:
     clock = iter([100.0, 101.0, 103.0, 107.0, 115.0])  # begun; read, worked; read and wrote, worked
     monkeypatch.setattr(session, "thread_time", lambda: next(clock))
-    monkeypatch.setattr(envelope, "work", lambda *call, apart: Reply(1, cpu=0.5))
+    monkeypatch.setattr(envelope, "work", lambda *call, out_of_band: Reply(1, cpu=0.5))
     parent.sends(1, [1])
     parent.sends(2, [2])
     assert [reply.cpu for _, reply in parent.hears()] == [1.5, 4.5]

@@ -286,7 +286,7 @@ def run(chain: Chain, records: Sequence[Any], cost: float) -> Tally:
 
 
 def books_of(tally: Tally) -> Books:
-    failures = [(f.place, f.step, f.error_type, f.message) for f in tally.failures]
+    failures = [(f.at, f.step, f.error_type, f.message) for f in tally.failures]
     return Books(
         tally.results, tally.bypass_at, tally.filtered, sum(tally.grown.values()), failures, tally.spans, tally.calls
     )
@@ -359,7 +359,7 @@ def test_the_cursor_says_each_record_and_where_there_is_a_limit_each_step(cost: 
 
 
 def test_a_batch_longer_than_the_indices_that_are_kept_is_counted_to_its_end() -> None:
-    cells, count = Cursor().cells, chain_module.MAX_PLACES + 5
+    cells, count = Cursor().cells, chain_module.MAX_INDICES + 5
     chain = chain_of(lambda record: (cells[INDEX], True))
     chain._record_ns = FAST
     assert chain.run([0] * count, cells).results == list(range(count))

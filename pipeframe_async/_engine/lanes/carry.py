@@ -28,14 +28,14 @@ from pipeframe_async.model import AnyFailure
 from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, Death, Live, Reply, WireFailure
 
 Results = tuple[list[Any], dict[int, AnyFailure]]
-"""Those that could be read; and by place among all of them, the failures of those that could not."""
+"""Those that could be read; and by index among all of them, the failures of those that could not."""
 
 
 @dataclass(slots=True)
 class _Trial:
     """A batch on its way: what is still to be run, and what came of the rest.
 
-    `readable`: places of records that a worker was seen to have read before it died.
+    `readable`: indices of records that a worker was seen to have read before it died.
     """
 
     batch: Batch
@@ -56,7 +56,7 @@ class _Trial:
 
 @dataclass(slots=True)
 class _Added:
-    """The pieces of an answer, added up; as `Answer` has them, by places in the whole batch."""
+    """The pieces of an answer, added up; as `Answer` has them, by indices in the whole batch."""
 
     failures: list[tuple[int, AnyFailure]]
     spans: dict[int, int]
@@ -107,9 +107,9 @@ class Carrier:
             WorkerLost: the lane has no worker any more.
         """
         trial = _Trial(batch, lane, Inquest(batch.count, frozenset(batch.rejected)))
-        while (part := trial.inquest.part) is not None:
-            start, stop = part
-            packed = batch.packed if stop - start == batch.count else batch.packed.part(start, stop)
+        while (stretch := trial.inquest.stretch) is not None:
+            start, stop = stretch
+            packed = batch.packed if stop - start == batch.count else batch.packed.stretch(start, stop)
             # The slot's task waits here; the trial is its own. The lane may change its worker meanwhile.
             reply = await trial.lane.run(batch.place.chain, batch.number, packed, ship=self._ship)
             if isinstance(reply, Death):
@@ -119,16 +119,16 @@ class Carrier:
         return self._answer(trial)
 
     def _answered(self, trial: _Trial, reply: Reply, start: int, stop: int) -> None:
-        """A part was run; or it could not be read as a whole, and is run again in frames."""
+        """A stretch was run; or it could not be read as a whole, and is run again in frames."""
         framed = trial.batch.packed.framed
-        if reply.fault is not None and reply.fault.kind == UNREADABLE and not framed:
+        if reply.refusal is not None and reply.refusal.kind == UNREADABLE and not framed:
             self._reframe(trial)
             return
-        if reply.fault is not None and reply.fault.kind == BROKEN_CHAIN and trial.batch.place.beside:
-            self._go_back(trial, reply.fault.message)
+        if reply.refusal is not None and reply.refusal.kind == BROKEN_CHAIN and trial.batch.place.beside:
+            self._go_back(trial, reply.refusal.message)
             return
-        if reply.fault is not None:
-            raise _fault(reply)
+        if reply.refusal is not None:
+            raise _refused(reply)
         started = time.perf_counter()
         results = self._unpacked(trial.codec, reply, framed)
         unpacking = time.perf_counter() - started
@@ -171,9 +171,9 @@ class Carrier:
         batch = trial.batch
         assert batch.records is not None  # what comes from disk comes in frames
         batch.packed, rejected = trial.codec.pack_frames(batch.records, self._names[0])
-        for place in rejected:
-            if trial.inquest.strike(place):
-                batch.rejected[place] = rejected[place]
+        for index in rejected:
+            if trial.inquest.strike(index):
+                batch.rejected[index] = rejected[index]
 
     def _go_back(self, trial: _Trial, why: str) -> None:
         """The chain cannot be set up beside the loop, as it was in its workers: there the batch is run after all."""
@@ -182,7 +182,7 @@ class Carrier:
             self._reframe(trial)
 
     def _died(self, trial: _Trial, death: Death, start: int, stop: int) -> None:
-        """A worker died over a part, or was ended over it."""
+        """A worker died over a stretch, or was ended over it."""
         if not death.begun:
             return
         self._ledger.re_execute(death.ran)
@@ -214,10 +214,10 @@ class Carrier:
         self._take(trial, start, death.done, results, saved=True)
         return True
 
-    def _failure(self, trial: _Trial, death: Death, place: int) -> AnyFailure:
+    def _failure(self, trial: _Trial, death: Death, index: int) -> AnyFailure:
         """The failure of a record that is to blame for a worker's death, with the record as it was fed."""
         failure = WireFailure(
-            place=place,
+            at=index,
             step=death.step or 0,
             kind=death.kind,
             error_type="TimeoutError" if death.kind == "timeout" else "WorkerLost",
@@ -226,13 +226,13 @@ class Carrier:
             record=None,
         )
         ((_, made),) = trial.codec.failures(Reply(1, failures=(failure,)), self._names)
-        made = replace(made, attempts=trial.inquest.tries(place))
-        readable = death.step is not None or place in trial.readable
-        return self._with_record(trial.batch, place, made, readable=readable)
+        made = replace(made, attempts=trial.inquest.tries(index))
+        readable = death.step is not None or index in trial.readable
+        return self._with_record(trial.batch, index, made, readable=readable)
 
-    def _with_record(self, batch: Batch, place: int, failure: AnyFailure, *, readable: bool = True) -> AnyFailure:
+    def _with_record(self, batch: Batch, index: int, failure: AnyFailure, *, readable: bool = True) -> AnyFailure:
         """A failure with its record as it was fed; `readable`: where that is there in bytes, they may be read here."""
-        record = batch.as_fed(place, failure.record)
+        record = batch.as_fed(index, failure.record)
         if isinstance(record, Frozen):
             record = batch.place.codec.record(record.frame) if readable else record.frame
         return failure if record is failure.record else replace(failure, record=record)
@@ -240,10 +240,10 @@ class Carrier:
     def _answer(self, trial: _Trial) -> Answer:
         """All that came of the batch: its pieces in order, and the records that were in none."""
         batch = trial.batch
-        rejected = {place: self._with_record(batch, place, failure) for place, failure in batch.rejected.items()}
+        rejected = {index: self._with_record(batch, index, failure) for index, failure in batch.rejected.items()}
         out = {**rejected, **trial.blamed}
         added = _Added(list(out.items()), dict.fromkeys(out, 0))
-        added.again.update(place for place, failure in trial.blamed.items() if self._worth(failure))
+        added.again.update(index for index, failure in trial.blamed.items() if self._worth(failure))
         for start, reply, results in sorted(trial.pieces, key=itemgetter(0)):
             self._add(trial, added, start, reply, results)
         added.failures.sort(key=itemgetter(0))
@@ -266,18 +266,18 @@ class Carrier:
         """Add one piece."""
         read, unread = results
         added.results += read
-        for wire, (place, failure) in zip(reply.failures, trial.codec.failures(reply, self._names), strict=True):
-            added.failures.append((start + place, self._with_record(trial.batch, start + place, failure)))
+        for wire, (index, failure) in zip(reply.failures, trial.codec.failures(reply, self._names), strict=True):
+            added.failures.append((start + index, self._with_record(trial.batch, start + index, failure)))
             if self._worth(failure, matched=wire.again):
-                added.again.add(start + place)
-        added.spans.update({start + place: span for place, span in reply.spans.items()})
-        added.grown.update({start + place: more for place, more in reply.grown.items()})
+                added.again.add(start + index)
+        added.spans.update({start + index: span for index, span in reply.spans.items()})
+        added.grown.update({start + index: more for index, more in reply.grown.items()})
         owners = reply.owners() if unread else []
         for at, failure in unread.items():
-            place = start + owners[at]
-            lost = self._with_record(trial.batch, place, replace(failure, record=None))
-            added.failures.append((place, lost))
-            added.spans[place] = added.spans.get(place, 1) - 1
+            index = start + owners[at]
+            lost = self._with_record(trial.batch, index, replace(failure, record=None))
+            added.failures.append((index, lost))
+            added.spans[index] = added.spans.get(index, 1) - 1
         read_at = [at for at in reply.bypass_at if at not in unread]
         added.bypass_at += [added.delivered + at - sum(lost < at for lost in unread) for at in read_at]
         added.delivered += reply.delivered - len(unread)
@@ -290,10 +290,11 @@ class Carrier:
         return self._retrying is not None and self._retrying.worth(failure.kind, matched=matched)
 
 
-def _fault(reply: Reply) -> Exception:
-    assert reply.fault is not None
-    known = reply.fault.kind == BROKEN_CHAIN
-    error = StepError(reply.fault.message) if known else InternalError(f"{reply.fault.kind}: {reply.fault.message}")
-    if reply.fault.traceback:
-        error.add_note(f"In the worker:\n{reply.fault.traceback}")
+def _refused(reply: Reply) -> Exception:
+    assert reply.refusal is not None
+    known = reply.refusal.kind == BROKEN_CHAIN
+    what = reply.refusal.message
+    error = StepError(what) if known else InternalError(f"{reply.refusal.kind}: {what}")
+    if reply.refusal.traceback:
+        error.add_note(f"In the worker:\n{reply.refusal.traceback}")
     return error

@@ -37,10 +37,10 @@ def death_of(
         ended_for: why we have ended it, or None.
         limits: for each such reason, what to say of the record.
     """
-    place, cause = remains.place, f"{who} died: {remains.ending}"
-    if place.batch != ticket or place.phase is Phase.LOADING:
+    spot, cause = remains.spot, f"{who} died: {remains.ending}"
+    if spot.batch != ticket or spot.phase is Phase.LOADING:
         return Death(cause, begun=False)
-    late = ended_for is EndedFor.TIME_LIMIT and remains.sought and place.phase is not Phase.IDLE
+    late = ended_for is EndedFor.TIME_LIMIT and remains.sought and spot.phase is not Phase.IDLE
     if ended_for is not None and (late or ended_for is not EndedFor.TIME_LIMIT):
         cause = (limits or {}).get(ended_for, cause)
     words = _last_words(remains, ticket) if late else None
@@ -50,11 +50,11 @@ def death_of(
         foreign=remains.foreign and ended_for is None,
         stack=words.stack if words is not None else _stack(remains.stack, fatal=not late),
     )
-    if place.at is None:
-        ran = 0 if place.phase is Phase.READING else records
-        return death._replace(whole=place.phase is not Phase.IDLE, ran=ran)
+    if spot.at is None:
+        ran = 0 if spot.phase is Phase.READING else records
+        return death._replace(whole=spot.phase is not Phase.IDLE, ran=ran)
     done = words.done if words is not None else None
-    return death._replace(at=place.at, step=place.step, ran=0 if done is not None else place.at, done=done)
+    return death._replace(at=spot.at, step=spot.step, ran=0 if done is not None else spot.at, done=done)
 
 
 def _last_words(remains: Remains, ticket: int) -> LastWords | None:

@@ -35,7 +35,7 @@ class ProcessLanes:
     beside: Executor | None = None
 
     def __init__(self, workers: int, method: str = DEFAULT_METHOD, wear: Wear = NO_WEAR) -> None:
-        self.codec = Packing(apart=True)
+        self.codec = Packing(out_of_band=True)
         new_worker = partial(Worker, method, weigh=wear.max_rss is not None)
         self.lanes = tuple(ProcessLane(i, wear, new_worker) for i in range(workers))
 

@@ -19,7 +19,7 @@ from pipeframe_async._rules.overtime import EndedFor, Look, Order, Overtime
 from pipeframe_async._worker.cursor import SPOKEN
 from pipeframe_async._worker.postmortem import LAST_CALL
 from pipeframe_async.executors.processes.worker import Worker
-from pipeframe_async.wire import Place
+from pipeframe_async.wire import Spot
 
 
 class Guard:
@@ -81,23 +81,23 @@ class Guard:
         self._timer = None
         now = self._loop.time()
         try:
-            place, spoken = self._worker.cursor.read(), bool(self._worker.cursor.cells[SPOKEN])
-            self._obey(self._overtime.seen(Look(place, now, now - self._due, spoken)), place)
+            spot, spoken = self._worker.cursor.read(), bool(self._worker.cursor.cells[SPOKEN])
+            self._obey(self._overtime.seen(Look(spot, now, now - self._due, spoken)), spot)
         except ValueError:  # closed
             return
         if not self._overtime.settled:
             self._arm()
 
-    def _obey(self, order: Order, place: Place) -> None:
+    def _obey(self, order: Order, spot: Spot) -> None:
         match order:
             case Order.WEIGH:
-                self._obey(self._overtime.weighed(_resident_bytes(self._worker.pid)), place)
+                self._obey(self._overtime.weighed(_resident_bytes(self._worker.pid)), spot)
             case Order.CALL:
                 assert LAST_CALL is not None
-                self._worker.cursor.seek(place)
+                self._worker.cursor.seek(spot)
                 self._worker.signal(LAST_CALL)
             case Order.END:
-                self._worker.cursor.seek(place)
+                self._worker.cursor.seek(spot)
                 self._worker.kill()
 
 

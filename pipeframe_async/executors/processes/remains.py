@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pipeframe_async._worker.bootstrap import SharedFile, Traces
 from pipeframe_async._worker.cursor import NBYTES, Cursor
-from pipeframe_async.wire import Place
+from pipeframe_async.wire import Spot
 
 STACK_LIMIT = 32 * 1024
 """Bytes that are read of a dead worker's last stack; faulthandler writes at most a hundred frames."""
@@ -38,7 +38,7 @@ class Remains(NamedTuple):
     """What is known of a worker after its end.
 
     Attributes:
-        place: where its cursor stood.
+        spot: where its cursor stood.
         sought: whether that is where its parent wanted it ended.
         ending: how it ended, in words.
         foreign: whether somebody else may have ended it.
@@ -46,7 +46,7 @@ class Remains(NamedTuple):
         words: its last words, still packed.
     """
 
-    place: Place
+    spot: Spot
     sought: bool
     ending: str
     foreign: bool

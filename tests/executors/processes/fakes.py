@@ -10,10 +10,10 @@ from typing import Any
 from pipeframe_async._worker.cursor import Cursor
 from pipeframe_async.executors.processes.remains import Remains
 from pipeframe_async.executors.processes.worker import Worker
-from pipeframe_async.wire import ChainRef, Packed, Phase, Place, Reply
+from pipeframe_async.wire import ChainRef, Packed, Phase, Reply, Spot
 
-IDLE = Place(0, None, Phase.IDLE, None)
-AT_RECORD = Place(1, 3, None, 0)
+IDLE = Spot(0, None, Phase.IDLE, None)
+AT_RECORD = Spot(1, 3, None, 0)
 LEFT = Remains(IDLE, sought=False, ending="it was told to end", foreign=False, stack="", words=b"")
 
 Told = Callable[[Reply | Exception], None]

@@ -11,20 +11,20 @@ from pipeframe_async._rules.overtime import EndedFor
 from pipeframe_async.executors.processes.autopsy import death_of
 from pipeframe_async.executors.processes.remains import Remains
 from pipeframe_async.failures import OUR_ROOM
-from pipeframe_async.wire import Death, Phase, Place, Reply
+from pipeframe_async.wire import Death, Phase, Reply, Spot
 
 TICKET, RECORDS, AT = 7, 10, 4
 WHO = "the worker"
 LIMITS = {EndedFor.TIME_LIMIT: "too long", EndedFor.MEMORY: "too large"}
 
-AT_RECORD = Place(TICKET, AT, None, 2)
-READING_IT = Place(TICKET, AT, None, None)
+AT_RECORD = Spot(TICKET, AT, None, 2)
+READING_IT = Spot(TICKET, AT, None, None)
 CRASH = "Fatal Python error: Aborted\n\nCurrent thread (most recent call first):\n  File 'user.py' in step\n"
 CALLED = "Stack (most recent call first):\n  File 'user.py' in step\n"
 
 
-def in_phase(phase: Phase, batch: int = TICKET) -> Place:
-    return Place(batch, None, phase, None)
+def in_phase(phase: Phase, batch: int = TICKET) -> Spot:
+    return Spot(batch, None, phase, None)
 
 
 def words(batch: int = TICKET, done: Reply | None = None, stack: str = "said") -> bytes:
@@ -32,23 +32,23 @@ def words(batch: int = TICKET, done: Reply | None = None, stack: str = "said") -
     return len(data).to_bytes(8, "little") + data
 
 
-def death(place: Place = AT_RECORD, ended_for: EndedFor | None = None, **left: Any) -> Death:
-    remains = Remains(place, sought=False, ending="it ended", foreign=False, stack="", words=b"")._replace(**left)
+def death(spot: Spot = AT_RECORD, ended_for: EndedFor | None = None, **left: Any) -> Death:
+    remains = Remains(spot, sought=False, ending="it ended", foreign=False, stack="", words=b"")._replace(**left)
     return death_of(remains, TICKET, RECORDS, who=WHO, ended_for=ended_for, limits=LIMITS)
 
 
 # Where it was.
 
 
-@pytest.mark.parametrize("place", [AT_RECORD._replace(batch=6), in_phase(Phase.IDLE, 6), in_phase(Phase.LOADING)])
+@pytest.mark.parametrize("spot", [AT_RECORD._replace(batch=6), in_phase(Phase.IDLE, 6), in_phase(Phase.LOADING)])
 @pytest.mark.parametrize("why", [None, *EndedFor])
-def test_a_batch_the_worker_had_not_come_to_was_not_begun(place: Place, why: EndedFor | None) -> None:
-    assert death(place, why, foreign=True) == Death("the worker died: it ended", begun=False)
+def test_a_batch_the_worker_had_not_come_to_was_not_begun(spot: Spot, why: EndedFor | None) -> None:
+    assert death(spot, why, foreign=True) == Death("the worker died: it ended", begun=False)
 
 
-@pytest.mark.parametrize(("place", "step"), [(AT_RECORD, 2), (READING_IT, None)])
-def test_the_record_it_was_at_is_named_with_its_step(place: Place, step: int | None) -> None:
-    assert death(place) == Death("the worker died: it ended", at=AT, step=step, ran=AT)
+@pytest.mark.parametrize(("spot", "step"), [(AT_RECORD, 2), (READING_IT, None)])
+def test_the_record_it_was_at_is_named_with_its_step(spot: Spot, step: int | None) -> None:
+    assert death(spot) == Death("the worker died: it ended", at=AT, step=step, ran=AT)
 
 
 @pytest.mark.parametrize(

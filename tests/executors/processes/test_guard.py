@@ -16,7 +16,7 @@ from pipeframe_async._worker.postmortem import LAST_CALL
 from pipeframe_async.executors.processes import guard as guarding
 from pipeframe_async.executors.processes.guard import Guard
 from pipeframe_async.testing import run_virtual
-from pipeframe_async.wire import Phase, Place
+from pipeframe_async.wire import Phase, Spot
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -33,7 +33,7 @@ class Watched(Cursor):
         self.looks = 0
         super().__init__()
 
-    def read(self) -> Place:
+    def read(self) -> Spot:
         self.looks += 1
         return super().read()
 

@@ -22,7 +22,7 @@ from pipeframe_async.errors import ConfigError, WorkerLost
 from pipeframe_async.executors.processes import lane as lanes
 from pipeframe_async.executors.processes.lane import MOST_GOING, ProcessLane
 from pipeframe_async.executors.processes.worker import StartFailed
-from pipeframe_async.wire import UNKNOWN_CHAIN, ChainRef, Death, Fault, Packed, Phase, Place, Reply
+from pipeframe_async.wire import UNKNOWN_CHAIN, ChainRef, Death, Packed, Phase, Refusal, Reply, Spot
 from tests.executors.processes.fakes import AT_RECORD, LEFT, FakeWorker, Nursery
 
 CHAIN = ChainRef("chain", b"pickle")
@@ -111,7 +111,7 @@ async def test_a_worker_that_has_dropped_a_chain_is_sent_it_again() -> None:
     async with lane_of(nursery) as lane:
         running = await given(lane, nursery)
         (worker,) = nursery.made
-        worker.answers(Reply(0, fault=Fault(UNKNOWN_CHAIN, "")))
+        worker.answers(Reply(0, refusal=Refusal(UNKNOWN_CHAIN, "")))
         await until(lambda: len(worker.chains) == 2)
         assert "again" in worker.done
         worker.answers(Reply(5))
@@ -136,7 +136,7 @@ async def test_all_batches_of_a_worker_that_dies_learn_from_the_same_remains() -
     async with lane_of(nursery) as lane:
         first, second = await given(lane, nursery), await given(lane, nursery)
         (worker,) = nursery.made
-        worker.dies(left=LEFT._replace(place=AT_RECORD, ending="it exited with code 3"))
+        worker.dies(left=LEFT._replace(spot=AT_RECORD, ending="it exited with code 3"))
         one, two = await death(first), await death(second)
         assert one.cause == two.cause == "the worker of lane 0 (pid 1) died: it exited with code 3"
         assert (one.begun, one.at, one.step) == (True, 3, 0)
@@ -149,7 +149,7 @@ async def test_the_next_batch_gets_another_worker() -> None:
     nursery = Nursery()
     async with lane_of(nursery) as lane:
         running = await given(lane, nursery)
-        nursery.made[0].dies(left=LEFT._replace(place=AT_RECORD))
+        nursery.made[0].dies(left=LEFT._replace(spot=AT_RECORD))
         await running
         again = await given(lane, nursery)
         nursery.made[1].answers(Reply(5))
@@ -183,7 +183,7 @@ async def test_why_a_worker_was_ended_is_said_of_its_batch() -> None:
     async with lane_of(nursery, Wear(max_rss=1000)) as lane:
         running = await given(lane, nursery)
         lane._hired[0].guard.end(EndedFor.MEMORY)
-        nursery.made[0].dies(left=LEFT._replace(place=AT_RECORD, foreign=True))
+        nursery.made[0].dies(left=LEFT._replace(spot=AT_RECORD, foreign=True))
         found = await death(running)
         assert found.cause == "the worker of lane 0 (pid 1) was ended: it held more than max_worker_rss=1000 bytes"
         assert not found.foreign
@@ -196,7 +196,7 @@ async def test_a_record_out_of_time_is_said_to_be_so_with_its_limit() -> None:
         (worker,) = nursery.made
         worker.cursor.cells[BATCH], worker.cursor.cells[INDEX] = 1, 3
         await until(worker.killed.is_set)  # by the guard
-        worker.dies(left=LEFT._replace(place=AT_RECORD, sought=True))
+        worker.dies(left=LEFT._replace(spot=AT_RECORD, sought=True))
         found = await death(running)
         assert (found.kind, found.at) == ("timeout", 3)
         assert found.cause == "the record took longer than time_limit=0.02 s"
@@ -218,7 +218,7 @@ async def test_workers_that_do_not_start_are_tried_again_and_then_given_up() -> 
 
 async def test_workers_that_die_in_setup_are_given_up_with_where_the_last_one_stood() -> None:
     nursery = Nursery()
-    left = LEFT._replace(place=Place(1, None, Phase.LOADING, None), ending="it exited with code 3", stack="in setup\n")
+    left = LEFT._replace(spot=Spot(1, None, Phase.LOADING, None), ending="it exited with code 3", stack="in setup\n")
     async with lane_of(nursery) as lane:
         for _ in range(restarts.MOST_IN_VAIN):
             running = await given(lane, nursery)
@@ -304,7 +304,7 @@ async def test_a_worn_worker_that_dies_of_its_last_batch_is_buried_without_a_tea
     nursery = Nursery()
     async with lane_of(nursery, Wear(max_batches=1)) as lane:
         running = await given(lane, nursery)
-        nursery.made[0].dies(left=LEFT._replace(place=AT_RECORD))
+        nursery.made[0].dies(left=LEFT._replace(spot=AT_RECORD))
         assert (await death(running)).at == 3
         assert "teardown" not in nursery.made[0].done
 

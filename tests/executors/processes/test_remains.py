@@ -21,7 +21,7 @@ from pipeframe_async.executors.processes.remains import (
     ending_of,
     remains_of,
 )
-from pipeframe_async.wire import Phase, Place
+from pipeframe_async.wire import Phase, Spot
 
 posix = pytest.mark.skipif(os.name != "posix", reason="files without a name")
 
@@ -85,7 +85,7 @@ def test_all_that_was_left_is_read() -> None:
     found = remains_of(Ending("it ended", foreign=True), cursor, files)
     cursor.close()
     files.close()
-    assert found == Remains(Place(7, None, Phase.READING, None), True, "it ended", True, "Stack é", b"last words")
+    assert found == Remains(Spot(7, None, Phase.READING, None), True, "it ended", True, "Stack é", b"last words")
 
 
 @posix
@@ -111,7 +111,7 @@ def test_where_there_are_no_files_the_cursor_is_all() -> None:
     cursor = Cursor()
     found = remains_of(ending_by(0), cursor, None)
     cursor.close()
-    assert (found.place.phase, found.stack, found.words) == (Phase.IDLE, "", b"")
+    assert (found.spot.phase, found.stack, found.words) == (Phase.IDLE, "", b"")
 
 
 @posix

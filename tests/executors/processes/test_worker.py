@@ -238,7 +238,7 @@ def test_at_its_end_it_leaves_where_it_was(worker: Worker) -> None:
     worker.start()
     worker.cursor.enter(7)
     remains = worker.end()
-    assert (remains.place.batch, remains.place.phase) == (7, Phase.LOADING)
+    assert (remains.spot.batch, remains.spot.phase) == (7, Phase.LOADING)
     assert remains.ending == "it did not say how it ended"
     with pytest.raises(ValueError, match=r".*"):
         worker.cursor.read()
