@@ -316,6 +316,7 @@ class _Staging:
                 keep=keep,
                 stretches=calls is None and not self._tied,
                 tied=self._tied,
+                withdrawn=calls is not None,
                 stages=len(plan.segments),
             )
         )

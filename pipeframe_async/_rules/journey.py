@@ -13,10 +13,17 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from contextvars import Context
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from pipeframe_async._rules.ledger import Outcome
 from pipeframe_async.model import AnyFailure
+
+
+class Holder(Protocol):
+    """Where a part is: it waits there, or is at work."""
+
+    def withdraw(self, part: Part) -> bool:
+        """Nobody wants the part any more. True where it has waited, and is removed; what is at work comes back."""
 
 
 class Cell(list[Any]):
@@ -57,7 +64,7 @@ class Journey:
         lane: the number of the one lane it goes to; None for any.
         key: it is ordered by, if it is.
         given_up: it is not worked on any further, and has no results.
-        parts: how many are under way.
+        parts: that are under way.
         context: the context variables of whoever wants it; None where it is the run's.
     """
 
@@ -66,7 +73,7 @@ class Journey:
     lane: int | None = None
     key: Hashable = None
     given_up: bool = False
-    parts: int = 0
+    parts: dict[Part, None] = field(default_factory=dict)
     context: Context | None = None
     _root: Cell = field(default_factory=Cell)
     _failures: tuple[AnyFailure, ...] = ()
@@ -77,8 +84,9 @@ class Journey:
 
     def start(self) -> Part:
         """The record itself, on its way to the first run of steps."""
-        self.parts += 1
-        return Part(self, self._root, self.record)
+        part = Part(self, self._root, self.record)
+        self.parts[part] = None
+        return part
 
     def tie(self, key: Hashable, lane: int) -> None:
         """Its key, and the number of the one lane it goes to."""
@@ -101,7 +109,7 @@ class Journey:
         Returns:
             The parts that go on.
         """
-        self.parts -= 1
+        del self.parts[part]
         self._emitted += came.outcomes - 1
         self._filtered += came.filtered
         self._failures += came.failures
@@ -117,12 +125,12 @@ class Journey:
             if len(came.results) > 1:
                 part.cell.append(cell := Cell())
             going.append(Part(self, cell, value, step))
-        self.parts += len(going)
+        self.parts.update(dict.fromkeys(going))
         return going
 
     def give_up(self, part: Part) -> None:
         """A part is not worked on any further, and with it the record as a whole."""
-        self.parts -= 1
+        del self.parts[part]
         self.given_up = True
 
     @property
@@ -155,6 +163,7 @@ class Part:
         value: what the steps get.
         step: of a run of async steps, the one that is next.
         attempts: how often it was tried in this run of steps, and failed.
+        holder: who has it now.
     """
 
     journey: Journey
@@ -162,6 +171,7 @@ class Part:
     value: Any
     step: int = 0
     attempts: int = 0
+    holder: Holder | None = None
 
 
 def _flat(cell: Cell) -> Iterator[Any]:

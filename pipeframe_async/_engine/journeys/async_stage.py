@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from contextvars import copy_context
+from functools import partial
 from types import GeneratorType
 from typing import Any
 
@@ -22,7 +22,7 @@ from pipeframe_async._engine.feeding.backlog import Backlog
 from pipeframe_async._engine.journeys.journeys import Journeys, failed
 from pipeframe_async._engine.supervise import ended, spawn
 from pipeframe_async._rules.batching import Sizer
-from pipeframe_async._rules.journey import Came, Journey, Part
+from pipeframe_async._rules.journey import Came, Part
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async._rules.timing import StepClock
 from pipeframe_async.failures import WrongShape, wrong_shape
@@ -75,8 +75,8 @@ class AsyncStage:
         self._retrying = retrying
         self.sizer = ONE_BY_ONE
         self._context = copy_context()  # of whoever began the run; nobody who happens to start a task here gives his
-        self._waiting: deque[Part] = deque()
-        self._running: dict[asyncio.Task[None], Part] = {}
+        self._waiting: dict[Part, None] = {}  # in order; a dict, for they leave from anywhere
+        self._running: dict[Part, asyncio.Task[None]] = {}
         self._broken: BaseException | None = None
         self._closed = False
         self.seconds = 0.0
@@ -91,17 +91,22 @@ class AsyncStage:
 
     def put(self, part: Part) -> None:
         """It begins at once where there is a place."""
-        self._waiting.append(part)
+        self._waiting[part] = None
+        part.holder = self
         self._start()
 
-    def clear(self, journey: Journey | None = None) -> list[Part]:
-        """Remove the parts that wait; of one journey also cancel those at work."""
-        taken = [part for part in self._waiting if journey is None or part.journey is journey]
-        for part in taken:
-            self._waiting.remove(part)
-        if journey is not None:
-            for task in [task for task, part in self._running.items() if part.journey is journey]:
-                task.cancel()
+    def withdraw(self, part: Part) -> bool:
+        """Remove a part that waits; cancel one that is at work."""
+        if part in self._waiting:
+            del self._waiting[part]
+            return True
+        if (task := self._running.get(part)) is not None:
+            task.cancel()
+        return False
+
+    def clear(self) -> list[Part]:
+        """Remove the parts that wait."""
+        taken, self._waiting = [*self._waiting], {}
         return taken
 
     async def serve(self) -> None:
@@ -122,7 +127,7 @@ class AsyncStage:
                 await self._backlog.bell.wait()  # rung by intake, by settling, and by what ends here
         finally:
             self._closed = True
-            await ended(list(self._running))  # `_closed` keeps any more from being started meanwhile
+            await ended(list(self._running.values()))  # `_closed` keeps any more from being started meanwhile
 
     def _fill(self) -> None:
         """Take in as many as there are places for, if this is the first stage."""
@@ -132,14 +137,14 @@ class AsyncStage:
 
     def _start(self) -> None:
         while self._waiting and len(self._running) < self.concurrency and not self._closed:
-            part = self._waiting.popleft()
+            del self._waiting[part := next(iter(self._waiting))]
             context = (part.journey.context or self._context).copy()
             task = spawn(self._walk(part), f"pipeframe-step-{self.names[part.step]}", context)
-            self._running[task] = part
-            task.add_done_callback(self._done)
+            self._running[part] = task
+            task.add_done_callback(partial(self._done, part))
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        part = self._running.pop(task)
+    def _done(self, part: Part, task: asyncio.Task[None]) -> None:
+        del self._running[part]
         if self._closed:
             if not task.cancelled():
                 task.exception()  # looked at: the run ends by another

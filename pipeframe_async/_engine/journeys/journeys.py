@@ -38,8 +38,8 @@ class Stage(Protocol):
     def put(self, part: Part) -> None:
         """A part is to go through it."""
 
-    def clear(self, journey: Journey | None = None) -> list[Part]:
-        """Remove the parts that wait, all or those of one journey; of that, cancel what is at work on the loop."""
+    def clear(self) -> list[Part]:
+        """Remove the parts that wait."""
 
 
 class Journeys:
@@ -224,16 +224,14 @@ class Journeys:
                 self._backlog.bell.ring()  # an idle lane may let it begin, and end
             return
         journey.withdraw()
-        self._give_up_all(journey)
+        for part in [*journey.parts]:
+            if part.holder is not None and part.holder.withdraw(part):
+                self.give_up(part)
 
     def abort(self) -> None:
         """What is not at work is given up; what is comes to its end in the stage it is in."""
         self._aborted = True
-        self._give_up_all()
-
-    def _give_up_all(self, journey: Journey | None = None) -> None:
-        asleep = self._sleepers.clear(journey)
-        for part in [*asleep, *(part for stage in self._stages for part in stage.clear(journey))]:
+        for part in [*self._sleepers.clear(), *(part for stage in self._stages for part in stage.clear())]:
             self.give_up(part)
 
     def close(self) -> None:

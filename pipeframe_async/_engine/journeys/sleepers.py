@@ -10,7 +10,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 
-from pipeframe_async._rules.journey import Journey, Part
+from pipeframe_async._rules.journey import Part
 
 MOST_WOKEN = 100
 """Parts that go on at once after they have waited for their next attempt. More shows as lag of the loop."""
@@ -36,14 +36,19 @@ class Sleepers:
     def put(self, part: Part, stage: int, delay: float) -> None:
         """It sleeps for so many seconds, and goes on in this stage."""
         self._asleep.add(part)
+        part.holder = self
         heappush(self._due, (asyncio.get_running_loop().time() + delay, next(self._numbers), part, stage))
         if self._due[0][2] is part:
             self._set_alarm()
 
-    def clear(self, journey: Journey | None = None) -> list[Part]:
-        """Remove those that sleep, all or those of one journey."""
-        gone = [part for part in self._asleep if journey is None or part.journey is journey]
-        self._asleep.difference_update(gone)
+    def withdraw(self, part: Part) -> bool:
+        """It wakes no more."""
+        self._asleep.discard(part)
+        return True
+
+    def clear(self) -> list[Part]:
+        """Remove those that sleep."""
+        gone, self._asleep = [*self._asleep], set()
         return gone
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -40,6 +40,21 @@ class Batch:
     place: Place
     packing: float = 0.0
     parts: Sequence[Part] = ()
+    _abandon: Callable[[], object] | None = None
+    _withdrawn: int = 0
+
+    def watch(self, abandon: Callable[[], object]) -> None:
+        """It is under way; `abandon` is called when nobody wants any of its records any more."""
+        self._abandon = abandon
+        for part in self.parts:
+            part.holder = self
+
+    def withdraw(self, part: Part) -> bool:
+        """One of its parts is not wanted any more; it comes back with the others, or is given up with all of them."""
+        self._withdrawn += 1
+        if self._withdrawn == len(self.parts) and self._abandon is not None:
+            self._abandon()
+        return False
 
     @property
     def count(self) -> int:

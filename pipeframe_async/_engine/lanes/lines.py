@@ -7,7 +7,6 @@ stretches to collect and records that go on alone. Everything between, from the 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from itertools import islice
 
@@ -16,7 +15,7 @@ from pipeframe_async._engine.journeys.journeys import Journeys
 from pipeframe_async._engine.lanes.batch import Batch, Taken
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._rules.batching import Sizer
-from pipeframe_async._rules.journey import Journey, Part
+from pipeframe_async._rules.journey import Part
 from pipeframe_async._rules.ledger import Ledger
 
 MOST_ADMITTED = 100
@@ -141,25 +140,29 @@ class PartLine:
         self._sizer = sizer
         self._admits = admits
         self._tied = tied
-        self._parts: deque[Part] = deque()
-        self._again: deque[Part] = deque()  # tried before: they hold their bytes, and what waits behind them holds more
+        self._parts: dict[Part, None] = {}  # in order; a dict, for they leave from anywhere
+        self._again: dict[Part, None] = {}  # tried before: they hold their bytes, and what waits behind them holds more
 
     def __len__(self) -> int:
         return len(self._parts) + len(self._again)
 
     def append(self, part: Part) -> None:
         """It waits from now on; one that was tried before goes first, and needs no room: others may wait for it."""
-        (self._again if part.attempts else self._parts).append(part)
+        (self._again if part.attempts else self._parts)[part] = None
+        part.holder = self
 
-    def clear(self, journey: Journey | None) -> list[Part]:
-        """Remove the parts that wait, all or those of one journey."""
-        gone = [part for part in (*self._again, *self._parts) if journey is None or part.journey is journey]
-        for part in gone:
-            (self._again if part.attempts else self._parts).remove(part)
+    def withdraw(self, part: Part) -> bool:
+        """It waits no more."""
+        del (self._again if part.attempts else self._parts)[part]
+        return True
+
+    def clear(self) -> list[Part]:
+        """Remove the parts that wait."""
+        gone, self._parts, self._again = [*self._again, *self._parts], {}, {}
         return gone
 
     @property
-    def _first(self) -> deque[Part]:
+    def _first(self) -> dict[Part, None]:
         return self._again or self._parts
 
     def fill(self) -> None:
@@ -208,7 +211,7 @@ class PartLine:
         """They are under way; the bytes of those that begin are booked, record by record."""
         line = self._first
         for part in taken.parts:
-            line.popleft()
+            del line[part]
             if self._index == 0:
                 self._ledger.charge(part.journey.position, nbytes // len(taken.parts))
 
@@ -216,7 +219,7 @@ class PartLine:
         """Each goes on by itself; a journey that has no other parts holds what this one came to."""
         nbytes = answer.nbytes // answer.count
         for part, came in zip(batch.parts, answer.record_by_record(), strict=True):
-            if part.journey.parts == 1:
+            if len(part.journey.parts) == 1:
                 self._ledger.charge(part.journey.position, nbytes)
             self._journeys.came(part, came, (self._index, 0), (self._index + 1, 0))
         return True

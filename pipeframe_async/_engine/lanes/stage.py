@@ -5,6 +5,7 @@ Made of a segment of the plan and what all stages of the run share; it makes its
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from pipeframe_async._engine.lanes.lines import FeedLine, PartLine
 from pipeframe_async._engine.lanes.places import Places
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._engine.settling.books import Books
+from pipeframe_async._engine.supervise import spawn
 from pipeframe_async._rules.batching import Sizer
-from pipeframe_async._rules.journey import Journey, Part
+from pipeframe_async._rules.journey import Part
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async._rules.timing import StepClock
 from pipeframe_async.contracts import Executor, Lane
@@ -42,6 +44,7 @@ class Shared:
         keep: results are wanted.
         stretches: records go to the first stage by the stretch.
         tied: parts go to the lane of their journey.
+        withdrawn: records may be, also while they are at work.
         stages: how many there are.
     """
 
@@ -58,6 +61,7 @@ class Shared:
     keep: bool
     stretches: bool
     tied: bool
+    withdrawn: bool
     stages: int
 
 
@@ -121,9 +125,9 @@ class DefStage:
         self._line(part.journey.lane).append(part)
         self._shared.backlog.bell.ring()
 
-    def clear(self, journey: Journey | None = None) -> list[Part]:
+    def clear(self) -> list[Part]:
         """Remove the parts that wait."""
-        return [part for line in self._parts.values() for part in line.clear(journey)]
+        return [part for line in self._parts.values() for part in line.clear()]
 
     def _line(self, lane: int | None) -> PartLine:
         if (line := self._parts.get(lane)) is None:
@@ -153,12 +157,25 @@ class DefStage:
                 return batch
         return None
 
-    async def carry(self, lane: Lane, batch: Batch) -> Answer:
-        """Have a batch run; see `Carrier.carry`."""
-        return await self.carrier.carry(lane, batch)
+    async def carry(self, lane: Lane, batch: Batch) -> Answer | None:
+        """Have a batch run; see `Carrier.carry`. None where all its records were withdrawn before it had an answer."""
+        if not self._shared.withdrawn:
+            return await self.carrier.carry(lane, batch)
+        carrying = spawn(self.carrier.carry(lane, batch), f"pipeframe-batch-{batch.number}")
+        batch.watch(carrying.cancel)
+        try:
+            return await carrying  # type: ignore[no-any-return]  # a cancel of the slot is passed on to it
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            return None  # nobody waits for it; the lane ends a worker that goes on with it
 
-    def hand_on(self, batch: Batch, answer: Answer) -> None:
-        """What came of a batch goes on from the line it was cut of."""
+    def hand_on(self, batch: Batch, answer: Answer | None) -> None:
+        """What came of a batch goes on from the line it was cut of; without an answer its records are given up."""
+        if answer is None:
+            for part in batch.parts:
+                self._shared.journeys.give_up(part)
+            return
         started = time.perf_counter()
         if batch.line.answered(batch, answer):
             self.sizer.handled(answer.count, time.perf_counter() - started)
