@@ -190,7 +190,7 @@ class Travel:
             assert next_part.value is child.value
             assert (next_part.journey, next_part.step, next_part.attempts) == (self.journey, 0, 0)
             self.under_way[next_part] = child.then, stage + 1
-        assert self.len(journey.parts) == len(self.under_way)
+        assert len(self.journey.parts) == len(self.under_way)
 
     def any_part(self, random: Random) -> Part:
         return random.choice(list(self.under_way))
