@@ -11,7 +11,7 @@ import pytest
 
 from pipeframe_async._worker import envelope
 from pipeframe_async.contracts import Executor
-from pipeframe_async.errors import StepError
+from pipeframe_async.errors import StepError, WorkerLost
 from pipeframe_async.executors.inline import CopiedChains
 from pipeframe_async.executors.threads import ThreadsExecutor
 from pipeframe_async.wire import ChainSpec, Reply
@@ -133,13 +133,16 @@ async def test_at_once_means_without_waiting_and_without_a_warning(
     pipeline: Waits, caplog: pytest.LogCaptureFixture
 ) -> None:
     executor = ThreadsExecutor(1)
-    batch = running(executor, pipeline, 1)
+    batch, waiting = running(executor, pipeline, 1), running(executor, pipeline, 2)
     await begun(pipeline)
     with caplog.at_level(logging.WARNING, "pipeframe_async"):
         await executor.close(kill=True, timeout=10)
     assert caplog.records == []
     pipeline.go_on.set()
     await batch
+    with pytest.raises(WorkerLost, match="shut down"):
+        await waiting
+    assert len(pipeline.ran) == 1
 
 
 async def test_a_teardown_that_raises_is_told() -> None:

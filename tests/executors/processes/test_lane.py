@@ -238,6 +238,7 @@ async def test_one_that_has_answered_is_not_held_against_the_start() -> None:
             running = await given(lane, nursery)
             nursery.made[-1].dies()
             await running
+            assert (lane._restarts._in_vain, lane._last) == (0, "")
 
 
 async def test_a_host_that_cannot_have_workers_is_told_once() -> None:
