@@ -1,7 +1,7 @@
 """The books: every record fed has a permit until its outcome is final, and each permit is released once.
 
     fed + emitted == delivered + filtered + failed + aborted + in_flight + spilled      at every instant
-    in_flight <= capacity                                                               at every instant
+    in_flight + unanswered <= capacity                                                  at every instant
 
 Records come in by `admit` (a permit each) or `spill` (to disk, no permit), join a batch by `open`, and leave
 by one `settle` per batch. A batch goes by the feed position of its first record; it may be `split` into smaller ones.
@@ -52,6 +52,7 @@ class Ledger:
         self.capacity = capacity
         self.capacity_bytes = capacity_bytes
         self.in_flight = 0
+        self.unanswered = 0
         self.in_flight_bytes = 0
         self.spilled = 0
         self.peak_in_flight = 0
@@ -66,7 +67,7 @@ class Ledger:
     @property
     def room(self) -> int:
         """Permits left."""
-        return self.capacity - self.in_flight
+        return self.capacity - self.in_flight - self.unanswered
 
     @property
     def room_bytes(self) -> int:
@@ -148,6 +149,16 @@ class Ledger:
         del self._open[first]
         self.in_flight_bytes -= entry.nbytes
         self._release(entry.records, outcome)
+
+    def hold(self, records: int) -> None:
+        """The outcomes of so many records are final, but their source has not heard of it: they keep their permits."""
+        if records < 0:
+            raise InternalError(f"{records} records hold their permits")
+        self.unanswered += records
+
+    def release(self, records: int) -> None:
+        """So many of those have been answered. Of a record that was refused there is no permit to release."""
+        self.unanswered = max(0, self.unanswered - records)
 
     def abort_rest(self) -> None:
         """Whatever has no outcome yet is aborted: waiting, spilled, and in batches."""

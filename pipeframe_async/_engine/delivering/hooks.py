@@ -10,12 +10,16 @@ import inspect
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from contextvars import Context, copy_context
+from concurrent.futures import Executor, Future
+from contextvars import copy_context
+from functools import partial
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from pipeframe_async.errors import SinkError, text_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Hook:
@@ -34,7 +38,7 @@ class Hook:
         self._function = function
         self._name = name
         on_loop = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
-        self._thread = None if on_loop else _Caller(function, name)
+        self._thread = None if on_loop else DaemonThread(f"pipeframe-{name}_0")
         self.seconds = 0.0
         self.busy = False
 
@@ -51,7 +55,8 @@ class Hook:
             if self._thread is None:
                 await self._function(values)  # the user's; anything may happen to the run meanwhile
             else:
-                outcome = await self._thread.call(values)
+                call = partial(copy_context().run, self._function, values)
+                outcome = await asyncio.get_running_loop().run_in_executor(self._thread, call)
                 if inspect.isawaitable(outcome):  # a plain function that hands on what an async one returned
                     await outcome
         except asyncio.CancelledError as error:
@@ -67,52 +72,36 @@ class Hook:
     def close(self) -> None:
         """Let the thread go; a call that still runs in it ends by itself."""
         if self._thread is not None:
-            self._thread.close()
+            self._thread.shutdown()
 
 
-class _Caller:
-    """A daemon thread that makes one call after the other, begun with the first."""
+class DaemonThread(Executor):
+    """Calls functions in a thread of its own, one after the other; it begins with the first call, and is a daemon."""
 
-    def __init__(self, function: Callable[[Any], Any], name: str) -> None:
-        self._function = function
+    def __init__(self, name: str) -> None:
         self._name = name
-        self._calls: SimpleQueue[tuple[Context, Any, asyncio.Future[Any]] | None] = SimpleQueue()
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    async def call(self, value: Any) -> Any:
-        """Have it called, with the context variables of whoever asks."""
-        loop = asyncio.get_running_loop()
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Have it called when those before have returned."""
         if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._main, args=(loop,), name=f"pipeframe-{self._name}_0", daemon=True
-            )
+            self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
             self._thread.start()
-        told: asyncio.Future[Any] = loop.create_future()
-        self._calls.put((copy_context(), value, told))
-        return await told  # set by the thread through the loop; a cancel leaves the call to the thread
+        told: Future[T] = Future()
+        self._calls.put((told, partial(fn, *args, **kwargs)))
+        return told
 
-    def close(self) -> None:
-        """No more calls come."""
+    def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
+        """No more calls come; what is being called ends by itself. Waits for nobody."""
         self._calls.put(None)
 
-    def _main(self, loop: asyncio.AbstractEventLoop) -> None:
-        """In the thread."""
-        while (call := self._calls.get()) is not None:
-            context, value, told = call
+    def _main(self) -> None:
+        while (asked := self._calls.get()) is not None:
+            told, call = asked
+            if not told.set_running_or_notify_cancel():
+                continue
             try:
-                outcome, error = context.run(self._function, value), None
-            except BaseException as raised:
-                outcome, error = None, raised
-            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody is left to tell
-                loop.call_soon_threadsafe(_tell, told, outcome, error)
-
-
-def _tell(told: asyncio.Future[Any], outcome: Any, error: BaseException | None) -> None:
-    if told.done():
-        return  # nobody waits for it any more
-    if error is None:
-        told.set_result(outcome)
-    elif isinstance(error, StopIteration):  # no future takes that
-        told.set_exception(RuntimeError(f"StopIteration: {text_of(error)}"))
-    else:
-        told.set_exception(error)
+                told.set_result(call())
+            except BaseException as error:
+                told.set_exception(error)

@@ -39,7 +39,7 @@ class Books:
         watermark: WatermarkReporter | None = None,
     ) -> None:
         self.ledger = ledger
-        self.handles = Handles()
+        self.handles = Handles(self._answered)
         self.freed = Bell()
         self._work = work
         self._wanted = False
@@ -60,14 +60,25 @@ class Books:
         """
         outcome = outcome or answer.outcome
         self.ledger.settle(answer.first, outcome)
+        before = self.handles.waiting
         self.handles.settled(answer, taken)
+        self.ledger.hold(self.handles.waiting - before)
         if self._watermark is not None:
             self._watermark.settled(answer.first, answer.count, outcome.aborted)
+        self._tell()
+        self._settled()
+
+    def _answered(self, answers: int) -> None:
+        """So many async answers have returned: their permits are free."""
+        self.ledger.release(answers)
+        self._tell()
+
+    def _tell(self) -> None:
+        """There may be room."""
         self.freed.ring()
         if self._wanted:
             self._wanted = False
             self._work.ring()
-        self._settled()
 
     async def close(self, timeout: float) -> None:
         """Whatever has no outcome yet is aborted; then wait, so many seconds at most, for handles to be answered.
@@ -75,5 +86,5 @@ class Books:
         Runs in the run's own task, after all that moved records has ended: nothing is settled across the await.
         """
         self.ledger.abort_rest()
-        self.handles.abort_rest()
+        self.handles.abort_rest()  # what was refused or given up so has no permit to hold
         await self.handles.answered(timeout)

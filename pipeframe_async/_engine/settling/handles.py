@@ -1,6 +1,8 @@
 """The handles of deliveries: they stay here, by feed position, while their records travel.
 
-Each is answered once: `ack` when its record's outcome is final, `nack` when it failed or was given up.
+Each is answered once: `ack` when its record's outcome is final, `nack` when it failed or was given up. Async answers
+begin in the order in which outcomes became final, a bounded number at a time; each holds its record's permit until it
+has returned, so a source that is slow to take answers is asked for less.
 A handle that raises is counted and logged, and stops nothing.
 """
 
@@ -9,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from pipeframe_async._engine.settling.answer import Answer
@@ -19,13 +22,31 @@ from pipeframe_async.wire import owners
 logger = logging.getLogger("pipeframe_async")
 
 
-class Handles:
-    """Holds deliveries from intake until their records' outcomes are final."""
+MOST_ANSWERING = 16
+"""Async answers under way at a time. More exhaust the connection pools of clients, fewer wait for round trips."""
 
-    def __init__(self) -> None:
+
+class Handles:
+    """Holds deliveries from intake until their records' outcomes are final.
+
+    Args:
+        answered: called when an async answer has returned, with how many.
+
+    Attributes:
+        errors: answers that raised.
+    """
+
+    def __init__(self, answered: Callable[[int], None] = lambda answers: None) -> None:
         self._held: dict[int, Delivery[Any]] = {}
+        self._answered = answered
+        self._queue: deque[Awaitable[Any]] = deque()  # in the order in which outcomes became final
         self._answering: set[asyncio.Future[Any]] = set()
         self.errors = 0
+
+    @property
+    def waiting(self) -> int:
+        """Async answers that have not returned."""
+        return len(self._queue) + len(self._answering)
 
     def hold(self, position: int, delivery: Delivery[Any]) -> None:
         """Keep the handle of the record at this feed position."""
@@ -67,16 +88,25 @@ class Handles:
         cancelled: asyncio.CancelledError | None = None
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
-        while self._answering and (left := until - loop.time()) > 0:
+        while self.waiting and (left := until - loop.time()) > 0:
             try:
                 await asyncio.wait(self._answering, timeout=left)  # each is a task of its own, and leaves by `_done`
             except asyncio.CancelledError as error:
                 cancelled = error
-        for call in tuple(self._answering):
-            call.cancel()
-            self._failed(TimeoutError(f"no answer within {timeout:g} s"))
+        self._give_up(TimeoutError(f"no answer within {timeout:g} s"))
         if cancelled is not None:
             raise cancelled
+
+    def _give_up(self, error: Exception) -> None:
+        """Those that have not returned are cut short, and those that have not begun never do."""
+        for call in tuple(self._answering):
+            call.cancel()
+            self._failed(error)
+        while self._queue:
+            if isinstance(unbegun := self._queue.popleft(), Coroutine):
+                unbegun.close()
+            self._failed(error)
+            self._answered(1)
 
     def _nack(self, delivery: Delivery[Any], failure: AnyFailure | None) -> None:
         if (nack := delivery.nack) is not None:
@@ -91,12 +121,20 @@ class Handles:
             self._failed(error)
             return
         if inspect.isawaitable(outcome):
-            call = asyncio.ensure_future(outcome)
+            self._queue.append(outcome)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Begin as many as may be under way; the rest goes on as these return."""
+        while self._queue and len(self._answering) < MOST_ANSWERING:
+            call = asyncio.ensure_future(self._queue.popleft())
             self._answering.add(call)
             call.add_done_callback(self._done)
 
     def _done(self, call: asyncio.Future[Any]) -> None:
         self._answering.discard(call)
+        self._answered(1)
+        self._go_on()
         if not call.cancelled() and (error := call.exception()) is not None:
             self._failed(error)
 
