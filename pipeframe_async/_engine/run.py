@@ -139,29 +139,31 @@ class Run:
         """
         parts = self.parts
         feed = self._spawn("intake", self._feed())
-        feeding = [feed, *(self._spawn(part, work) for part, work in parts.serving())]
+        serving = [self._spawn(part, work) for part, work in parts.serving()]
         delivering = self._spawn("deliver", parts.deliver.run())
         give_up = self._spawn("give-up", self._give_up.wait())
         after = []  # what comes to its end when everything is delivered
         if parts.watermark is not None:
             after.append(self._spawn("watermark", parts.watermark.run()))
         parts.stall.begin(Watched(parts.waits_for, self._accounts.moved, self._state))
-        watched = [delivering, parts.stall.found]
         try:
-            await finished(feeding, give_up, watched=watched)
+            await finished(serving, give_up, watched=[feed, delivering, parts.stall.found])
             parts.collect.end()
-            await finished([delivering], give_up, watched=watched[1:])
+            await finished([delivering], give_up, watched=[feed, parts.stall.found])
             after.append(self._spawn("taken", parts.results.drained()))
-            await finished(after[-1:], give_up)
+            await finished(after[-1:], give_up, watched=[feed])
             if parts.watermark is not None:
                 parts.watermark.end()
-            await finished(after, give_up)
+            after.append(self._spawn("answered", parts.books.handles.all_answered()))
+            await finished(after, give_up, watched=[feed])
+            parts.intake.close()  # what it has opened was needed until here
+            await finished([feed], give_up)
         finally:
             parts.stall.end()
             self.left_work = parts.dispatch.working
-            parts.intake.stop()
+            parts.intake.close()
             try:
-                await ended([*feeding[1:], delivering, *after, give_up])
+                await ended([*serving, delivering, *after, give_up])
             finally:
                 await ended([feed], patience=CLOSE_TIMEOUT)  # a feed that cleans up is not cut short by a second cancel
 

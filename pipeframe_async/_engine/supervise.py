@@ -39,12 +39,14 @@ async def finished(tasks: Sequence[Task], give_up: Task, watched: Sequence[async
         Exception: the first error of a task.
     """
     waiting: set[asyncio.Future[Any]] = {*tasks}
+    others: set[asyncio.Future[Any]] = {*watched}
     while waiting and not give_up.done():
         # The caller's task owns them all; a cancel of it ends the wait and none of them: `ended` is for that.
-        done, _ = await asyncio.wait([*waiting, *watched, give_up], return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait([*waiting, *others, give_up], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
         waiting -= done
+        others -= done
 
 
 async def ended(tasks: Sequence[Task], *, patience: float = 0.0) -> None:

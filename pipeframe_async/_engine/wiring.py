@@ -135,6 +135,10 @@ class Parts:
             return "a hook"
         if self.results.waiting:
             return "the consumer"
+        if self.books.handles.waiting:
+            return "an ack or nack"
+        if self.intake.closing:
+            return "the feed, to close"
         feeding = not self.backlog.ended and not self.intake.waits_for_room
         nothing_to_do = self.backlog.held or not self.books.ledger.in_flight
         return "the feed" if feeding and nothing_to_do else ""

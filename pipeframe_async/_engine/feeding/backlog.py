@@ -138,6 +138,12 @@ class Backlog:
         self.paused = True
         self.bell.ring()
 
+    def disown(self) -> int:
+        """Remove what was appended since the last look, and say how many that were: they came when all had ended."""
+        late = self.unbooked
+        del self.records[self._noted :]
+        return late
+
     def take(self, most: int) -> Lot | None:
         """Remove the first so many records in memory; or of those on disk, as many as there are permits and bytes for.
 

@@ -35,12 +35,14 @@ class AsyncBucket:
 class BucketPump:
     """The feed's task, and the records between it and intake."""
 
+    stays = True
+
     def __init__(self, feed: Callable[[AsyncBucket], Awaitable[None]]) -> None:
         self._buffer: list[Any] = []
         self._room = 0
         self._put = Bell()
         self._taken = Bell()
-        self._ended = False
+        self._ended = self._held = False
         self._task = asyncio.ensure_future(self._run(feed))
 
     async def _run(self, feed: Callable[[AsyncBucket], Awaitable[None]]) -> None:
@@ -53,7 +55,7 @@ class BucketPump:
 
     async def put(self, record: Any) -> None:
         """Wait for room, then hand over."""
-        while not self._ended and len(self._buffer) >= self._room:
+        while not self._ended and (self._held or len(self._buffer) >= self._room):
             await self._taken.wait()  # rung by `take`, in the intake task, and when the feed has returned
         if self._ended:
             raise StateError("bucket.put came after the feed had returned: wait in feed for all who put")
@@ -73,6 +75,10 @@ class BucketPump:
         del self._buffer[: len(records)]
         self._room = room - len(records)  # until the next take, which knows the permits that are left
         return records
+
+    def hold(self) -> None:
+        """Whoever puts waits from now on."""
+        self._held = True
 
     def rest(self) -> list[Any]:
         """What was handed over and not taken."""

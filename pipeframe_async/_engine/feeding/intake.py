@@ -3,7 +3,8 @@
 Everything else happens at checkpoints, which come when the backlog reaches a mark: booking permits, waiting
 for room, waking lanes, letting the loop breathe. A permit is there before a record is asked for.
 
-Task: runs in the run's intake task, the feed inside it, from its first record to its `aclose`.
+Task: runs in the run's intake task, the feed inside it, from its first record to its `aclose`. A feed that is stopped
+before its end is asked for no more at once, and closed last: what it has opened is there until all is answered.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.feeding.backlog import Backlog
 from pipeframe_async._engine.feeding.idle import IdleTimer
 from pipeframe_async._engine.feeding.source import CLOSE_TIMEOUT, Source, opened
@@ -32,7 +34,7 @@ MOST_UNWATCHED = 1_000
 
 
 class Stopped(Exception):
-    """Leaves the pulling loop when the run wants no more records; never leaves this file."""
+    """Leaves the pulling loop when no more records are asked for; never leaves this file."""
 
 
 class Intake:
@@ -70,6 +72,7 @@ class Intake:
         self._control = made if control else frozenset[type]()
         self._handles = books.handles
         self._name = name
+        self._books = books
         self._ledger = books.ledger
         self._backlog = backlog
         self._freed = books.freed
@@ -81,18 +84,51 @@ class Intake:
         self._unwatched = 16
         self._task: asyncio.Task[None] | None = None
         self._source: Source | None = None
-        self._stopped = False
+        self._stopped = False  # no more is asked for
+        self._closing = False  # and the feed is to end: a cancel of the task is ours
+        self._released = Bell()
+        self._ours = False  # what is waited for is ours, and the feed stands at its `yield`
+        self._at_yield = False  # the feed stands at its `yield`, or between two calls of `take`
         self.waits_for_room = False  # and not for the feed
         self._cancels = 0  # of our own
         self._insisting: asyncio.TimerHandle | None = None
         self.error: FeedError | None = None
 
     def stop(self) -> None:
-        """Take no more records. The feed is cancelled where it waits, and closed."""
-        if not self._stopped:
-            self._stopped = True
-            self._backlog.look_after(0)
-            self._cancel()
+        """Ask for no more records: what was handed over is worked off. The feed stays as it is until `close`.
+
+        One that waits for its source may still give the record it was asked for, while others are worked off; it is closed
+        when they are. A feed in a thread cannot be held where it is: it is closed first.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        self._idle.stop()
+        self._backlog.look_after(0)
+        if self._task is None:
+            return
+        self._freed.ring()  # where it waits for room, it looks around
+        if self._source is not None and not self._source.stays:
+            self.close()
+        elif self._whole:
+            self._end()
+        else:
+            self._backlog.pause()
+            self._books.when_quiet(self.close)
+
+    @property
+    def closing(self) -> bool:
+        """Whether the feed has been told to end, and has not."""
+        return self._closing and self._task is not None
+
+    def close(self) -> None:
+        """Everything is answered, or given up: the feed is cancelled where it waits, and closed."""
+        self.stop()
+        if not self._closing:
+            self._closing = True
+            self._released.ring()
+            if not self._at_yield:
+                self._cancel()
 
     def _cancel(self) -> None:
         """Cancel the feed; once more after a while, for one that cleans up for ever or does not listen."""
@@ -126,11 +162,21 @@ class Intake:
             self._task = None
             if self._insisting is not None:
                 self._insisting.cancel()
+        if self._backlog.ended:  # it was stopped: what came after that is nobody's
+            self._refuse(_flat(self._source.rest())[0] if self._source is not None else [])
+        self._end()
+
+    def _end(self) -> None:
+        """No more will come: what was handed over is all there is."""
+        if self._backlog.ended:
+            return
         if self._source is not None:
             try:
                 self._keep(self._source.rest())
             except FeedError as error:  # there was no room on disk for what it still handed over
                 self._blame(error)
+        elif self._whole:
+            self._backlog.overflow()
         if self.error is not None and self._whole:
             self._backlog.abort()  # a batch whose feed failed has run no step
         self._backlog.end()
@@ -180,16 +226,44 @@ class Intake:
     async def _pull(self) -> None:
         async with opened(self._feed, self._name) as feed:
             self._idle.start()
-            if isinstance(feed, AsyncIterator):
-                await self._iterate(feed)
-            else:
-                await self._take(feed)
+            try:
+                await (self._iterate(feed) if isinstance(feed, AsyncIterator) else self._take(feed))
+            except Stopped:
+                await self._until_closing()
             self._idle.stop()  # the feed has ended; how long it takes to close is no idleness
-        # A stop that came while the feed was ending has cancelled this task for nothing.
-        if self._stopped:
+        # A close that came while the feed was ending has cancelled this task for nothing.
+        if self._closing:
             await asyncio.sleep(0)
 
+    async def _until_closing(self) -> None:
+        """The feed stands at its `yield`, with all it has opened; it is closed when nobody needs that any more."""
+        self._at_yield = True
+        if self._source is not None:
+            self._source.hold()
+        self._end()
+        try:
+            while not self._closing:
+                await self._released.wait()
+        finally:
+            self._at_yield = False
+
     async def _iterate(self, feed: AsyncIterator[Any]) -> None:
+        """Pull until its end; a cancel that meets the feed at its `yield`, and is not ours, is its own affair."""
+        while True:
+            try:
+                await self._pull_all(feed)
+                return
+            except asyncio.CancelledError as error:
+                if self._closing or not self._ours or (throw := getattr(feed, "athrow", None)) is None:
+                    raise
+                self._ours = False
+                try:
+                    record = await throw(error)  # a timeout or task group in the feed makes of it what it means
+                except StopAsyncIteration:
+                    return
+                await self._extend([record])
+
+    async def _pull_all(self, feed: AsyncIterator[Any]) -> None:
         backlog, records = self._backlog, self._backlog.records
         append = records.append
         control = self._control
@@ -197,13 +271,17 @@ class Intake:
         async for record in feed:
             if control and type(record) in control:
                 if isinstance(record, Chunk):
+                    self._ours = True
                     await self._extend(record.records)
+                    self._ours = False
                     continue
                 self._handles.hold(backlog.entered, record)
                 record = record.record
             append(record)
             if len(records) >= backlog.mark:
+                self._ours = True
                 await self._checkpoint()
+                self._ours = False
 
     async def _take(self, source: Source) -> None:
         self._source = source
@@ -216,6 +294,12 @@ class Intake:
         records, deliveries = _flat(handed)
         at = 0
         try:
+            if self._stopped:
+                if not self._backlog.ended:
+                    at = self._ledger.room
+                    self._append(records[:at], deliveries=deliveries)
+                    self._backlog.note()
+                raise Stopped
             while at < len(records):
                 self._backlog.note()
                 while (
@@ -239,6 +323,12 @@ class Intake:
     async def _checkpoint(self) -> None:
         """Book what came in, wake who waits for it, and see to it that the next record has a permit."""
         backlog = self._backlog
+        if self._stopped:
+            if backlog.ended:
+                self._ledger.refuse(backlog.disown())  # it came when all the others were done
+            else:
+                backlog.note()
+            raise Stopped
         if self._whole:
             backlog.overflow()
         backlog.note()

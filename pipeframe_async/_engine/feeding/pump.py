@@ -66,6 +66,8 @@ class Pump:
         produce: runs in the thread and calls `put` or `put_all` with what it has.
     """
 
+    stays = False  # its thread cannot be stopped between two records without ending it
+
     def __init__(self, produce: Callable[[Pump], None], name: str) -> None:
         self._loop = asyncio.get_running_loop()
         self._produce = produce
@@ -107,6 +109,9 @@ class Pump:
         del self._buffer[: len(records)]
         self._taken += len(records)
         return records
+
+    def hold(self) -> None:
+        """Nothing: it is closed at once."""
 
     def rest(self) -> list[Any]:
         """What was handed over and not taken, the rest of a Chunk included that there was no room for."""

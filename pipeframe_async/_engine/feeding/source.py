@@ -29,8 +29,14 @@ class Source(Protocol):
     async def take(self, room: int) -> list[Any] | None:
         """What there is, at most `room` records; waits for at least one; None at the end."""
 
+    stays: bool
+    """It can be left as it is, asked for no more, until it is closed."""
+
+    def hold(self) -> None:
+        """Let nobody hand over any more."""
+
     def rest(self) -> list[Any]:
-        """What was handed over and not taken; asked for after `aclose`."""
+        """What was handed over and not taken; asked for after `hold` or `aclose`."""
 
     async def aclose(self, timeout: float) -> None:
         """Stop and clean up."""
@@ -38,6 +44,8 @@ class Source(Protocol):
 
 class Listed:
     """Records that are all there: sliced on the loop, where a thread would only be in the way."""
+
+    stays = True
 
     def __init__(self, records: Sequence[Any]) -> None:
         self._records = records
@@ -48,6 +56,9 @@ class Listed:
         part = list(self._records[self._at : self._at + min(room, SLICE)])
         self._at += len(part)
         return part or None
+
+    def hold(self) -> None:
+        """It only gives what is asked for."""
 
     def rest(self) -> list[Any]:
         """Nothing: what was not taken was not handed over."""
@@ -123,5 +134,8 @@ async def _in_time(closing: Awaitable[object]) -> None:
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT):
             await closing  # the user's clean-up; a second cancel may hit it, and is passed on
+    except BaseExceptionGroup as group:
+        if group.split(GeneratorExit)[1] is not None:
+            raise  # else it is our own close, which a task group in the feed has wrapped
     except TimeoutError as error:
         raise DrainTimeout(f"the feed did not close within {CLOSE_TIMEOUT:g} s and was left behind") from error

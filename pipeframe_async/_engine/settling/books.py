@@ -43,8 +43,14 @@ class Books:
         self.freed = Bell()
         self._work = work
         self._wanted = False
+        self._quiet: Callable[[], object] | None = None
         self._settled = settled
         self._watermark = watermark
+
+    def when_quiet(self, call: Callable[[], object]) -> None:
+        """Call this, once, when nothing is in flight and all is answered; now, if that is so."""
+        self._quiet = call
+        self._look()
 
     def want_room(self) -> None:
         """Somebody who looked for work found some, but no permits or bytes for it: ring when there are more."""
@@ -79,6 +85,12 @@ class Books:
         if self._wanted:
             self._wanted = False
             self._work.ring()
+        self._look()
+
+    def _look(self) -> None:
+        if self._quiet is not None and not self.ledger.in_flight and not self.handles.waiting:
+            call, self._quiet = self._quiet, None
+            call()
 
     async def close(self, timeout: float) -> None:
         """Whatever has no outcome yet is aborted; then wait, so many seconds at most, for handles to be answered.

@@ -80,6 +80,11 @@ class Handles:
         for delivery in held.values():
             self._nack(delivery, None)
 
+    async def all_answered(self) -> None:
+        """Wait until all that have been asked for have returned."""
+        while self.waiting:
+            await asyncio.wait([*self._answering])  # each is a task of its own, and leaves by `_done`
+
     async def answered(self, timeout: float) -> None:
         """Wait for async acks and nacks that are under way, for `timeout` seconds at most.
 
