@@ -97,8 +97,8 @@ class Intake:
     def stop(self) -> None:
         """Ask for no more records: what was handed over is worked off. The feed stays as it is until `close`.
 
-        One that waits for its source may still give the record it was asked for, while others are worked off; it is closed
-        when they are. A feed in a thread cannot be held where it is: it is closed first.
+        One that waits for its source may still give the record it was asked for, while others are worked off; it closes
+        when they are done. A feed in a thread cannot be held where it is: it is closed first.
         """
         if self._stopped:
             return
