@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from pipeframe_async import DROP, PipeFrame, PipeFrameError, PipelineEngine, Retry, StateError, StepError, WorkerLost
-from pipeframe_async.executors import choose
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.driven import Through, now
+from tests.engine.harness import FakeFrame, Through, now
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -51,34 +50,25 @@ class Thrice(PipelineEngine[int, int]):
     steps = (thrice,)
 
 
-Opened = Callable[..., AbstractAsyncContextManager[PipeFrame]]
-
-
-@pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+@asynccontextmanager
+async def opened(executor: FakeExecutor | None = None, **options: Any) -> AsyncIterator[FakeFrame]:
     """A warm frame on fake workers; when it is closed nothing is left."""
-
-    @asynccontextmanager
-    async def frame(executor: FakeExecutor | None = None, **options: Any) -> AsyncIterator[PipeFrame]:
-        monkeypatch.setattr(choose, "make", lambda *_: executor or FakeExecutor())
-        async with PipeFrame(executor="inline", **options) as frame:
-            yield frame
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        assert not left
-        assert frame.stats().in_flight == 0
-
-    return frame
+    async with FakeFrame(executor, **options) as frame:
+        yield frame
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left
+    assert frame.stats().in_flight == 0
 
 
 @pytest.mark.parametrize("pipeline", [Squares, Mixed, Squares(), Mixed()])
-async def test_each_caller_gets_its_own_result(opened: Opened, pipeline: Any) -> None:
+async def test_each_caller_gets_its_own_result(pipeline: Any) -> None:
     async with opened() as frame:
         assert await frame.call(pipeline, 3) == 9
         numbers = [n for n in range(100) if n != 13]
         assert await asyncio.gather(*(frame.call(pipeline, n) for n in numbers)) == [n * n for n in numbers]
 
 
-async def test_each_caller_gets_its_own_failure(opened: Opened) -> None:
+async def test_each_caller_gets_its_own_failure() -> None:
     async with opened() as frame:
         calls = [frame.call(Squares, n) for n in (1, -2, 3, -4)]
         one, two, three, four = await asyncio.gather(*calls, return_exceptions=True)
@@ -92,21 +82,21 @@ async def test_each_caller_gets_its_own_failure(opened: Opened) -> None:
         assert await frame.call(Squares, 5) == 25
 
 
-async def test_a_filtered_record_gives_drop_a_bypassing_one_its_record(opened: Opened) -> None:
+async def test_a_filtered_record_gives_drop_a_bypassing_one_its_record() -> None:
     async with opened() as frame:
         filtered: Any = await frame.call(Squares, 13)
         assert filtered is DROP
         assert await frame.call(Mixed, 7) == 49
 
 
-async def test_a_fan_out_gives_a_list_however_many_there_are(opened: Opened) -> None:
+async def test_a_fan_out_gives_a_list_however_many_there_are() -> None:
     async with opened() as frame:
         for count in (0, 1, 3):
             children: Any = await frame.call(Thrice, count)
             assert children == [count] * count
 
 
-async def test_calls_at_the_same_time_share_batches(opened: Opened) -> None:
+async def test_calls_at_the_same_time_share_batches() -> None:
     executor = FakeExecutor(1, delay=lambda number, records: 0.001 + records * 1e-6)
     async with opened(executor) as frame:
         await asyncio.gather(*(frame.call(Squares, 2) for _ in range(1000)))
@@ -114,7 +104,7 @@ async def test_calls_at_the_same_time_share_batches(opened: Opened) -> None:
         assert len(executor.batches) < 50
 
 
-async def test_an_idle_frame_answers_in_one_hop(opened: Opened) -> None:
+async def test_an_idle_frame_answers_in_one_hop() -> None:
     executor = FakeExecutor(2, delay=0.5)
     async with opened(executor) as frame:
         for calls in range(1, 5):
@@ -122,7 +112,7 @@ async def test_an_idle_frame_answers_in_one_hop(opened: Opened) -> None:
             assert now() == pytest.approx(0.5 * calls)
 
 
-async def test_a_caller_that_gives_up_frees_its_place(opened: Opened) -> None:
+async def test_a_caller_that_gives_up_frees_its_place() -> None:
     executor = FakeExecutor(1, slots=1, delay=1.0)
     async with opened(executor, buffer_size=10) as frame:
         first = asyncio.ensure_future(frame.call(Squares, 1))
@@ -138,7 +128,7 @@ async def test_a_caller_that_gives_up_frees_its_place(opened: Opened) -> None:
         assert frame.stats().in_flight == 0
 
 
-async def test_a_caller_that_gives_up_cancels_the_async_step_it_is_in(opened: Opened) -> None:
+async def test_a_caller_that_gives_up_cancels_the_async_step_it_is_in() -> None:
     cancelled: list[int] = []
 
     async def waits(record: int) -> Any:
@@ -159,7 +149,7 @@ async def test_a_caller_that_gives_up_cancels_the_async_step_it_is_in(opened: Op
         assert frame.stats().aborted == 1
 
 
-async def test_a_result_nobody_waits_for_any_more_is_dropped(opened: Opened) -> None:
+async def test_a_result_nobody_waits_for_any_more_is_dropped() -> None:
     async with opened(FakeExecutor(1, delay=1.0)) as frame:
         call = asyncio.ensure_future(frame.call(Squares, 1))
         await asyncio.sleep(0.5)
@@ -169,7 +159,7 @@ async def test_a_result_nobody_waits_for_any_more_is_dropped(opened: Opened) -> 
         assert (stats.delivered, stats.aborted) == (1, 1)
 
 
-async def test_pipelines_and_runs_share_the_lanes(opened: Opened) -> None:
+async def test_pipelines_and_runs_share_the_lanes() -> None:
     """A long run fills both slots of every lane, over and over; calls get their turn all the same."""
     executor = FakeExecutor(2, delay=lambda number, records: 0.01 * records)
     async with opened(executor) as frame:
@@ -187,7 +177,7 @@ def later_def(record: int) -> tuple[int, bool]:
     return record, True
 
 
-async def test_a_lane_that_another_run_keeps_busy_is_left_to_it(opened: Opened) -> None:
+async def test_a_lane_that_another_run_keeps_busy_is_left_to_it() -> None:
     executor = FakeExecutor(2, delay=lambda number, records: 100.0 if number in long else 0.01)
     long: set[int] = set()
     async with opened(executor) as frame:
@@ -202,7 +192,7 @@ async def test_a_lane_that_another_run_keeps_busy_is_left_to_it(opened: Opened) 
         await run
 
 
-async def test_a_retry_is_the_callers_too(opened: Opened) -> None:
+async def test_a_retry_is_the_callers_too() -> None:
     tried: list[int] = []
 
     def once(record: int) -> Any:
@@ -216,7 +206,7 @@ async def test_a_retry_is_the_callers_too(opened: Opened) -> None:
         assert tried == [8, 8, 8]
 
 
-async def test_a_worker_that_is_lost_for_good_is_told_to_all_who_wait(opened: Opened) -> None:
+async def test_a_worker_that_is_lost_for_good_is_told_to_all_who_wait() -> None:
     refusals = {0}
     async with opened(FakeExecutor(1, refusals=refusals, delay=1.0)) as frame:
         calls = [frame.call(Squares, n) for n in range(3)]
@@ -237,14 +227,14 @@ async def test_a_frame_that_is_not_open_takes_no_calls() -> None:
         await frame.call(Squares, 1)
 
 
-async def test_closing_the_frame_finishes_what_was_called(opened: Opened) -> None:
+async def test_closing_the_frame_finishes_what_was_called() -> None:
     async with opened(FakeExecutor(1, delay=1.0)) as frame:
         calls = [asyncio.ensure_future(frame.call(Squares, n)) for n in range(3)]
         await asyncio.sleep(0.5)
     assert await asyncio.gather(*calls) == [0, 1, 4]
 
 
-async def test_leaving_the_frame_with_an_error_gives_up_what_was_called(opened: Opened) -> None:
+async def test_leaving_the_frame_with_an_error_gives_up_what_was_called() -> None:
     calls: list[asyncio.Future[int]] = []
     with pytest.raises(LookupError):
         async with opened(FakeExecutor(1, delay=1.0)) as frame:
@@ -255,7 +245,7 @@ async def test_leaving_the_frame_with_an_error_gives_up_what_was_called(opened: 
         assert isinstance(error, StateError)
 
 
-async def test_a_stop_finishes_what_is_fed_and_later_calls_begin_anew(opened: Opened) -> None:
+async def test_a_stop_finishes_what_is_fed_and_later_calls_begin_anew() -> None:
     async with opened(FakeExecutor(1, delay=1.0)) as frame:
         call = asyncio.ensure_future(frame.call(Squares, 3))
         await asyncio.sleep(0.5)
@@ -264,14 +254,14 @@ async def test_a_stop_finishes_what_is_fed_and_later_calls_begin_anew(opened: Op
         assert await frame.call(Squares, 4) == 16
 
 
-async def test_a_wrong_pipeline_is_refused_at_its_call(opened: Opened) -> None:
+async def test_a_wrong_pipeline_is_refused_at_its_call() -> None:
     async with opened() as frame:
         with pytest.raises(PipeFrameError, match="is empty"):
             await frame.call(Through(steps=[]), 1)
         assert frame.stats().fed == 0
 
 
-async def test_pipelines_that_nobody_calls_any_more_do_not_pile_up(opened: Opened) -> None:
+async def test_pipelines_that_nobody_calls_any_more_do_not_pile_up() -> None:
     async with opened() as frame:
         for number in range(100):
             assert await frame.call(Through(steps=[later_def]), number) == number

@@ -11,7 +11,7 @@ from pipeframe_async import InternalError
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.stall import STALL_SECONDS
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.runs import Kept, Stream, a_run, balanced, watched
+from tests.engine.harness import Kept, Stream, a_run, balanced, watched
 
 pytestmark = pytest.mark.virtual_clock
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeframe_async import PipelineFailed, Retry
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.driven import FakeFrame, Sunk, Through, failing, now, passing, settled
+from tests.engine.harness import FakeFrame, Sunk, Through, failing, now, passing, settled
 
 pytestmark = pytest.mark.virtual_clock
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from pipeframe_async import Chunk, FeedError
 from pipeframe_async.testing import FakeExecutor, run_virtual
-from tests.engine.driven import Answers, FakeFrame, Sunk, Tap, Through, balanced, settled
 from tests.engine.feeds import IN_THREAD, ON_LOOP, Form
+from tests.engine.harness import Answers, FakeFrame, Sunk, Tap, Through, balanced, settled
 
 
 def watching(tap: Tap, seen: set[int]) -> Any:

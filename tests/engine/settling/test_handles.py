@@ -10,7 +10,7 @@ import pytest
 
 from pipeframe_async import Delivery
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.driven import FakeFrame, Sunk, Through, failing, passing, settled
+from tests.engine.harness import FakeFrame, Sunk, Through, failing, passing, settled
 
 pytestmark = pytest.mark.virtual_clock
 

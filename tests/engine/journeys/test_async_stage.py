@@ -11,7 +11,7 @@ import pytest
 
 from pipeframe_async import DROP, Delivery, PipelineFailed, apply, expand, keep_if
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.driven import Answers, FakeFrame, Sunk, Through, failing, now, passing, settled
+from tests.engine.harness import Answers, FakeFrame, Sunk, Through, failing, now, passing, settled
 
 pytestmark = pytest.mark.virtual_clock
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeframe_async import DROP, Failure, Retry
 from pipeframe_async.testing import FakeExecutor, run_virtual
-from tests.engine.driven import FakeFrame, Sunk, Through, now, passing, settled
+from tests.engine.harness import FakeFrame, Sunk, Through, now, passing, settled
 
 pytestmark = pytest.mark.virtual_clock
 
