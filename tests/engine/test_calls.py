@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from pipeframe_async import DROP, PipeFrame, PipeFrameError, PipelineEngine, Retry, StateError, StepError, WorkerLost
+from pipeframe_async._engine.calls import Calls
+from pipeframe_async._engine.settling.answer import Answer, given_up
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.harness import FakeFrame, Through, now
+from tests.engine.harness import FakeFrame, Through, delivered, now
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -278,3 +280,72 @@ async def test_a_call_from_another_loop_is_refused() -> None:
                 asyncio.run(frame.call(Squares, 1))
 
         await asyncio.to_thread(elsewhere)
+
+
+# By themselves, with a run that is a fake.
+
+
+class Joined:
+    """Calls, and what they ask of their run."""
+
+    def __init__(self, *, fans_out: bool = False) -> None:
+        self.calls = Calls(fans_out=fans_out)
+        self.settled: list[Answer] = []
+        self.withdrawn: list[int] = []
+        self.fed = 0
+        self.calls.join(settle=self.settled.append, withdraw=self.withdrawn.append, position=lambda: self.fed)
+        self.feed = self.calls.feed()
+
+    async def next(self) -> Any:
+        record = await anext(self.feed)
+        self.fed += 1
+        return record
+
+    async def closed(self, error: BaseException | None = None) -> None:
+        self.calls.close(error)
+        await self.feed.aclose()  # type: ignore[attr-defined]
+
+
+async def test_calls_are_fed_in_their_order_and_each_answer_finds_its_caller() -> None:
+    joined = Joined()
+    calls = [asyncio.ensure_future(joined.calls.call(record)) for record in "abc"]
+    assert [await joined.next() for _ in range(3)] == ["a", "b", "c"]
+    assert not joined.calls.idle
+    await joined.calls.take([delivered(2, "C"), delivered(0, "A")])
+    await joined.calls.take([delivered(1, "B")])
+    assert await asyncio.gather(*calls) == ["A", "B", "C"]
+    assert (joined.calls.idle, [answer.first for answer in joined.settled]) == (True, [2, 0, 1])
+    await joined.closed()
+
+
+async def test_a_call_whose_record_was_given_up_is_told_so() -> None:
+    joined = Joined()
+    call = asyncio.ensure_future(joined.calls.call("a"))
+    await joined.next()
+    await joined.calls.take([given_up(0)])
+    with pytest.raises(StateError, match="given up"):
+        await call
+    await joined.closed()
+
+
+async def test_a_caller_that_leaves_before_its_record_is_fed_takes_it_along() -> None:
+    joined = Joined()
+    first, second = (asyncio.ensure_future(joined.calls.call(record)) for record in "ab")
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    assert (await joined.next(), joined.withdrawn) == ("b", [])
+    second.cancel()
+    await asyncio.sleep(0)
+    assert joined.withdrawn == [0]
+    await joined.closed()
+
+
+async def test_whoever_waits_at_the_end_gets_an_error_of_its_own() -> None:
+    joined, error = Joined(), WorkerLost("gone")
+    calls = [asyncio.ensure_future(joined.calls.call(record)) for record in "ab"]
+    await joined.next()
+    await joined.closed(error)
+    came = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(each) for each in came] == [WorkerLost, WorkerLost]
+    assert len({id(each) for each in [error, *came]}) == 3
