@@ -133,7 +133,7 @@ async def test_results_are_kept_only_where_somebody_takes_them(consumer: str, ke
 
 
 @pytest.mark.parametrize("order", ["input", "completion", lambda record: 0], ids=["input", "completion", "by key"])
-async def test_records_go_by_the_stretch_where_nobody_has_to_tell_them_apart(order: Any) -> None:
+async def test_records_go_by_the_stretch_where_nobody_has_to_tell_them_out_of_band(order: Any) -> None:
     executor = FakeExecutor(1, delay=0.01)
     run = a_run(Kept(range(10), order=order), executor)
     batches: list[Batch] = []

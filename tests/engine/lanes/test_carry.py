@@ -23,7 +23,7 @@ from pipeframe_async._worker import envelope
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import InternalError
 from pipeframe_async.executors.packing import Packing
-from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, ChainSpec, Death, Fault, Packed, Reply, StepTimes
+from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, ChainSpec, Death, Refusal, Packed, Reply, StepTimes
 from tests.engine.mortal import ACCIDENTS, CHAIN, HITS, OUTCOMES, Item, MortalLane, results_of
 
 CODEC = Packing()
@@ -276,21 +276,21 @@ def test_kills_that_never_end_are_at_some_time_taken_for_the_records_deed() -> N
 
 
 @pytest.mark.parametrize(
-    ("fault", "error"),
+    ("refusal", "error"),
     [
-        (Fault(BROKEN_CHAIN, "setup raised", "Traceback …"), StepError),
-        (Fault("envelope", "a bug", "Traceback …"), InternalError),
+        (Refusal(BROKEN_CHAIN, "setup raised", "Traceback …"), StepError),
+        (Refusal("envelope", "a bug", "Traceback …"), InternalError),
     ],
 )
-def test_a_fault_ends_the_run_with_its_traceback(fault: Fault, error: type[Exception]) -> None:
-    with pytest.raises(error, match=fault.message) as caught:
-        Carried(items_of("passes"), Says(Reply(0, fault=fault)))
+def test_a_fault_ends_the_run_with_its_traceback(refusal: Refusal, error: type[Exception]) -> None:
+    with pytest.raises(error, match=refusal.message) as caught:
+        Carried(items_of("passes"), Says(Reply(0, refusal=refusal)))
     assert caught.value.__notes__ == ["In the worker:\nTraceback …"]
 
 
 def test_frames_that_are_said_to_be_unreadable_are_our_bug() -> None:
     with pytest.raises(InternalError, match=UNREADABLE):
-        Carried(items_of("passes"), Says(Reply(0, fault=Fault(UNREADABLE, "?"))))
+        Carried(items_of("passes"), Says(Reply(0, refusal=Refusal(UNREADABLE, "?"))))
 
 
 def test_a_reply_about_fewer_records_than_were_sent_is_our_bug() -> None:

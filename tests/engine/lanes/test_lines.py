@@ -207,7 +207,7 @@ class PartBench:
 
 def test_parts_wait_in_the_order_they_came_and_stay_until_they_are_a_batch() -> None:
     bench = PartBench()
-    parts = [bench.part(n, n * 10) for n in range(3)]
+    parts = [bench.stretch(n, n * 10) for n in range(3)]
     taken = bench.line.take(2)
     assert (taken.values, taken.parts) == ([0, 10], parts[:2])
     bench.line.give_back(taken)
@@ -219,8 +219,8 @@ def test_parts_wait_in_the_order_they_came_and_stay_until_they_are_a_batch() -> 
 def test_parts_that_begin_book_their_bytes_and_others_hold_theirs_already() -> None:
     for index, booked in ((0, 100), (1, 0)):
         bench = PartBench(index=index)
-        bench.part(0, "a")
-        bench.part(1, "b")
+        bench.stretch(0, "a")
+        bench.stretch(1, "b")
         bench.line.open(bench.line.take(2), 100)
         assert bench.shelf.ledger.in_flight_bytes == booked
 
@@ -237,7 +237,7 @@ def test_a_line_of_parts_is_always_paused_since_nobody_knows_when_the_next_will_
 
 def test_parts_of_one_journey_or_of_all_are_taken_out() -> None:
     bench = PartBench()
-    first, second, third = (bench.part(n, n) for n in range(3))
+    first, second, third = (bench.stretch(n, n) for n in range(3))
     assert bench.line.clear(second.journey) == [second]
     assert bench.line.clear(None) == [first, third]
     assert len(bench.line) == 0
@@ -292,7 +292,7 @@ def test_it_ends_with_the_feed() -> None:
 
 def test_each_part_goes_on_with_what_it_came_to() -> None:
     bench = PartBench(index=2)
-    parts = [bench.part(n, n) for n in range(2)]
+    parts = [bench.stretch(n, n) for n in range(2)]
     taken = bench.line.take(2)
     bench.line.open(taken, 0)
     packed = Packing().pack([0, 1], "step")[0]
@@ -309,7 +309,7 @@ def test_each_part_goes_on_with_what_it_came_to() -> None:
 
 def test_a_journey_with_other_parts_does_not_hold_what_one_of_them_came_to() -> None:
     bench = PartBench(index=1)
-    part = bench.part(0, 0)
+    part = bench.stretch(0, 0)
     part.journey.parts = 2
     taken = bench.line.take(1)
     bench.line.open(taken, 0)

@@ -154,9 +154,9 @@ async def test_a_chain_whose_setup_raises_beside_the_loop_only_stays_in_its_work
 
     class Refuses(Beside):
         async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply:
-            from pipeframe_async.wire import BROKEN_CHAIN, Fault
+            from pipeframe_async.wire import BROKEN_CHAIN, Refusal
 
-            return Reply(0, fault=Fault(BROKEN_CHAIN, "setup raised: no model"))
+            return Reply(0, refusal=Refusal(BROKEN_CHAIN, "setup raised: no model"))
 
     pipeline = Fussy(range(FED))
     report = await ran(pipeline, fleet(Refuses()))

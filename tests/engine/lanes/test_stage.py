@@ -81,7 +81,7 @@ FAR = 1000
 
 async def test_a_part_that_comes_rings_for_the_lanes() -> None:
     bench = Bench()
-    bench.part(FAR)
+    bench.stretch(FAR)
     assert bench.shelf.bell.rings == 1
     assert repr(bench.stage) == "<1 waiting>"
 
@@ -97,7 +97,7 @@ async def test_a_stretch_is_cut_of_the_feed() -> None:
 async def test_parts_go_before_the_feed_since_they_are_nearer_to_their_end() -> None:
     bench = Bench()
     bench.shelf.feed("a", "b")
-    part = bench.part(FAR)
+    part = bench.stretch(FAR)
     first, second = bench.cut(), bench.cut()
     assert first is not None
     assert second is not None
@@ -121,7 +121,7 @@ async def test_where_records_are_told_apart_they_begin_when_a_lane_asks() -> Non
 
 async def test_a_tied_part_goes_to_its_lane_and_no_other() -> None:
     bench = Bench(stretches=False, tied=True)
-    part = bench.part(FAR, lane=1)
+    part = bench.stretch(FAR, lane=1)
     assert bench.cut(0) is None
     batch = bench.cut(1)
     assert batch is not None
@@ -130,7 +130,7 @@ async def test_a_tied_part_goes_to_its_lane_and_no_other() -> None:
 
 async def test_parts_of_one_journey_or_of_all_are_taken_out_of_every_line() -> None:
     bench = Bench(stretches=False, tied=True)
-    one, two = bench.part(FAR, lane=0), bench.part(FAR + 1, lane=1)
+    one, two = bench.stretch(FAR, lane=0), bench.stretch(FAR + 1, lane=1)
     assert bench.stage.clear(one.journey) == [one]
     assert bench.stage.clear() == [two]
     assert repr(bench.stage) == "<0 waiting>"
