@@ -10,7 +10,7 @@ from typing import Any
 from aiostream import stream
 
 from pipeframe_async import Chunk
-from tests.engine.driven import Tap
+from tests.engine.harness import Tap
 
 CLOSING = 0.05
 """Seconds that the async feeds here take to close: a clean-up that awaits, as of a socket."""

@@ -24,7 +24,7 @@ from pipeframe_async import (
     WorkerLost,
 )
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.driven import FakeFrame, SteppingLoop, Through, passing, settled
+from tests.engine.harness import Answers, FakeFrame, SteppingLoop, Through, passing, settled
 from tests.engine.mortal import HITS, Item, results_of, step
 from tests.engine.mortal import OUTCOMES as OF_DEF_STEPS
 
@@ -110,8 +110,7 @@ class Simulation:
         self.fed: list[Item] = []
         self.opened = self.closed = 0
         self.handles: list[int] = []
-        self.acked: list[int] = []
-        self.nacked: list[int] = []
+        self.answers = Answers()
         self.taken: list[Any] = []
         self.dead: list[Failure[Any]] = []
         self.tried: set[int] = set()  # places of records that have failed once
@@ -255,9 +254,7 @@ class Simulation:
 
     def _given(self, item: Item) -> Delivery[Item]:
         self.handles.append(item.place)
-        return Delivery(
-            item, None, lambda: self.acked.append(item.place), lambda failure: self.nacked.append(item.place)
-        )
+        return self.answers.delivery(item.place, item)
 
     # What must hold.
 
@@ -314,9 +311,9 @@ class Simulation:
         return bad
 
     def _check_handles(self) -> None:
-        answered = Counter(self.acked + self.nacked)
+        answered = Counter(self.answers.acked + self.answers.nacked)
         assert answered == Counter(self.handles)
-        for place in self.acked:
+        for place in self.answers.acked:
             assert OUTCOMES[self.scene.items[place].kind] in ("delivered", "filtered")
 
     def _check_all_came(self, report: RunReport, bad: dict[Item, str]) -> None:
@@ -328,7 +325,7 @@ class Simulation:
         assert Counter(failure.kind for failure in self.dead) == Counter(bad.values())
         assert self.watermarks[-1:] == ([report.fed] if report.fed else [])
         failed = {item.place for item in bad}
-        assert sorted(self.acked) == [place for place in sorted(self.handles) if place not in failed]
+        assert sorted(self.answers.acked) == [place for place in sorted(self.handles) if place not in failed]
         if not self.ended_at:
             assert self.fed == self.scene.items
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from pipeframe_async import Chunk
 from pipeframe_async.testing import FakeExecutor, run_virtual
-from tests.engine.driven import FakeFrame, Sunk, Tap, Through, failing, passing, settled
 from tests.engine.feeds import IN_THREAD, ON_LOOP, Form, chunked, generated_chunks
+from tests.engine.harness import FakeFrame, Sunk, Tap, Through, failing, passing, settled
 
 SIZES = [1, 2, 7, 100]
 

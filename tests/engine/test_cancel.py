@@ -14,7 +14,7 @@ import pytest
 
 from pipeframe_async import DROP, Chunk, Delivery, PipeFrameError
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.driven import FakeFrame, SteppingLoop, Through, settled, stepped
+from tests.engine.harness import FakeFrame, SteppingLoop, Through, settled, stepped
 
 RECORDS = 9
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
 
 from pipeframe_async import FeedError, PipelineFailed, SinkError, WorkerLost
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.driven import FakeFrame, Sunk, Tap, Through, failing, now, settled
 from tests.engine.feeds import CLOSED, IN_THREAD, ON_LOOP, Form
+from tests.engine.harness import FakeFrame, Sunk, Tap, Through, failing, now, settled
 
 Feed = Callable[[], Any]
 Ending = Callable[[Feed, Tap], Awaitable[str]]
@@ -103,10 +103,9 @@ async def left_by_an_error(feed: Feed, tap: Tap) -> str:
 
 
 async def frame_closed(feed: Feed, tap: Tap) -> str:
-    frame = FakeFrame(buffer_size=50)
-    task = asyncio.ensure_future(frame.run(Through(feed())))
-    await started(frame, tap)
-    await frame.__aexit__(None, None, None)
+    async with FakeFrame(buffer_size=50) as frame:
+        task = asyncio.ensure_future(frame.run(Through(feed())))
+        await started(frame, tap)
     await task
     return settled(frame).ended_by
 
@@ -277,14 +276,13 @@ async def test_a_feed_that_swallows_a_cancel_is_closed_all_the_same(feed: Any, e
         async with frame.stream(pipeline) as results:
             await anext(results)
     else:
-        task = asyncio.ensure_future(frame.run(pipeline))
-        await asyncio.sleep(1)
+        async with frame if ending == "frame closed" else nullcontext():
+            task = asyncio.ensure_future(frame.run(pipeline))
+            await asyncio.sleep(1)
         if ending == "stopped":
             frame.stop()
         elif ending == "cancelled":
             task.cancel()
-        elif ending == "frame closed":
-            await frame.__aexit__(None, None, None)
         await asyncio.wait([task])
         assert task.cancelled() is (ending == "cancelled")
         assert task.cancelled() or task.exception() is None

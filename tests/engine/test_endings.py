@@ -11,7 +11,7 @@ from pipeframe_async import StateError, WorkerLost
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.testing import FakeExecutor
 from pipeframe_async.wire import Reply
-from tests.engine.runs import Kept, Stream, a_run, balanced, watched
+from tests.engine.harness import Kept, Stream, a_run, balanced, watched
 
 virtual = pytest.mark.virtual_clock
 

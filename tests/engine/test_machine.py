@@ -16,9 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pipeframe_async import Delivery, Failure, StateError
 from pipeframe_async.testing import FakeExecutor, VirtualClockLoop
-from tests.engine.driven import Through
+from tests.engine.harness import Answers, Through, a_run, balanced
 from tests.engine.mortal import HITS, OUTCOMES, Item, results_of, step
-from tests.engine.runs import a_run, balanced
 
 KINDS = [kind for kind in OUTCOMES if kind not in ("kills when read", "result cannot be read at home")]
 FOR_EVER = 1e6
@@ -35,8 +34,7 @@ class Machine(RuleBasedStateMachine):
         self.made = 0
         self.fed: list[Item] = []
         self.handles: list[int] = []
-        self.acked: list[int] = []
-        self.nacked: list[int] = []
+        self.answers = Answers()
         self.taken: list[Any] = []
         self.dead: list[Failure[Any]] = []
         self.kills = 0
@@ -160,9 +158,9 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def nobody_is_blamed_wrongly_or_twice(self) -> None:
         assert not Counter(self.blamed()) - Counter(self.bad())
-        answered = Counter(self.acked + self.nacked)
+        answered = Counter(self.answers.acked + self.answers.nacked)
         assert not [place for place, times in answered.items() if times > 1]
-        assert not [place for place in self.acked if self.outcome(place) not in ("delivered", "filtered")]
+        assert not [place for place in self.answers.acked if self.outcome(place) not in ("delivered", "filtered")]
 
     def teardown(self) -> None:
         try:
@@ -181,13 +179,15 @@ class Machine(RuleBasedStateMachine):
         assert stats.fed == len(self.fed)
         handed = {item.place for item in self.fed}
         handles = [place for place in self.handles if place in handed]
-        assert sorted(self.acked + self.nacked) == handles
+        assert sorted(self.answers.acked + self.answers.nacked) == handles
         if self.aborted:
             return
         assert stats.aborted == 0
         assert Counter(self.taken) == Counter(results_of(self.fed))
         assert Counter(self.blamed()) == Counter(self.bad())
-        assert sorted(self.acked) == [place for place in handles if self.outcome(place) in ("delivered", "filtered")]
+        assert sorted(self.answers.acked) == [
+            place for place in handles if self.outcome(place) in ("delivered", "filtered")
+        ]
         if not self.drained:
             assert len(self.fed) == self.ends_at()
 
@@ -210,9 +210,7 @@ class Machine(RuleBasedStateMachine):
     def given(self, item: Item) -> Item | Delivery[Item]:
         if item.place not in self.handles:
             return item
-        return Delivery(
-            item, None, lambda: self.acked.append(item.place), lambda failure: self.nacked.append(item.place)
-        )
+        return self.answers.delivery(item.place, item)
 
     async def dead_letter(self, failures: list[Failure[Any]]) -> None:
         self.dead += failures

@@ -7,8 +7,8 @@ import pytest
 from pipeframe_async.testing import FakeExecutor
 from pipeframe_async.testing.executor import FakeLane
 from pipeframe_async.wire import ChainRef, Death, Packed, Reply
-from tests.engine.driven import FakeFrame, Sunk, Tap, settled
 from tests.engine.feeds import ON_LOOP
+from tests.engine.harness import FakeFrame, Sunk, Tap, settled
 
 pytestmark = pytest.mark.virtual_clock
 

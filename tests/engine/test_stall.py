@@ -9,9 +9,9 @@ import pytest
 
 from pipeframe_async import InternalError
 from pipeframe_async._engine.bell import Bell
-from pipeframe_async._engine.stall import STALL_SECONDS
+from pipeframe_async._engine.stall import STALL_SECONDS, StallDetector, Watched, describe
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.runs import Kept, Stream, a_run, balanced, watched
+from tests.engine.harness import Kept, Stream, a_run, balanced, watched
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -82,3 +82,73 @@ async def test_a_consumer_that_takes_nothing_is_no_stall() -> None:
     taken = [record async for record in run.results]
     assert len(taken) == 99
     assert (await running).delivered == 100
+
+
+# The detector by itself.
+
+
+class Seen:
+    """A run as the detector sees it."""
+
+    def __init__(self) -> None:
+        self.whom, self.moves = "", 0
+        self.detector = StallDetector()
+        self.detector.begin(Watched(lambda: self.whom, lambda: self.moves, lambda: "how it is"))
+
+
+async def test_nothing_that_moves_and_nobody_to_wait_for_is_a_stall() -> None:
+    seen = Seen()
+    with pytest.raises(InternalError, match="how it is"):
+        await seen.detector.found
+    assert asyncio.get_running_loop().time() == STALL_SECONDS
+    seen.detector.end()
+
+
+@pytest.mark.parametrize("what", ["moves", "waits"])
+async def test_what_moves_or_waits_for_somebody_is_none(what: str) -> None:
+    seen = Seen()
+    for _ in range(5):
+        seen.moves += what == "moves"
+        seen.whom = "the feed" if what == "waits" else ""
+        await asyncio.sleep(STALL_SECONDS * 0.9)
+    assert not seen.detector.found.done()
+    seen.detector.end()
+
+
+async def test_a_wait_is_looked_at_again_when_something_moves_and_not_before() -> None:
+    seen = Seen()
+    seen.whom = "the feed"
+    await asyncio.sleep(FAR)
+    seen.whom = ""
+    await asyncio.sleep(FAR)
+    assert not seen.detector.found.done()
+    seen.detector.touch()
+    with pytest.raises(InternalError):
+        await seen.detector.found
+    seen.detector.end()
+
+
+async def test_touching_one_that_watches_nothing_does_nothing() -> None:
+    detector = StallDetector()
+    detector.touch()
+    await asyncio.sleep(FAR)
+    assert not detector.found.done()
+    detector.end()
+
+
+async def test_tasks_are_described_by_their_names_and_the_awaits_they_stand_in() -> None:
+    async def outer() -> None:
+        await inner()
+
+    async def inner() -> None:
+        await asyncio.sleep(1000)
+
+    assert describe([]) == "no task is pending"
+    task = asyncio.get_running_loop().create_task(outer(), name="the one")
+    await asyncio.sleep(0)
+    said = describe([task])
+    assert said.startswith("1 pending:\n  the one")
+    assert said.index("in outer") < said.index("in inner") < said.index("waiting for ")
+    task.cancel()
+    await asyncio.wait([task])
+    assert describe([task]) == "no task is pending"

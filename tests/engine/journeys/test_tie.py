@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeframe_async import DROP, Failure, Retry
+from pipeframe_async._engine.journeys.tie import Tie
+from pipeframe_async._engine.settling.answer import given_up
+from pipeframe_async._rules.journey import Journey
 from pipeframe_async.testing import FakeExecutor, run_virtual
-from tests.engine.driven import FakeFrame, Sunk, Through, now, passing, settled
+from tests.engine.harness import FakeFrame, Sunk, Through, now, passing, settled
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -168,3 +171,47 @@ async def test_a_sink_gets_each_key_in_its_order() -> None:
     await frame.run(pipeline)
     settled(frame)
     assert of_keys(pipeline.taken) == of_keys(list(range(200)))
+
+
+# By itself.
+
+
+def entered(tie: Tie, position: int, record: Any, *, asked: bool = True) -> tuple[Journey, Exception | None]:
+    journey = Journey(position, record)
+    return journey, tie.enter(journey, asked=asked)
+
+
+async def test_records_of_one_key_are_tied_to_one_lane_until_the_last_has_left() -> None:
+    tie = Tie(lambda record: record, 2)
+    (first, _), (second, _), (other, _) = (entered(tie, n, record) for n, record in enumerate("aab"))
+    assert first.lane == second.lane != other.lane
+    tie.leave(other)
+    tie.leave(first)
+    assert entered(tie, 3, "a")[0].lane == second.lane
+
+
+async def test_what_a_key_raises_is_given_back_and_the_record_is_nobodys_follower() -> None:
+    tie = Tie(lambda record: record[0], 2)
+    journey, error = entered(tie, 0, [])
+    assert isinstance(error, IndexError)
+    _, unhashable = entered(tie, 1, [{}])
+    assert isinstance(unhashable, TypeError)
+    assert len(tie.sequencer.offer(1, 1, given_up(1))) == 1
+    tie.leave(journey)
+
+
+async def test_a_key_that_nobody_asks_for_is_not_computed() -> None:
+    def never(record: Any) -> Any:
+        raise AssertionError("asked")
+
+    _, error = entered(Tie(never, 1), 0, "a", asked=False)
+    assert error is None
+
+
+async def test_answers_leave_in_order_within_their_key_only() -> None:
+    tie = Tie(lambda record: record, 2)
+    for position, record in enumerate("aab"):
+        entered(tie, position, record)
+    assert tie.sequencer.offer(1, 1, given_up(1)) == []
+    assert [answer.first for answer in tie.sequencer.offer(2, 1, given_up(2))] == [2]
+    assert [answer.first for answer in tie.sequencer.offer(0, 1, given_up(0))] == [0, 1]

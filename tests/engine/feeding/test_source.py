@@ -12,8 +12,8 @@ from aiostream import pipe, stream
 
 from pipeframe_async import Chunk, ConfigError, FeedError, PipelineEngine, StateError
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.driven import FakeFrame, Sunk, Tap, Through, now, passing, settled
 from tests.engine.feeds import CLOSED, IN_THREAD, ON_LOOP, Form
+from tests.engine.harness import FakeFrame, Sunk, Tap, Through, now, passing, settled
 
 
 @pytest.mark.virtual_clock

@@ -13,7 +13,7 @@ from pipeframe_async._rules.worth import ENOUGH_BATCHES
 from pipeframe_async.executors.threads import ThreadsExecutor
 from pipeframe_async.testing import FakeExecutor
 from pipeframe_async.wire import ChainRef, Live, Packed, Reply
-from tests.engine.runs import Kept, a_run, watched
+from tests.engine.harness import Kept, a_run, watched
 
 FED = 600
 

@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeframe_async import Chunk, FeedError
+from pipeframe_async._engine.feeding.spill import Spill
+from pipeframe_async.executors.packing import Packing
 from pipeframe_async.testing import FakeExecutor, run_virtual
-from tests.engine.driven import Answers, FakeFrame, Sunk, Tap, Through, balanced, settled
+from pipeframe_async.wire import Reply
 from tests.engine.feeds import IN_THREAD, ON_LOOP, Form
+from tests.engine.harness import Answers, FakeFrame, Sunk, Tap, Through, balanced, settled
 
 
 def watching(tap: Tap, seen: set[int]) -> Any:
@@ -174,3 +177,60 @@ async def test_a_stream_of_a_spilled_batch_may_be_left_early() -> None:
     report = settled(frame)
     assert taken == list(range(25))
     assert (report.fed, report.delivered, report.aborted) == (1000, 25, 975)
+
+
+# The file by itself.
+
+
+def a_spill(most_bytes: int = 10_000) -> Spill:
+    return Spill(Packing(), "first", most_bytes)
+
+
+def taken(spill: Spill, records: int, room_bytes: int = 2**20) -> list[Any]:
+    packed, _ = spill.take(records, room_bytes)
+    return Packing().unpack(Reply(packed.records, results=packed.data), "first")[0]
+
+
+def test_records_come_back_in_the_order_they_were_put() -> None:
+    spill = a_spill()
+    for record in range(5):
+        spill.put(record)
+    assert len(spill) == 5
+    assert (taken(spill, 2), taken(spill, 9), len(spill)) == ([0, 1], [2, 3, 4], 0)
+    spill.close()
+
+
+def test_no_more_bytes_come_back_than_there_is_room_for_and_the_next_waits() -> None:
+    spill = a_spill()
+    for size in (100, 100, 1000):
+        spill.put(bytes(size))
+    assert [len(record) for record in taken(spill, 9, 400)] == [100, 100]
+    assert taken(spill, 9, 400) == []
+    assert [len(record) for record in taken(spill, 9, 1400)] == [1000]
+    spill.close()
+
+
+def test_a_record_without_bytes_is_an_empty_frame_and_a_failure_at_its_place() -> None:
+    spill = a_spill()
+    for record in (1, lambda: None, 3):
+        spill.put(record)
+    packed, failures = spill.take(9, 2**20)
+    assert packed.records == 3
+    assert [(place, failure.kind, failure.step) for place, failure in failures.items()] == [(1, "unpicklable", "first")]
+    spill.close()
+
+
+def test_a_record_larger_than_the_whole_buffer_takes_no_disk() -> None:
+    spill = a_spill(most_bytes=1000)
+    spill.put(bytes(5000))
+    packed, failures = spill.take(1, 0)
+    assert (packed.nbytes, failures[0].error_type) == (0, "ConfigError")
+    spill.close()
+
+
+def test_what_was_never_written_can_be_closed_and_closing_forgets_what_was() -> None:
+    spill = a_spill()
+    spill.close()
+    spill.put(1)
+    spill.close()
+    assert len(spill) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -50,7 +51,9 @@ def chains_are_forgotten() -> Iterator[None]:
 class Carried:
     """A batch that was carried, and the books."""
 
-    def __init__(self, items: Sequence[Item], lane: Any, *, disk: bool = False, ship: bool = True) -> None:
+    def __init__(
+        self, items: Sequence[Item], lane: Any, *, disk: bool = False, ship: bool = True, codec: Packing = CODEC
+    ) -> None:
         self.ledger = Ledger(1000, 2**30)
         self.carrier = Carrier(
             places=PLACES,
@@ -62,7 +65,8 @@ class Carried:
         packed, rejected = (CODEC.pack_frames if disk else CODEC.pack)(items, "step")
         self.ledger.admit(len(items))
         self.ledger.open(5, len(items), packed.nbytes)
-        self.batch = Batch(5, NO_LINE, 100, packed, None if disk else items, rejected, PLACES.now)
+        place = replace(PLACES.now, codec=codec)
+        self.batch = Batch(5, NO_LINE, 100, packed, None if disk else items, rejected, place)
         self.answer: Answer = asyncio.run(self.carrier.carry(lane, self.batch))
         self.ledger.settle(5, self.answer.outcome)
         self.ledger.audit(final=True)
@@ -319,3 +323,39 @@ def test_too_large_a_record_is_a_batch_without_bytes() -> None:
     batch = Batch(0, NO_LINE, 0, Packed(1, (b"",)), items_of("passes"), rejected, PLACES.now)
     answer = asyncio.run(carrier.carry(lane, batch))
     assert (lane.parts, answer.outcome.failed, answer.spans) == ([], 1, {0: 0})
+
+
+def test_framed_results_that_cannot_be_read_are_our_bug() -> None:
+    class Broken(Packing):
+        def unpack(self, reply: Reply, step: str) -> Any:
+            raise OSError("gone")
+
+    with pytest.raises(InternalError, match="framed results could not be read: OSError"):
+        Carried(items_of("passes"), Says(Reply(1, 1, results=(b"",))), disk=True, codec=Broken())
+
+
+def test_a_record_that_has_no_pickle_by_itself_is_rejected_when_its_batch_is_sent_in_frames() -> None:
+    item = Item(1, "passes")
+    lane = MortalLane([Item(0, "passes"), item, Item(2, "passes")], [("killed while all is read", 0)])
+    batch = [Item(0, "passes"), item, Item(2, "passes")]
+    carried = Carried(batch, Turning(lane, item))
+    assert carried.failed() == [(1, "unpicklable")]
+    assert carried.answer.results == [0, 2]
+
+
+class Turning:
+    """A lane over whose first batch a record loses its pickle, as one that is changed meanwhile does."""
+
+    name = "turning"
+    workers = slots = 1
+    busy = 0
+
+    def __init__(self, lane: MortalLane, item: Item) -> None:
+        self._lane, self._item = lane, item
+
+    async def start(self) -> None: ...
+
+    async def run(self, *how: Any, **options: Any) -> Reply | Death:
+        answer = await self._lane.run(*how, **options)
+        object.__setattr__(self._item, "kind", "has no pickle")
+        return answer

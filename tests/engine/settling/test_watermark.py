@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from pipeframe_async import PipelineFailed, Retry
+from pipeframe_async._engine.settling.watermark import WatermarkReporter
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.driven import FakeFrame, Sunk, Through, failing, now, passing, settled
+from tests.engine.harness import FakeFrame, Sunk, Through, failing, now, passing, settled
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -147,3 +148,35 @@ async def test_where_nobody_asks_nothing_is_counted() -> None:
     frame = FakeFrame()
     await frame.run(Through(range(10)))
     assert frame.made[-1].parts.books._watermark is None
+
+
+# By itself.
+
+
+async def told_of(settlements: list[tuple[int, int, int]], *, pause: float = 1.0) -> list[int]:
+    """What is told of records that are final: first, count and how many were given up."""
+    told: list[int] = []
+
+    async def tell(value: int) -> None:
+        told.append(value)
+
+    reporter = WatermarkReporter(tell)
+    running = asyncio.ensure_future(reporter.run())
+    for settlement in settlements:
+        reporter.settled(*settlement)
+        await asyncio.sleep(pause)
+    reporter.end()
+    await running
+    return told
+
+
+async def test_it_tells_how_far_everything_is_final() -> None:
+    assert await told_of([(2, 3, 0), (0, 1, 0), (1, 1, 0)]) == [1, 5]
+
+
+async def test_it_tells_nothing_where_nothing_is_final_from_the_first_on() -> None:
+    assert await told_of([(1, 5, 0)]) == []
+
+
+async def test_it_is_never_past_records_of_which_some_were_given_up() -> None:
+    assert await told_of([(0, 2, 0), (2, 2, 1), (4, 1, 0)]) == [2]

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from pipeframe_async import Delivery
+from pipeframe_async._engine.settling.handles import Handles
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.driven import FakeFrame, Sunk, Through, failing, passing, settled
+from tests.engine.harness import Answers, FakeFrame, Sunk, Through, delivered, failing, now, passing, settled
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -66,3 +67,60 @@ async def test_a_handle_is_answered_after_the_sink_or_the_dead_letter_has_return
     feed = [Delivery(0, ack=lambda: said.append("ack"), nack=lambda failure: said.append("nack"))]
     await FakeFrame(FakeExecutor()).run(Told(feed, steps=steps))
     assert said == ["taken", "nack" if failing in steps else "ack"]
+
+
+# By themselves.
+
+
+async def test_a_cancel_while_handles_are_answered_is_passed_on_when_they_are() -> None:
+    done: list[bool] = []
+
+    async def ack() -> None:
+        await asyncio.sleep(2)
+        done.append(True)
+
+    handles = Handles()
+    handles.hold(0, Delivery("a", None, ack))
+    handles.settled(delivered(0, "a"))
+    closing = asyncio.ensure_future(handles.answered(10))
+    await asyncio.sleep(1)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert done == [True]
+
+
+async def test_a_handle_that_is_not_answered_in_time_is_cancelled_and_counted() -> None:
+    async def ack() -> None:
+        await asyncio.sleep(1000)
+
+    handles = Handles()
+    handles.hold(0, Delivery("a", None, ack))
+    handles.settled(delivered(0, "a"))
+    await handles.answered(1)
+    assert (handles.errors, now()) == (1, 1)
+
+
+async def test_a_delivery_without_a_handle_needs_no_answer() -> None:
+    handles = Handles()
+    handles.hold(0, Delivery("a", None, None, None))
+    handles.hold(1, Delivery("b", None, None, None))
+    handles.settled(delivered(0, "a"))
+    handles.abort_rest()
+    await handles.answered(1)
+    assert handles.errors == 0
+
+
+async def test_each_is_answered_once() -> None:
+    answers, handles = Answers(), Handles()
+    handles.hold(7, answers.delivery(7))
+    handles.settled(delivered(7, "a"))
+    handles.settled(delivered(7, "a"))
+    handles.abort_rest()
+    assert (answers.acked, answers.nacked) == ([7], [])
+
+
+async def test_deliveries_that_nobody_takes_any_more_are_given_back() -> None:
+    answers, handles = Answers(), Handles()
+    handles.refuse([answers.delivery(1), "no delivery", answers.delivery(2)])
+    assert (answers.acked, answers.nacked, answers.failures) == ([], [1, 2], [None, None])

@@ -12,7 +12,7 @@ import pytest
 
 from pipeframe_async import Chunk, FeedError, PipelineFailed, SinkError, WorkerLost
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.runs import Kept, Stream, a_run, balanced, watched
+from tests.engine.harness import Kept, Stream, a_run, balanced, watched
 
 pytestmark = pytest.mark.virtual_clock
 

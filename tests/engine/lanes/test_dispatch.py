@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeframe_async import PipelineFailed
 from pipeframe_async.testing import FakeExecutor, run_virtual
-from tests.engine.runs import Kept, Stream, a_run, balanced, watched
+from tests.engine.harness import Kept, Stream, a_run, balanced, watched
 
 virtual = pytest.mark.virtual_clock
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipeframe_async import DROP, Delivery, PipelineFailed, apply, expand, keep_if
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.driven import Answers, FakeFrame, Sunk, Through, failing, now, passing, settled
+from tests.engine.harness import Answers, FakeFrame, Sunk, Through, a_run, failing, now, passing, settled
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -433,3 +433,23 @@ async def test_the_report_says_where_each_step_ran_and_what_bounded_the_run() ->
         ("passing", "fake", 20),
         ("slow", "loop", 20),
     ]
+
+
+async def test_an_async_step_that_returns_a_generator_fans_out() -> None:
+    async def gives(record: int) -> Any:
+        return ((child, True) for child in range(record))
+
+    assert await results_of(Through([2, 0, 3], steps=[gives])) == [0, 1, 0, 1, 2]
+
+
+async def test_what_goes_wrong_beside_the_steps_ends_the_run_and_says_how_the_stage_was() -> None:
+    run = a_run(Through([1, 2], steps=[awaited]))
+
+    def broken(*_: Any) -> None:
+        raise LookupError("a bug")
+
+    run.parts.journeys.came = broken  # type: ignore[assignment]
+    (stage,) = run.parts.async_stages
+    assert repr(stage) == "<0 at work, 0 waiting>"
+    with pytest.raises(LookupError, match="a bug"):
+        await run.execute()

@@ -12,8 +12,8 @@ import pytest
 from pipeframe_async import DROP, FeedError, PipelineFailed, StateError, WorkerLost
 from pipeframe_async._engine.delivering.results import Results
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.driven import Answers, FakeFrame, Sunk, Tap, Through, now, passing, settled
 from tests.engine.feeds import ON_LOOP
+from tests.engine.harness import Answers, FakeFrame, Sunk, Tap, Through, now, passing, settled
 
 pytestmark = pytest.mark.virtual_clock
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeframe_async import DROP, Chunk
 from pipeframe_async.testing import FakeExecutor, run_virtual
-from tests.engine.driven import Answers, FakeFrame, SteppingLoop, Through, balanced, settled, stepped
+from tests.engine.harness import Answers, FakeFrame, SteppingLoop, Through, balanced, settled, stepped
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from pipeframe_async import DROP, Failure, PipelineFailed, SinkError
 from pipeframe_async.testing import FakeExecutor, run_virtual
-from tests.engine.driven import Answers, FakeFrame, Sunk, Tap, Through, failing, now, passing, settled
 from tests.engine.feeds import ON_LOOP
+from tests.engine.harness import Answers, FakeFrame, Sunk, Tap, Through, failing, now, passing, settled
 
 virtual = pytest.mark.virtual_clock
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from pipeframe_async._engine.feeding.idle import IdleTimer
 from pipeframe_async.testing import FakeExecutor, run_virtual
-from tests.engine.driven import FakeFrame, Sunk, Tap, Through, now, settled
 from tests.engine.feeds import ON_LOOP, Form
+from tests.engine.harness import FakeFrame, Sunk, Tap, Through, now, settled
 
 pytestmark = pytest.mark.virtual_clock
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeframe_async import Failure, PipelineFailed, Retry
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.driven import Answers, FakeFrame, Through, now, passing, settled
+from tests.engine.harness import Answers, FakeFrame, Through, now, passing, settled
 
 pytestmark = pytest.mark.virtual_clock
 

@@ -1,0 +1,1 @@
+"""Tests of `_engine/delivering`, module by module."""

@@ -1,0 +1,1 @@
+"""Tests of `_engine/feeding`, module by module."""

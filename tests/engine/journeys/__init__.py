@@ -1,0 +1,1 @@
+"""Tests of `_engine/journeys`, module by module."""

@@ -1,0 +1,1 @@
+"""Tests of `_engine/lanes`, module by module."""

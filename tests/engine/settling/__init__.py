@@ -1,0 +1,1 @@
+"""Tests of `_engine/settling`, module by module."""

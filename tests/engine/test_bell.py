@@ -1,0 +1,52 @@
+"""A bell wakes whoever waits now, and nobody later."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pipeframe_async._engine.bell import Bell
+
+pytestmark = pytest.mark.virtual_clock
+
+
+async def waiting(bell: Bell, count: int) -> list[asyncio.Task[None]]:
+    waiters = [asyncio.ensure_future(bell.wait()) for _ in range(count)]
+    await asyncio.sleep(0)
+    return waiters
+
+
+async def test_a_ring_wakes_all_who_wait() -> None:
+    bell = Bell()
+    waiters = await waiting(bell, 3)
+    assert bell.ring()
+    async with asyncio.timeout(1):
+        await asyncio.gather(*waiters)
+
+
+async def test_a_ring_with_nobody_waiting_says_so_and_is_not_kept() -> None:
+    bell = Bell()
+    assert not bell.ring()
+    (waiter,) = await waiting(bell, 1)
+    await asyncio.sleep(1)
+    assert not waiter.done()
+    bell.ring()
+    await waiter
+
+
+async def test_a_ring_wakes_each_waiter_once() -> None:
+    bell = Bell()
+    (waiter,) = await waiting(bell, 1)
+    assert bell.ring()
+    assert not bell.ring()
+    await waiter
+
+
+async def test_a_waiter_that_was_cancelled_is_in_nobodys_way() -> None:
+    bell = Bell()
+    gone, stays = await waiting(bell, 2)
+    gone.cancel()
+    await asyncio.sleep(0)
+    assert bell.ring()
+    await stays
