@@ -12,7 +12,7 @@ import pytest
 
 from pipeframe_async import Chunk, FeedError, PipelineFailed, SinkError, WorkerLost
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.harness import Kept, Stream, a_run, balanced, watched
+from tests.engine.harness import Answers, Kept, Stream, a_run, balanced, watched
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -274,3 +274,22 @@ async def test_the_feed_is_closed_and_the_books_balance_however_a_run_fails(endi
     assert balanced(report)
     assert report.ended_by == "failed"
     assert run.stats().in_flight == 0
+
+
+async def test_chunks_in_a_list_are_taken_apart_and_their_deliveries_are_answered() -> None:
+    answers, pipeline = Answers(), Kept()
+    feed = [Chunk([1, answers.delivery(2)]), 3, Chunk([]), Chunk([4])]
+    report = await watched(a_run(pipeline, feed=feed, buffer_size=2))
+    assert (pipeline.taken, report.fed, answers.acked) == ([1, 2, 3, 4], 4, [2])
+
+
+async def test_a_feed_that_stops_its_run_with_its_last_word_has_come_to_its_end() -> None:
+    class Stops(Kept):
+        async def feed(self) -> AsyncIterator[int]:
+            yield 1
+            run.stop()
+
+    pipeline = Stops()
+    run = a_run(pipeline)
+    report = await run.execute()
+    assert (pipeline.taken, report.ended_by, report.aborted) == ([1], "stopped", 0)
