@@ -85,7 +85,7 @@ class Bench:
 
     def passes(self, part: Part, stage: int, *values: Any, **came: Any) -> None:
         """A part has come through a stage, to these values."""
-        self.stages[stage].clear(part.journey)
+        self.stages[stage].withdraw(part)
         results = tuple((value, False) for value in values)
         self.journeys.came(part, Came(results, **came), (stage, 0), (stage + 1, 0))
 
