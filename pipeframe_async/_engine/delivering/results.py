@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from operator import length_hint
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.settling.answer import Answer
@@ -26,19 +26,23 @@ BREATH = 0.003
 """Seconds that one who takes results without ever waiting may keep the loop. Longer shows as lag."""
 
 
-class _Iteration(AsyncIterator[Out]):
-    """Iterates by a generator, and by another when a cancel has closed it: that is not the end of the results."""
+class _Iteration(Generic[Out]):
+    """Iterates by a generator, and by another when a cancel has closed it: that is not the end of the results.
 
-    __slots__ = ("_generator", "_new")
+    `__anext__` is a slot that holds the generator's own: a method that calls it would cost each result 50 ns.
+    """
 
-    def __init__(self, new: Callable[[], AsyncGenerator[Out]]) -> None:
+    __slots__ = ("__anext__", "_new")
+
+    def __init__(self, new: Callable[[Callable[[], None]], AsyncGenerator[Out]]) -> None:
         self._new = new
-        self._generator: Any = new()  # an async generator: its type does not tell of `ag_frame`
+        self._renew()
 
-    def __anext__(self) -> Awaitable[Out]:
-        if self._generator.ag_frame is None:
-            self._generator = self._new()
-        return self._generator.__anext__()  # type: ignore[no-any-return]
+    def _renew(self) -> None:
+        self.__anext__ = self._new(self._renew).__anext__
+
+    def __aiter__(self) -> AsyncIterator[Out]:
+        return self  # it is one, by its slot
 
 
 class Results(Generic[Out], AsyncIterator[Out]):
@@ -75,18 +79,22 @@ class Results(Generic[Out], AsyncIterator[Out]):
 
     def __aiter__(self) -> AsyncIterator[Out]:
         """The results. Where a wait for one is cancelled none is lost: the next `anext` goes on."""
-        return _Iteration(self._each)
+        return aiter(_Iteration(self._each))
 
-    async def _each(self) -> AsyncGenerator[Out]:
+    async def _each(self, cancelled: Callable[[], None]) -> AsyncGenerator[Out]:
         """One result after the other; a generator, for that costs half of what `__anext__` does."""
-        while True:
-            for result in self._ahead:
+        try:
+            while True:
+                for result in self._ahead:
+                    yield result
+                try:
+                    result = await anext(self)
+                except StopAsyncIteration:
+                    return
                 yield result
-            try:
-                result = await anext(self)
-            except StopAsyncIteration:
-                return
-            yield result
+        except asyncio.CancelledError:  # it has met a wait, in which no result was taken
+            cancelled()
+            raise
 
     async def __anext__(self) -> Out:
         """The next result.
