@@ -189,11 +189,12 @@ class Backlog:
         """Give up whatever waits, and let no more be taken: feed positions have a gap now."""
         self._life.abort()
         self.note()
-        self.position = self.entered
+        first, self.position = self.position, self.entered
         self.records.clear()
         self._noted = 0
         self.spill.close()
         self._ledger.abort_waiting()
+        self._books.given_up(first, self.position)
         self.bell.ring()
 
     def close(self) -> None:

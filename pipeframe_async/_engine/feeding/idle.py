@@ -1,8 +1,8 @@
 """The idle timer: ends a stream whose feed gives nothing while there is room for a record.
 
 One timer, armed for when the timeout would be over and lazily re-armed: intake notes the time when the feed
-pauses after records, which is once a burst and not once a record. By as much as the timer comes late, the loop was kept
-or the process stopped, and the feed had no turn to give anything: that time is none of its idleness.
+pauses after records, which is once a burst and not once a record. Where the timer comes late, the loop was kept or the
+process stopped, and the feed had no turn to give anything: it counts anew.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-PUNCTUAL = 0.005
-"""Seconds a timer may come late on a loop that is not kept. Less, and a busy loop's turns put off the end; more, and
-what came while it was kept is lost."""
+PUNCTUAL = 0.05
+"""Seconds a timer may come late on a loop that is not kept; of short timeouts a tenth. Less, and a busy loop's turns
+put off the end for ever; more, and what came while it was kept is lost."""
 
 
 class IdleTimer:
@@ -56,8 +56,8 @@ class IdleTimer:
     def _look(self) -> None:
         assert self._timeout is not None
         loop = asyncio.get_running_loop()
-        if (late := loop.time() - self._due) > PUNCTUAL:
-            self._since += late
+        if loop.time() - self._due > min(PUNCTUAL, self._timeout / 10):
+            self._since = loop.time()
         if (left := self._since + self._timeout - loop.time()) > 0:
             self._arm(left)
         else:

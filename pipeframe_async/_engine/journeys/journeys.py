@@ -107,8 +107,9 @@ class Journeys:
                 return
             records, failures = (lot.values, lot.rejected) if lot.values is not None else self._read(lot)
             for index, record in enumerate(records):
-                if self._aborted:
-                    return  # one that failed as it began was one too many: those in hand are given up too
+                if self._aborted:  # one that failed as it began was one too many: those in hand are given up too
+                    self._books.given_up(lot.first + index, lot.first + len(records))
+                    return
                 self._begin(lot.first + index, record, failures.get(index))
 
     def _read(self, lot: Lot) -> tuple[list[Any], dict[int, AnyFailure]]:

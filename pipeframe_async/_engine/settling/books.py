@@ -74,6 +74,12 @@ class Books:
         self._tell()
         self._settled()
 
+    def given_up(self, first: int, end: int) -> None:
+        """The records from position `first` up to `end` were aborted before anything was done with them."""
+        before = self.handles.waiting
+        self.handles.give_up(range(first, end))
+        self.ledger.hold(self.handles.waiting - before)
+
     def _answered(self, answers: int) -> None:
         """So many async answers have returned: their permits are free."""
         self.ledger.release(answers)

@@ -74,6 +74,13 @@ class Handles:
             if isinstance(record, Delivery):
                 self._nack(record, None)
 
+    def give_up(self, positions: Iterable[int]) -> None:
+        """Nothing is done any more with the records at these feed positions."""
+        if self._held:
+            for position in positions:
+                if (delivery := self._held.pop(position, None)) is not None:
+                    self._nack(delivery, None)
+
     def abort_rest(self) -> None:
         """Whatever has no outcome is given up."""
         held, self._held = self._held, {}
