@@ -54,7 +54,7 @@ class Came:
         return len(self.results) + self.filtered + len(self.failures)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Journey:
     """One fed record under way.
 
@@ -81,6 +81,9 @@ class Journey:
     _bypassed: int = 0
     _filtered: int = 0
     _emitted: int = 0
+
+    def __repr__(self) -> str:
+        return f"<journey of record {self.position}, {len(self.parts)} parts>"  # no record: it may land in a log
 
     def start(self) -> Part:
         """The record itself, on its way to the first run of steps."""
@@ -153,7 +156,7 @@ class Journey:
         return () if self.given_up else self._failures
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Part:
     """A record, or a child of one, that waits for a run of steps or is in it.
 
@@ -172,6 +175,9 @@ class Part:
     step: int = 0
     attempts: int = 0
     holder: Holder | None = None
+
+    def __repr__(self) -> str:
+        return f"<part of record {self.journey.position}, step {self.step}, attempts {self.attempts}>"
 
 
 def _flat(cell: Cell) -> Iterator[Any]:

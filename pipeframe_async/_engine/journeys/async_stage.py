@@ -14,7 +14,6 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from contextvars import copy_context
-from functools import partial
 from types import GeneratorType
 from typing import Any
 
@@ -76,7 +75,10 @@ class AsyncStage:
         self.sizer = ONE_BY_ONE
         self._context = copy_context()  # of whoever began the run; nobody who happens to start a task here gives his
         self._waiting: dict[Part, None] = {}  # in order; a dict, for they leave from anywhere
-        self._running: dict[Part, asyncio.Task[None]] = {}
+        self._running: dict[asyncio.Task[None], Part] = {}
+        self._tasks: dict[
+            Part, asyncio.Task[None]
+        ] = {}  # of each part the last: it may come again soon
         self._broken: BaseException | None = None
         self._closed = False
         self.seconds = 0.0
@@ -100,7 +102,7 @@ class AsyncStage:
         if part in self._waiting:
             del self._waiting[part]
             return True
-        if (task := self._running.get(part)) is not None:
+        if (task := self._tasks.get(part)) is not None:
             task.cancel()
         return False
 
@@ -127,7 +129,7 @@ class AsyncStage:
                 await self._backlog.bell.wait()  # rung by intake, by settling, and by what ends here
         finally:
             self._closed = True
-            await ended(list(self._running.values()))  # `_closed` keeps any more from being started meanwhile
+            await ended(list(self._running))  # `_closed` keeps any more from being started meanwhile
 
     def _fill(self) -> None:
         """Take in as many as there are places for, if this is the first stage."""
@@ -140,11 +142,13 @@ class AsyncStage:
             del self._waiting[part := next(iter(self._waiting))]
             context = (part.journey.context or self._context).copy()
             task = spawn(self._walk(part), f"pipeframe-step-{self.names[part.step]}", context)
-            self._running[part] = task
-            task.add_done_callback(partial(self._done, part))
+            self._running[task], self._tasks[part] = part, task
+            task.add_done_callback(self._done)
 
-    def _done(self, part: Part, task: asyncio.Task[None]) -> None:
-        del self._running[part]
+    def _done(self, task: asyncio.Task[None]) -> None:
+        part = self._running.pop(task)
+        if self._tasks[part] is task:
+            del self._tasks[part]
         if self._closed:
             if not task.cancelled():
                 task.exception()  # looked at: the run ends by another
