@@ -154,7 +154,8 @@ class Run:
             await finished(after[-1:], give_up, watched=[feed])
             if parts.watermark is not None:
                 parts.watermark.end()
-            after.append(self._spawn("answered", parts.books.handles.all_answered()))
+            # Whatever has ended the feed, and however slow the source is: nobody else is waited for any more.
+            after.append(self._spawn("answered", parts.books.handles.answered(self._drain_timeout)))
             await finished(after, give_up, watched=[feed])
             parts.intake.close()  # what it has opened was needed until here
             await finished([feed], give_up)

@@ -156,9 +156,11 @@ class Ledger:
             raise InternalError(f"{records} records hold their permits")
         self.unanswered += records
 
-    def release(self, records: int) -> None:
-        """So many of those have been answered. Of a record that was refused there is no permit to release."""
-        self.unanswered = max(0, self.unanswered - records)
+    def release(self) -> None:
+        """One of those has been answered."""
+        if not self.unanswered:
+            raise InternalError("an answer has released a permit it did not hold")
+        self.unanswered -= 1
 
     def abort_rest(self) -> None:
         """Whatever has no outcome yet is aborted: waiting, spilled, and in batches."""
@@ -200,8 +202,9 @@ class Ledger:
         laws = {
             "fed = outcomes + in flight + spilled": self.fed == self._total.records + self.in_flight + self.spilled,
             "in flight = waiting + in batches": self.in_flight == held,
-            "in flight <= capacity": 0 <= self.in_flight <= self.capacity,
-            "nothing left at the end": not final or (self.in_flight == self.spilled == self.in_flight_bytes == 0),
+            "in flight + unanswered <= capacity": 0 <= self.in_flight <= self.capacity - self.unanswered,
+            "nothing left at the end": not final
+            or (self.in_flight == self.spilled == self.in_flight_bytes == self.unanswered == 0),
         }
         if broken := [law for law, holds in laws.items() if not holds]:
             raise InternalError(

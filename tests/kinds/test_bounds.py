@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async import Delivery
+from pipeframe_async import Chunk, Delivery
 from pipeframe_async._engine.settling.handles import MOST_ANSWERING
 from tests.engine.harness import FakeFrame, Sunk, settled
 
@@ -33,11 +33,46 @@ async def test_a_source_that_takes_answers_slowly_is_asked_for_less() -> None:
             most_out = max(most_out, handed - answered)
             yield Delivery(number, ack=ack)
 
-    frame = FakeFrame(buffer_size=40)
+    frame = FakeFrame(buffer_size=100)
     report = await frame.run(Sunk(feed))
     assert (report.delivered, answered, report.ack_errors) == (300, 300, 0)
     assert most == MOST_ANSWERING
-    assert most_out <= 40 + 1  # the one that the feed has made and not handed over yet
+    assert most_out <= 100 + 1  # the one that the feed has made and not handed over yet
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("timeout", [1.0, None])
+async def test_an_answer_that_never_returns_does_not_keep_a_feed_that_has_ended_or_dried(timeout: float | None) -> None:
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    async def feed() -> AsyncIterator[Delivery[int]]:
+        yield Delivery(1, ack=never)
+        if timeout is not None:
+            await asyncio.Event().wait()
+
+    report = await FakeFrame(drain_timeout=3.0).run(Sunk(feed, timeout=timeout))
+    assert (report.delivered, report.ack_errors) == (1, 1)
+    assert report.ended_by == ("exhausted" if timeout is None else "idle")
+
+
+@pytest.mark.virtual_clock
+async def test_acks_that_share_one_future_and_nacks_of_what_was_refused_release_each_permit_once() -> None:
+    commit = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(1.0, commit.set_result, None)
+
+    async def slow(failure: object) -> None:
+        await asyncio.sleep(0.1)
+
+    async def feed() -> AsyncIterator[Chunk[Any]]:
+        yield Chunk([Delivery(n, ack=lambda: commit, nack=slow) for n in range(60)])
+
+    frame = FakeFrame(buffer_size=20)
+    async with frame.stream(Sunk(feed)) as results:
+        async for result in results:
+            if result == 30:
+                break
+    settled(frame)
 
 
 @pytest.mark.virtual_clock

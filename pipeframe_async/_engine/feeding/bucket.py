@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pipeframe_async._engine.bell import Bell
-from pipeframe_async.errors import StateError
+from pipeframe_async.errors import DrainTimeout, StateError
 from pipeframe_async.model import Chunk
 
 
@@ -86,8 +86,14 @@ class BucketPump:
         return records
 
     async def aclose(self, timeout: float) -> None:
-        """Cancel the feed and wait for it to have cleaned up."""
+        """Cancel the feed and wait for it to have cleaned up.
+
+        Raises:
+            DrainTimeout: it has not, in so many seconds.
+        """
         self._task.cancel()
         await asyncio.wait([self._task], timeout=timeout)
-        if self._task.done() and not self._task.cancelled():
+        if not self._task.done():
+            raise DrainTimeout(f"the feed did not close within {timeout:g} s and was left behind")
+        if not self._task.cancelled():
             self._task.exception()  # raised by take already, or on the way out of a feed nobody listens to

@@ -113,8 +113,16 @@ class Intake:
         elif self._whole:
             self._end()
         else:
+            self._backlog.note()
             self._backlog.pause()
-            self._books.when_quiet(self.close)
+            self._books.when_quiet(self._quiet)
+
+    def _quiet(self) -> None:
+        """All that was fed has its outcome: the feed is closed, or once its source has heard of it all."""
+        if self._books.handles.waiting:
+            self._end()
+        else:
+            self.close()
 
     @property
     def closing(self) -> bool:
@@ -371,10 +379,13 @@ class Intake:
         self._idle.stop()
         self._backlog.pause()
         self.waits_for_room = True
-        while self._room == 0 and not self._stopped:
-            await self._freed.wait()  # rung by settling, by what is taken from the backlog; `stop` cancels it
-        self.waits_for_room = False
-        self._idle.start()
+        try:
+            while self._room == 0 and not self._stopped:
+                await self._freed.wait()  # rung by settling, by what is taken from the backlog, and by `stop`
+        finally:
+            self.waits_for_room = False
+        if not self._stopped:
+            self._idle.start()
         self._breathed = time.perf_counter()
 
     async def _breathe(self, *, now: bool) -> None:

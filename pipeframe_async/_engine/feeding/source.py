@@ -131,11 +131,14 @@ async def _close(iterator: Any) -> None:
 
 
 async def _in_time(closing: Awaitable[object]) -> None:
+    limit = asyncio.timeout(CLOSE_TIMEOUT)
     try:
-        async with asyncio.timeout(CLOSE_TIMEOUT):
+        async with limit:
             await closing  # the user's clean-up; a second cancel may hit it, and is passed on
     except BaseExceptionGroup as group:
         if group.split(GeneratorExit)[1] is not None:
             raise  # else it is our own close, which a task group in the feed has wrapped
     except TimeoutError as error:
+        if not limit.expired():
+            raise  # the clean-up's own
         raise DrainTimeout(f"the feed did not close within {CLOSE_TIMEOUT:g} s and was left behind") from error

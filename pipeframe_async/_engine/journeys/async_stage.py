@@ -76,9 +76,7 @@ class AsyncStage:
         self._context = copy_context()  # of whoever began the run; nobody who happens to start a task here gives his
         self._waiting: dict[Part, None] = {}  # in order; a dict, for they leave from anywhere
         self._running: dict[asyncio.Task[None], Part] = {}
-        self._tasks: dict[
-            Part, asyncio.Task[None]
-        ] = {}  # of each part the last: it may come again soon
+        self._tasks: dict[Part, asyncio.Task[None]] = {}  # of each part the last: it may come again soon
         self._broken: BaseException | None = None
         self._closed = False
         self.seconds = 0.0
@@ -157,7 +155,10 @@ class AsyncStage:
             self._journeys.give_up(part)
         elif (error := task.exception()) is not None:
             self._broken = error
-        self._fill()
+        try:
+            self._fill()
+        except Exception as error:  # nobody calls this who could be told: `serve` raises it
+            self._broken = self._broken or error
         if self._broken or self._index == 0:
             self._backlog.bell.ring()
 

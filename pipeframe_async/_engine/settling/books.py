@@ -1,5 +1,5 @@
 """The ledger at work: the one place where outcomes become final, in this order: permits are released, handles
-answered, the watermark moved.
+answered, the watermark moved. Where an answer takes time, its record's permit is released when it has returned.
 
 Comes in: an answer whose results have been taken, or given up. Whoever waits for what came free is rung here.
 Runs on the loop, within one turn of it: nobody sees books that are half written.
@@ -39,7 +39,7 @@ class Books:
         watermark: WatermarkReporter | None = None,
     ) -> None:
         self.ledger = ledger
-        self.handles = Handles(self._answered)
+        self.handles = Handles(self._released)
         self.freed = Bell()
         self._work = work
         self._wanted = False
@@ -48,7 +48,7 @@ class Books:
         self._watermark = watermark
 
     def when_quiet(self, call: Callable[[], object]) -> None:
-        """Call this, once, when nothing is in flight and all is answered; now, if that is so."""
+        """Call this, once, when nothing is in flight; now, if that is so."""
         self._quiet = call
         self._look()
 
@@ -66,9 +66,7 @@ class Books:
         """
         outcome = outcome or answer.outcome
         self.ledger.settle(answer.first, outcome)
-        before = self.handles.waiting
-        self.handles.settled(answer, taken)
-        self.ledger.hold(self.handles.waiting - before)
+        self.ledger.hold(self.handles.settled(answer, taken))
         if self._watermark is not None:
             self._watermark.settled(answer.first, answer.count, outcome.aborted)
         self._tell()
@@ -76,13 +74,11 @@ class Books:
 
     def given_up(self, first: int, end: int) -> None:
         """The records from position `first` up to `end` were aborted before anything was done with them."""
-        before = self.handles.waiting
         self.handles.give_up(range(first, end))
-        self.ledger.hold(self.handles.waiting - before)
 
-    def _answered(self, answers: int) -> None:
-        """So many async answers have returned: their permits are free."""
-        self.ledger.release(answers)
+    def _released(self) -> None:
+        """An async answer has returned: its permit is free."""
+        self.ledger.release()
         self._tell()
 
     def _tell(self) -> None:
@@ -94,7 +90,7 @@ class Books:
         self._look()
 
     def _look(self) -> None:
-        if self._quiet is not None and not self.ledger.in_flight and not self.handles.waiting:
+        if self._quiet is not None and not self.ledger.in_flight:
             call, self._quiet = self._quiet, None
             call()
 

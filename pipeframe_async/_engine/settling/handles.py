@@ -13,34 +13,37 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 
 from pipeframe_async._engine.settling.answer import Answer
+from pipeframe_async._engine.supervise import spawn
 from pipeframe_async.model import AnyFailure, Delivery
 from pipeframe_async.wire import owners
 
 logger = logging.getLogger("pipeframe_async")
 
 
-MOST_ANSWERING = 16
-"""Async answers under way at a time. More exhaust the connection pools of clients, fewer wait for round trips."""
+MOST_ANSWERING = 64
+"""Async answers under way at a time. More exhaust the connection pools of clients; with fewer, those that are sent many at
+once would wait for each other."""
 
 
 class Handles:
     """Holds deliveries from intake until their records' outcomes are final.
 
     Args:
-        answered: called when an async answer has returned, with how many.
+        released: called when an async answer has returned that has held its record's permit.
 
     Attributes:
-        errors: answers that raised.
+        errors: answers that raised, or did not return in time.
     """
 
-    def __init__(self, answered: Callable[[int], None] = lambda answers: None) -> None:
+    def __init__(self, released: Callable[[], None] = lambda: None) -> None:
         self._held: dict[int, Delivery[Any]] = {}
-        self._answered = answered
-        self._queue: deque[Awaitable[Any]] = deque()  # in the order in which outcomes became final
-        self._answering: set[asyncio.Future[Any]] = set()
+        self._released = released
+        self._queue: deque[tuple[Awaitable[Any], bool]] = deque()  # in the order in which outcomes became final
+        self._answering: dict[asyncio.Task[None], bool] = {}  # and whether each holds a permit
         self.errors = 0
 
     @property
@@ -52,21 +55,27 @@ class Handles:
         """Keep the handle of the record at this feed position."""
         self._held[position] = delivery
 
-    def settled(self, answer: Answer, taken: int | None = None) -> None:
-        """A batch is final. `taken`: only so many of its results were; the records of the others are given up."""
+    def settled(self, answer: Answer, taken: int | None = None) -> int:
+        """Records are final. `taken`: only so many of the results were; the records of the others are given up.
+
+        Returns:
+            How many async answers that makes; each holds a permit until it has returned.
+        """
         if not self._held:
-            return
+            return 0
         failed = dict(reversed(answer.failures))  # the first failure of a record whose children failed
         lost = set() if taken is None else set(owners(answer.count, answer.spans)[taken:])
+        begun = 0
         for index in range(answer.count):
             if (delivery := self._held.pop(answer.first + index, None)) is None:
                 continue
             if index in failed:
-                self._nack(delivery, failed[index])
+                begun += self._nack(delivery, failed[index], holds=True)
             elif index in lost or answer.outcome.aborted:
-                self._nack(delivery, None)
+                begun += self._nack(delivery, None, holds=True)
             else:
-                self._call(delivery.ack)
+                begun += self._call(delivery.ack, holds=True)
+        return begun
 
     def refuse(self, records: Iterable[Any]) -> None:
         """Deliveries that were handed over when the run took no more."""
@@ -75,7 +84,7 @@ class Handles:
                 self._nack(record, None)
 
     def give_up(self, positions: Iterable[int]) -> None:
-        """Nothing is done any more with the records at these feed positions."""
+        """Nothing is done any more with the records at these feed positions, which have no permits."""
         if self._held:
             for position in positions:
                 if (delivery := self._held.pop(position, None)) is not None:
@@ -83,17 +92,10 @@ class Handles:
 
     def abort_rest(self) -> None:
         """Whatever has no outcome is given up."""
-        held, self._held = self._held, {}
-        for delivery in held.values():
-            self._nack(delivery, None)
-
-    async def all_answered(self) -> None:
-        """Wait until all that have been asked for have returned."""
-        while self.waiting:
-            await asyncio.wait([*self._answering])  # each is a task of its own, and leaves by `_done`
+        self.give_up([*self._held])
 
     async def answered(self, timeout: float) -> None:
-        """Wait for async acks and nacks that are under way, for `timeout` seconds at most.
+        """Wait for async acks and nacks, for `timeout` seconds at most; the rest is cut short, and counted as errors.
 
         Cancellation: they are still waited for, so that none is cut short; the cancel is passed on at the end.
         """
@@ -102,54 +104,71 @@ class Handles:
         until = loop.time() + timeout
         while self.waiting and (left := until - loop.time()) > 0:
             try:
-                await asyncio.wait(self._answering, timeout=left)  # each is a task of its own, and leaves by `_done`
+                await asyncio.wait([*self._answering], timeout=left)  # each leaves by `_done`, which begins the next
             except asyncio.CancelledError as error:
                 cancelled = error
-        self._give_up(TimeoutError(f"no answer within {timeout:g} s"))
+        if self.waiting:
+            self._give_up(TimeoutError(f"no answer within {timeout:g} s"))
         if cancelled is not None:
             raise cancelled
 
     def _give_up(self, error: Exception) -> None:
         """Those that have not returned are cut short, and those that have not begun never do."""
-        for call in tuple(self._answering):
+        answering, self._answering = self._answering, {}
+        for call, holds in answering.items():
             call.cancel()
-            self._failed(error)
+            self._over(holds, error)
         while self._queue:
-            if isinstance(unbegun := self._queue.popleft(), Coroutine):
+            unbegun, holds = self._queue.popleft()
+            if isinstance(unbegun, Coroutine):
                 unbegun.close()
-            self._failed(error)
-            self._answered(1)
+            elif isinstance(unbegun, asyncio.Future):
+                unbegun.cancel()
+            self._over(holds, error)
 
-    def _nack(self, delivery: Delivery[Any], failure: AnyFailure | None) -> None:
-        if (nack := delivery.nack) is not None:
-            self._call(lambda: nack(failure))
+    def _nack(self, delivery: Delivery[Any], failure: AnyFailure | None, *, holds: bool = False) -> bool:
+        return False if delivery.nack is None else self._call(partial(delivery.nack, failure), holds=holds)
 
-    def _call(self, handle: Callable[[], Any] | None) -> None:
+    def _call(self, handle: Callable[[], Any] | None, *, holds: bool = False) -> bool:
+        """Answer a handle; whether that goes on by itself."""
         if handle is None:
-            return
+            return False
         try:
             outcome = handle()
         except (Exception, asyncio.CancelledError) as error:
             self._failed(error)
-            return
-        if inspect.isawaitable(outcome):
-            self._queue.append(outcome)
-            self._go_on()
+            return False
+        if not inspect.isawaitable(outcome):
+            return False
+        self._queue.append((outcome, holds))
+        self._go_on()
+        return True
 
     def _go_on(self) -> None:
         """Begin as many as may be under way; the rest goes on as these return."""
         while self._queue and len(self._answering) < MOST_ANSWERING:
-            call = asyncio.ensure_future(self._queue.popleft())
-            self._answering.add(call)
+            outcome, holds = self._queue.popleft()
+            call = spawn(_awaited(outcome), "pipeframe-answer")  # one each, also where several share a future
+            self._answering[call] = holds
             call.add_done_callback(self._done)
 
-    def _done(self, call: asyncio.Future[Any]) -> None:
-        self._answering.discard(call)
-        self._answered(1)
+    def _done(self, call: asyncio.Task[None]) -> None:
+        error = None if call.cancelled() else call.exception()
+        if (holds := self._answering.pop(call, None)) is None:
+            return  # it was given up, and counted
+        self._over(holds, error)
         self._go_on()
-        if not call.cancelled() and (error := call.exception()) is not None:
+
+    def _over(self, holds: bool, error: BaseException | None) -> None:
+        if error is not None:
             self._failed(error)
+        if holds:
+            self._released()
 
     def _failed(self, error: BaseException) -> None:
         self.errors += 1
         logger.error("an ack or nack raised %s: %s", type(error).__name__, error, exc_info=error)
+
+
+async def _awaited(outcome: Awaitable[Any]) -> None:
+    await outcome  # the user's; in a task that ends by itself, or is given up by `answered`
