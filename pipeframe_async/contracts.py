@@ -57,7 +57,7 @@ class Codec(Protocol):
         """The same with a pickle for each record, and an empty one for those that have none."""
 
     def unpack(self, reply: Reply, step: str) -> tuple[list[Any], dict[int, AnyFailure]]:
-        """The results of a reply, and by its place a failure (named after `step`) for each frame that cannot be read.
+        """The results of a reply, and by its index a failure (named after `step`) for each frame that cannot be read.
 
         Raises whatever reading raises when the results came as one pickle.
         """

@@ -248,8 +248,8 @@ class PipeFrame:
             await executor.close(kill=error is not None, timeout=self._limits.drain_timeout)
 
     def _workforce_of(self, executor: Executor) -> Workforce:
-        """Who has something to do in an executor's lanes: the same one for all runs while it is warm."""
-        if self._workforce is None or self._workforce.executor is not executor:
+        """Who has something to do in an executor's lanes: the same one for all runs that have these lanes."""
+        if self._workforce is None or self._workforce.executor.lanes is not executor.lanes:
             self._workforce = Workforce(executor)
         return self._workforce
 

@@ -31,7 +31,7 @@ from pipeframe_async._engine.journeys.async_stage import AsyncStage
 from pipeframe_async._engine.journeys.journeys import Journeys
 from pipeframe_async._engine.journeys.tie import Tie
 from pipeframe_async._engine.lanes.dispatch import Dispatch
-from pipeframe_async._engine.lanes.stage import DefStage, Shared
+from pipeframe_async._engine.lanes.stage import DefStage, Paths, Shared
 from pipeframe_async._engine.lanes.workforce import Workforce
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._engine.settling.books import Books
@@ -44,6 +44,7 @@ from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.ordering import AsFed, AsFinished, Sequencer
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async.plan import AsyncSteps, Plan, Segment
+from pipeframe_async.wire import ChainSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,11 +262,7 @@ def _sequencer(order: object, tie: Tie | None, *, looked_at: bool) -> Sequencer[
 
 
 class _Staging:
-    """Journeys, and the stages they go through.
-
-    Records go to the first stage by the stretch where it is of `def` steps and nobody has to tell them apart there:
-    not for a key, and not because they are called and may be withdrawn.
-    """
+    """Journeys, and the stages they go through."""
 
     def __init__(
         self,
@@ -280,11 +277,10 @@ class _Staging:
         keep: bool,
         calls: Calls | None,
     ) -> None:
-        executor = workforce.executor
         self._plan = plan
         self._workforce = workforce
         self._backlog = backlog
-        self._tied = tie is not None
+        self._paths = Paths(tied=tie is not None, withdrawn=calls is not None)
         self._retrying = None if plan.retry is None else Retrying(plan.retry, random.random)
         self.journeys = Journeys(
             backlog=backlog,
@@ -293,39 +289,38 @@ class _Staging:
             retrying=self._retrying,
             tie=tie,
             keep=keep,
-            codec=executor.codec,
+            codec=workforce.executor.codec,
             step=plan.names[0],
             context=None if calls is None else calls.context,
         )
-        self._shared = (
-            None
-            if plan.chain is None
-            else Shared(
-                executor=executor,
-                chain=plan.chain,
-                loaded=executor.load(plan.chain),
-                books=books,
-                backlog=backlog,
-                journeys=self.journeys,
-                collect=collect.add,
-                sizer=partial(
-                    Sizer,
-                    fixed=plan.batch_size,
-                    capacity=limits.buffer_size,
-                    capacity_bytes=limits.buffer_bytes,
-                    slots=sum(lane.slots for lane in executor.lanes),
-                ),
-                retrying=self._retrying,
-                numbers=count(),
-                keep=keep,
-                stretches=calls is None and not self._tied,
-                tied=self._tied,
-                withdrawn=calls is not None,
-                stages=len(plan.segments),
-            )
-        )
+        self._shared = None if plan.chain is None else self._share(plan.chain, limits, books, collect, keep=keep)
         self.stages = tuple(self._stage(index, segment) for index, segment in enumerate(plan.segments))
         self.journeys.join(self.stages)
+
+    def _share(self, chain: ChainSpec, limits: Limits, books: Books, collect: Collect, *, keep: bool) -> Shared:
+        executor = self._workforce.executor
+        sizer = partial(
+            Sizer,
+            fixed=self._plan.batch_size,
+            capacity=limits.buffer_size,
+            capacity_bytes=limits.buffer_bytes,
+            slots=sum(lane.slots for lane in executor.lanes),
+        )
+        return Shared(
+            executor=executor,
+            chain=chain,
+            loaded=executor.load(chain),
+            books=books,
+            backlog=self._backlog,
+            journeys=self.journeys,
+            collect=collect.add,
+            sizer=sizer,
+            retrying=self._retrying,
+            numbers=count(),
+            keep=keep,
+            paths=self._paths,
+            stages=len(self._plan.segments),
+        )
 
     def _stage(self, index: int, segment: Segment) -> DefStage | AsyncStage:
         if isinstance(segment, AsyncSteps):
@@ -347,5 +342,5 @@ class _Staging:
             workforce=self._workforce,
             backlog=self._backlog,
             journeys=self.journeys,
-            tied=self._tied,
+            tied=self._paths.tied,
         )

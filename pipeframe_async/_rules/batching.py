@@ -57,7 +57,9 @@ class Bounds:
         seconds: work of a full batch.
         parent_seconds: longest packing or unpacking of one batch on the loop.
         most_bytes: most payload a batch.
-        waiting_bytes: payload of large records that wait to be cut.
+        waiting_bytes: payload of records that wait to be cut, where they are so large that it comes to `many_bytes`.
+        many_bytes: payload that any number of records may come to before fewer wait.
+        least_waiting: records that wait, however large.
         queues: batches wait there for their turn, so each slot should find a full one to cut.
     """
 
@@ -65,12 +67,14 @@ class Bounds:
     parent_seconds: float
     most_bytes: int
     waiting_bytes: int
+    many_bytes: int
+    least_waiting: int
     queues: bool
 
 
-AWAY = Bounds(TARGET_SECONDS, PARENT_SECONDS, MAX_BYTES, WAITING_BYTES, queues=True)
+AWAY = Bounds(TARGET_SECONDS, PARENT_SECONDS, MAX_BYTES, WAITING_BYTES, WAITING_BYTES, 1, queues=True)
 """In a worker."""
-BESIDE = Bounds(BESIDE_SECONDS, inf, BESIDE_BYTES, BESIDE_WAITING_BYTES, queues=False)
+BESIDE = Bounds(BESIDE_SECONDS, inf, BESIDE_BYTES, BESIDE_WAITING_BYTES, WAITING_BYTES, 2, queues=False)
 """In a thread of this process."""
 
 
@@ -201,9 +205,11 @@ class Sizer:
     def most_waiting(self) -> int:
         """How many records may wait to be cut: any number of small ones, of large ones a batch for every slot."""
         each = self.measured.record_bytes
-        if each * self._capacity <= WAITING_BYTES:
+        bounds = self._bounds
+        if each * self._capacity <= bounds.many_bytes:
             return self._capacity
-        return max(self._slots * self.size if self._bounds.queues else 2, int(self._bounds.waiting_bytes / each), 1)
+        full = self._slots * self.size if bounds.queues else 0
+        return max(full, int(bounds.waiting_bytes / each), bounds.least_waiting)
 
     def expected_bytes(self, records: int) -> int:
         """What so many records are likely to hold on the way out or back, whichever is more."""

@@ -95,6 +95,10 @@ class Journey:
         """Its key, and the number of the one lane it goes to."""
         self.key, self.lane = key, lane
 
+    def keep(self, record: Any) -> None:
+        """This is how it was fed, for its failures: its steps may change the record itself."""
+        self.record = record
+
     def withdraw(self) -> None:
         """Nobody wants it any more: it is given up, whatever its parts still come to."""
         self.given_up = True
@@ -175,6 +179,14 @@ class Part:
     step: int = 0
     attempts: int = 0
     holder: Holder | None = None
+
+    def goes_to(self, holder: Holder) -> None:
+        """It is there now."""
+        self.holder = holder
+
+    def tried(self) -> None:
+        """It has failed once more in this run of steps, and has another attempt."""
+        self.attempts += 1
 
     def __repr__(self) -> str:
         return f"<part of record {self.journey.position}, step {self.step}, attempts {self.attempts}>"

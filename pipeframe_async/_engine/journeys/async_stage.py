@@ -92,7 +92,7 @@ class AsyncStage:
     def put(self, part: Part) -> None:
         """It begins at once where there is a place."""
         self._waiting[part] = None
-        part.holder = self
+        part.goes_to(self)
         self._start()
 
     def withdraw(self, part: Part) -> bool:

@@ -136,7 +136,7 @@ class Journeys:
             self.came(part, Came(failures=(failure,)), (0, 0), (0, 0))
         else:
             if self._stages[0].on_the_loop:
-                journey.record = self.freeze(record)
+                journey.keep(self.freeze(record))
             self._stages[0].put(part)
 
     def sent(self, records: int) -> None:
@@ -190,7 +190,7 @@ class Journeys:
         if self._aborted or part.journey.given_up:
             self.give_up(part)
             return True
-        part.attempts += 1
+        part.tried()
         self._books.ledger.retry()
         self._sleepers.put(part, at[0], delay)
         return True

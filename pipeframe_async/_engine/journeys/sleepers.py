@@ -36,7 +36,7 @@ class Sleepers:
     def put(self, part: Part, stage: int, delay: float) -> None:
         """It sleeps for so many seconds, and goes on in this stage."""
         self._asleep.add(part)
-        part.holder = self
+        part.goes_to(self)
         heappush(self._due, (asyncio.get_running_loop().time() + delay, next(self._numbers), part, stage))
         if self._due[0][2] is part:
             self._set_alarm()

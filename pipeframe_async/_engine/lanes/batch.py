@@ -47,7 +47,7 @@ class Batch:
         """It is under way; `abandon` is called when nobody wants any of its records any more."""
         self._abandon = abandon
         for part in self.parts:
-            part.holder = self
+            part.goes_to(self)
 
     def withdraw(self, part: Part) -> bool:
         """One of its parts is not wanted any more; it comes back with the others, or is given up with all of them."""

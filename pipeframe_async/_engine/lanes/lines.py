@@ -149,7 +149,7 @@ class PartLine:
     def append(self, part: Part) -> None:
         """It waits from now on; one that was tried before goes first, and needs no room: others may wait for it."""
         (self._again if part.attempts else self._parts)[part] = None
-        part.holder = self
+        part.goes_to(self)
 
     def withdraw(self, part: Part) -> bool:
         """It waits no more."""

@@ -30,6 +30,24 @@ from pipeframe_async.wire import ChainRef, ChainSpec
 
 
 @dataclass(frozen=True, slots=True)
+class Paths:
+    """Which way the records of a run may go.
+
+    Attributes:
+        tied: parts go to the lane of their journey's key, and no other.
+        withdrawn: records may be, also while they are at work: they are called.
+    """
+
+    tied: bool = False
+    withdrawn: bool = False
+
+    @property
+    def by_the_stretch(self) -> bool:
+        """Records go to a first stage of `def` steps by the stretch: nobody has to tell them apart there."""
+        return not (self.tied or self.withdrawn)
+
+
+@dataclass(frozen=True, slots=True)
 class Shared:
     """What the stages of one run have in common.
 
@@ -42,9 +60,7 @@ class Shared:
         retrying: which failures are worth another attempt; None where none is.
         numbers: counts batches.
         keep: results are wanted.
-        stretches: records go to the first stage by the stretch.
-        tied: parts go to the lane of their journey.
-        withdrawn: records may be, also while they are at work.
+        paths: which way records may go.
         stages: how many there are.
     """
 
@@ -59,9 +75,7 @@ class Shared:
     retrying: Retrying | None
     numbers: Iterator[int]
     keep: bool
-    stretches: bool
-    tied: bool
-    withdrawn: bool
+    paths: Paths
     stages: int
 
 
@@ -107,7 +121,7 @@ class DefStage:
         )
         self._feed = (
             FeedLine(shared.backlog, shared.books.ledger, shared.journeys, shared.collect, last=last)
-            if shared.stretches and index == 0
+            if shared.paths.by_the_stretch and index == 0
             else None
         )
         self._parts: dict[int | None, PartLine] = {}  # by the number of the lane they are tied to; None is every lane's
@@ -139,13 +153,13 @@ class DefStage:
                 journeys=shared.journeys,
                 sizer=lambda: self.sizer,
                 admits=self._index == 0 and self._feed is None,
-                tied=shared.tied,
+                tied=shared.paths.tied,
             )
         return line
 
     def cut(self, lane: int, *, idle: bool, idle_workers: int, workers: int) -> Batch | None:
         """The next batch for the lane of this number; as `Cutter.cut`. Parts first: they are nearer to their end."""
-        tied = self._shared.tied
+        tied = self._shared.paths.tied
         if tied:
             idle_workers, workers = int(idle), 1  # no other lane may have these
         lines: list[Line] = [self._line(lane if tied else None)]
@@ -159,9 +173,9 @@ class DefStage:
 
     async def carry(self, lane: Lane, batch: Batch) -> Answer | None:
         """Have a batch run; see `Carrier.carry`. None where all its records were withdrawn before it had an answer."""
-        if not self._shared.withdrawn:
+        if not self._shared.paths.withdrawn:
             return await self.carrier.carry(lane, batch)
-        carrying = spawn(self.carrier.carry(lane, batch), f"pipeframe-batch-{batch.number}")
+        carrying = spawn(self.carrier.carry(lane, batch), f"pipeframe-batch {batch.number}")
         batch.watch(carrying.cancel)
         try:
             return await carrying  # type: ignore[no-any-return]  # a cancel of the slot is passed on to it

@@ -1,7 +1,7 @@
 """An answer: what came of consecutive records of the feed, or of one record on a journey.
 
 Comes in: counts and results, from whoever has had the records worked on. Goes out: a value that is put in order,
-delivered and settled as it is. Made by `answer_of` alone, which knows the law that its counts obey.
+delivered and settled as it is. Made here alone, by `answer_of`, which knows the law its counts obey, or `given_up`.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ logger = logging.getLogger("pipeframe_async")
 
 
 MOST_ANSWERING = 64
-"""Async answers under way at a time. More exhaust the connection pools of clients; with fewer, those that are sent many at
-once would wait for each other."""
+"""Async answers under way at a time. More exhaust the connection pools of clients; with fewer, those that are sent many
+at once would wait for each other."""
 
 
 class Handles:

@@ -9,7 +9,7 @@ import pytest
 
 from pipeframe_async._engine.journeys.journeys import Journeys
 from pipeframe_async._engine.lanes.batch import Batch
-from pipeframe_async._engine.lanes.stage import DefStage, Shared
+from pipeframe_async._engine.lanes.stage import DefStage, Paths, Shared
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.journey import Journey, Part
@@ -24,9 +24,7 @@ pytestmark = pytest.mark.virtual_clock
 class Bench:
     """A stage between a shelf of records, journeys without stages, and a list of answers."""
 
-    def __init__(
-        self, *, index: int = 0, stages: int = 1, stretches: bool = True, tied: bool = False, withdrawn: bool = False
-    ) -> None:
+    def __init__(self, *, index: int = 0, stages: int = 1, tied: bool = False, withdrawn: bool = False) -> None:
         self.shelf = Shelf()
         self.answers: list[Answer] = []
         self.executor = FakeExecutor(2)
@@ -56,9 +54,7 @@ class Bench:
                 retrying=None,
                 numbers=count(),
                 keep=True,
-                stretches=stretches,
-                tied=tied,
-                withdrawn=withdrawn,
+                paths=Paths(tied=tied, withdrawn=withdrawn),
                 stages=stages,
             ),
         )
@@ -114,7 +110,7 @@ async def test_a_later_stage_cuts_nothing_of_the_feed() -> None:
 
 
 async def test_where_records_are_told_apart_they_begin_when_a_lane_asks() -> None:
-    bench = Bench(stretches=False)
+    bench = Bench(withdrawn=True)
     bench.shelf.feed("a", "b", "c")
     assert bench.journeys.alive == 0
     batch = bench.cut()
@@ -123,7 +119,7 @@ async def test_where_records_are_told_apart_they_begin_when_a_lane_asks() -> Non
 
 
 async def test_a_tied_part_goes_to_its_lane_and_no_other() -> None:
-    bench = Bench(stretches=False, tied=True)
+    bench = Bench(tied=True)
     part = bench.part(FAR, lane=1)
     assert bench.cut(0) is None
     batch = bench.cut(1)
@@ -132,7 +128,7 @@ async def test_a_tied_part_goes_to_its_lane_and_no_other() -> None:
 
 
 async def test_parts_of_one_journey_or_of_all_are_taken_out_of_every_line() -> None:
-    bench = Bench(stretches=False, tied=True)
+    bench = Bench(tied=True)
     one, two = bench.part(FAR, lane=0), bench.part(FAR + 1, lane=1)
     assert one.holder is not None
     assert one.holder.withdraw(one)
