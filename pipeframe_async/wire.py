@@ -21,7 +21,7 @@ Frames = tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
+class OutOfBand:
     """One pickle for all, with large buffers beside it: views of the sender's objects, copies at the receiver."""
 
     data: bytes
@@ -36,14 +36,14 @@ class Live:
     nbytes: int = 0
 
 
-Payload = bytes | Frames | Apart | Live
+Payload = bytes | Frames | OutOfBand | Live
 
 
 def size_of(payload: Payload) -> int:
     """Bytes of a payload."""
     if isinstance(payload, tuple):
         return sum(map(len, payload))
-    if isinstance(payload, Apart):
+    if isinstance(payload, OutOfBand):
         return len(payload.data) + sum(memoryview(buffer).nbytes for buffer in payload.buffers)
     return payload.nbytes if isinstance(payload, Live) else len(payload)
 
@@ -119,8 +119,8 @@ class Packed(NamedTuple):
     data: Payload
     start: int = 0
 
-    def part(self, start: int, stop: int) -> Packed:
-        """The records from `start` up to `stop`, to be run by themselves; places in the answer count from `start`."""
+    def stretch(self, start: int, stop: int) -> Packed:
+        """The records from `start` up to `stop`, to be run by themselves; indices in the answer count from `start`."""
         if isinstance(self.data, tuple):
             return Packed(stop - start, self.data[start:stop])
         return Packed(stop - start, self.data, start)
@@ -132,7 +132,7 @@ class Packed(NamedTuple):
 
     @property
     def span(self) -> tuple[int, int] | None:
-        """Of one pickle, the place of the first record to be run and how many are; None where all bytes are."""
+        """Of one pickle, the index of the first record to be run and how many are; None where all bytes are."""
         return None if self.framed else (self.start, self.records)
 
     @property
@@ -142,12 +142,12 @@ class Packed(NamedTuple):
 
 
 class WireFailure(NamedTuple):
-    """A failure as plain data; `place` is the record's place in its batch, `record` its pickle.
+    """A failure as plain data; `at` is the record's index in its batch, `record` its pickle.
 
     `again`: what was raised is one of the exceptions after which another attempt is worth it.
     """
 
-    place: int
+    at: int
     step: int
     kind: FailureKind
     error_type: str
@@ -166,7 +166,7 @@ class StepTimes(NamedTuple):
     samples: tuple[int, ...]
 
 
-class Fault(NamedTuple):
+class Refusal(NamedTuple):
     """Why a whole batch was not run. `unreadable`: send it again as frames."""
 
     kind: str
@@ -182,11 +182,11 @@ WANTED = "wanted"
 
 
 class Reply(NamedTuple):
-    """A worker's answer to one batch. It always answers: `fault` is set where nothing was run.
+    """A worker's answer to one batch. It always answers: `refusal` is set where nothing was run.
 
-    `delivered` counts results; `bypass_at` has the positions of those that bypass steps; `grown` maps a record's place
+    `delivered` counts results; `bypass_at` has the positions of those that bypass steps; `grown` maps a record's index
     to the outcomes it has beyond one, by fan-out, so `records + emitted == delivered + filtered + len(failures)`.
-    `spans` maps a record's place to its number of results wherever that is not one. `results` is None where nobody
+    `spans` maps a record's index to its number of results wherever that is not one. `results` is None where nobody
     consumes them. `cpu`: all seconds of CPU the worker spent on the batch, with reading, writing and copying it;
     `worked`: those spent in the steps, on the wall where the steps rather wait than compute. `rss`: resident bytes of
     the worker's memory after it, 0 where nobody wants to know.
@@ -205,7 +205,7 @@ class Reply(NamedTuple):
     cpu: float = 0.0
     worked: float = 0.0
     rss: int = 0
-    fault: Fault | None = None
+    refusal: Refusal | None = None
 
     @property
     def bypassed(self) -> int:
@@ -218,7 +218,7 @@ class Reply(NamedTuple):
         return sum(self.grown.values())
 
     def owners(self) -> list[int]:
-        """For each result, the place of the record it was made of."""
+        """For each result, the index of the record it was made of."""
         return owners(self.records, self.spans)
 
     @property
@@ -240,7 +240,7 @@ class Phase(IntEnum):
     """Pickling all results of a batch."""
 
 
-class Place(NamedTuple):
+class Spot(NamedTuple):
     """Where a worker is: at record `at` of a batch, in `step` (None: reading it); or at none, in a phase."""
 
     batch: int
@@ -256,7 +256,7 @@ class Death(NamedTuple):
         cause: who it was and how it ended, for people.
         kind: what to call it if a record is to blame.
         begun: whether the worker had begun with the batch; where not, nothing in it is to blame.
-        at: place of the record it was at; None where it was at none.
+        at: index of the record it was at; None where it was at none.
         step: the step that record was in; None while it was being read.
         whole: it was reading all records or writing all results at once: frames would tell which one.
         ran: how many records had been begun and are lost with it.
@@ -278,5 +278,5 @@ class Death(NamedTuple):
 
 
 def owners(records: int, spans: Mapping[int, int]) -> list[int]:
-    """For each result of so many records, the place of its record; `spans` has those without exactly one."""
-    return [place for place in range(records) for _ in range(spans.get(place, 1))]
+    """For each result of so many records, the index of its record; `spans` has those without exactly one."""
+    return [index for index in range(records) for _ in range(spans.get(index, 1))]

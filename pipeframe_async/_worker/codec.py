@@ -15,10 +15,10 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from pipeframe_async._worker import standin
-from pipeframe_async.wire import Apart, Live
+from pipeframe_async.wire import Live, OutOfBand
 
 PROTOCOL = 5
-APART_BYTES = 16 * 1024
+OUT_OF_BAND_BYTES = 16 * 1024
 """Smallest buffer that stands beside its pickle. A smaller one is copied into it in less time than that takes."""
 
 _class_bytes: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
@@ -45,27 +45,27 @@ def dumps(value: object, beside: list[pickle.PickleBuffer] | None = None) -> byt
 
 def _is_kept_in(beside: list[pickle.PickleBuffer], buffer: pickle.PickleBuffer) -> bool:
     view = memoryview(buffer)
-    if view.nbytes < APART_BYTES or not view.contiguous:
+    if view.nbytes < OUT_OF_BAND_BYTES or not view.contiguous:
         return True
     beside.append(buffer)
     return False
 
 
-def dumps_apart(value: object) -> bytes | Apart:
+def dumps_out_of_band(value: object) -> bytes | OutOfBand:
     """Pickle a value with its large buffers (arrays and the like) beside it: views, so the value must be kept."""
     beside: list[pickle.PickleBuffer] = []
     data = dumps(value, beside)
-    return Apart(data, tuple(beside)) if beside else data
+    return OutOfBand(data, tuple(beside)) if beside else data
 
 
-def loads(data: bytes | Apart | Live) -> Any:
-    """The value that `dumps` or `dumps_apart` made this of, or that was left as it is.
+def loads(data: bytes | OutOfBand | Live) -> Any:
+    """The value that `dumps` or `dumps_out_of_band` made this of, or that was left as it is.
 
     Buffers that are beside the pickle become part of the value, uncopied.
     """
     if isinstance(data, Live):
         return data.values
-    if isinstance(data, Apart):
+    if isinstance(data, OutOfBand):
         return pickle.loads(data.data, buffers=data.buffers)  # noqa: S301 - as below
     return pickle.loads(data)  # noqa: S301 - bytes of our own workers, see the module's docstring
 

@@ -29,13 +29,13 @@ from pipeframe_async.wire import (
     UNKNOWN_CHAIN,
     UNREADABLE,
     WANTED,
-    Apart,
     ChainSpec,
-    Fault,
     Frames,
     Live,
+    OutOfBand,
     Payload,
     Phase,
+    Refusal,
     Reply,
     WireFailure,
     owners,
@@ -78,10 +78,10 @@ def work(
     number: int,
     data: Payload,
     ship: bool,
-    part: tuple[int, int] | None = None,
+    stretch: tuple[int, int] | None = None,
     weigh: bool = False,
     *,
-    apart: bool = False,
+    out_of_band: bool = False,
     live: bool = False,
 ) -> Reply:
     """Run one batch. The function a lane calls in its worker.
@@ -92,29 +92,29 @@ def work(
         number: the batch's number, for the cursor.
         data: the records, as one pickle or as frames.
         ship: whether the results are wanted back.
-        part: where only some of the records of one pickle are to be run: the place of the first, and how many.
+        stretch: where only some of the records of one pickle are to be run: the index of the first, and how many.
         weigh: whether the parent wants to know how much memory this process holds.
-        apart: whether large buffers among the results may stand beside their pickle.
+        out_of_band: whether large buffers among the results may stand beside their pickle.
         live: the results are wanted as they are, in a thread beside the loop.
 
     Returns:
-        A `Reply`; its `fault` is set where the chain or the batch could not be loaded.
+        A `Reply`; its `refusal` is set where the chain or the batch could not be loaded.
     """
     cursor = _cursor or Cursor()
     cursor.enter(number)
     try:
-        loaded, place = _chain(key, chain)
-        if isinstance(loaded, Fault):
-            return Reply(0, fault=loaded)
-        dumps: _Dumps = codec.dumps_apart if apart else codec.dumps
+        loaded, index = _chain(key, chain)
+        if isinstance(loaded, Refusal):
+            return Reply(0, refusal=loaded)
+        dumps: _Dumps = codec.dumps_out_of_band if out_of_band else codec.dumps
         if live or isinstance(data, Live):
             dumps = Live
-        with standin.at_work(place, keep=_cursor is not None):
-            reply = _run(_Batch(loaded, data, part, ship, cursor, place), dumps)
+        with standin.at_work(index, keep=_cursor is not None):
+            reply = _run(_Batch(loaded, data, stretch, ship, cursor, index), dumps)
         return reply._replace(rss=resident_bytes()) if weigh else reply
     except BaseException as error:  # the last net: a worker always answers
         failure = failure_of(0, 0, error)
-        return Reply(0, fault=Fault("envelope", f"{failure.error_type}: {failure.message}", failure.traceback))
+        return Reply(0, refusal=Refusal("envelope", f"{failure.error_type}: {failure.message}", failure.traceback))
     finally:
         cursor.leave()
 
@@ -146,30 +146,30 @@ def forget(key: str | None = None) -> list[str]:
         return [text for key, chain in dropped if (text := _teardown(key, chain))]
 
 
-def _chain(label: str, data: tuple[Any, ...] | bytes | None) -> tuple[Chain | Fault, StandIns | None]:
+def _chain(label: str, data: tuple[Any, ...] | bytes | None) -> tuple[Chain | Refusal, StandIns | None]:
     label, _, tag = label.partition(STATE)
     key, _, segment = label.partition(SEGMENT)
     parcel = Parcel(*data) if isinstance(data, tuple) else Parcel(data)
     chain = _whole_chain(key, tag, parcel)
-    return (chain, None) if isinstance(chain, Fault) else (chain.segments[int(segment or 0)], _places.get(key))
+    return (chain, None) if isinstance(chain, Refusal) else (chain.segments[int(segment or 0)], _places.get(key))
 
 
-def _whole_chain(key: str, tag: str, parcel: Parcel) -> Chain | Fault:
+def _whole_chain(key: str, tag: str, parcel: Parcel) -> Chain | Refusal:
     with _loading:
         chain = _chains.get(key) or _installed.get(key)
-        place = _places.get(key)
+        index = _places.get(key)
         if chain is None:
             if parcel.chain is None:
-                return Fault(UNKNOWN_CHAIN, key)
-            place = making.place_for(parcel.chain)
-        elif place is not None and place.tag != tag != parcel.tag:
-            return Fault(UNKNOWN_CHAIN, key)
-        with standin.at_work(place, keep=_cursor is not None):
+                return Refusal(UNKNOWN_CHAIN, key)
+            index = making.place_for(parcel.chain)
+        elif index is not None and index.tag != tag != parcel.tag:
+            return Refusal(UNKNOWN_CHAIN, key)
+        with standin.at_work(index, keep=_cursor is not None):
             try:
                 if chain is None:
-                    chain = Chain(ChainSpec(*making.load(parcel.chain or b"", place)))
-                if place is not None and place.tag != tag:
-                    making.supply(place, parcel)
+                    chain = Chain(ChainSpec(*making.load(parcel.chain or b"", index)))
+                if index is not None and index.tag != tag:
+                    making.supply(index, parcel)
             except BaseException as error:
                 return _broken("the steps could not be loaded in a worker", error)
             try:
@@ -179,17 +179,17 @@ def _whole_chain(key: str, tag: str, parcel: Parcel) -> Chain | Fault:
         if key not in _installed:
             _chains[key] = chain
             _chains.move_to_end(key)
-            if place is not None:
-                _places[key] = place
+            if index is not None:
+                _places[key] = index
         while len(_chains) > MAX_CHAINS:
             if problem := _teardown(*_chains.popitem(last=False)):
                 logger.error("teardown raised in a worker:\n%s", problem)
         return chain
 
 
-def _broken(what: str, error: BaseException) -> Fault:
+def _broken(what: str, error: BaseException) -> Refusal:
     failure = failure_of(0, 0, error)
-    return Fault(BROKEN_CHAIN, f"{what}: {failure.error_type}: {failure.message}", failure.traceback)
+    return Refusal(BROKEN_CHAIN, f"{what}: {failure.error_type}: {failure.message}", failure.traceback)
 
 
 def _teardown(key: str, chain: Chain) -> str:
@@ -202,25 +202,25 @@ def _teardown(key: str, chain: Chain) -> str:
 
 
 class _Batch:
-    """A batch at work. `places`: where its readable records stand in it; `gaps`: whether others do not."""
+    """A batch at work. `indices`: where its readable records stand in it; `gaps`: whether others do not."""
 
     def __init__(
         self,
         chain: Chain,
         data: Payload,
-        part: tuple[int, int] | None,
+        stretch: tuple[int, int] | None,
         ship: bool,
         cursor: Cursor,
-        place: StandIns | None = None,
+        index: StandIns | None = None,
     ):
-        self.place = place
+        self.index = index
         self.chain = chain
         self.data = data
-        self.part = part
+        self.stretch = stretch
         self.ship = ship
         self.cursor = cursor
         self.records: list[Any] = []
-        self.places: list[int] | None = None
+        self.indices: list[int] | None = None
         self.unreadable: list[WireFailure] = []
         self.tally = Tally(len(chain.names))
 
@@ -235,28 +235,28 @@ class _Batch:
     def read(self) -> None:
         """Unpickle the records; raises where they came as one pickle that cannot be read."""
         if isinstance(self.data, tuple):
-            self.records, self.places, self.unreadable = _read_frames(self.data, self.cursor, self.place)
+            self.records, self.indices, self.unreadable = _read_frames(self.data, self.cursor, self.index)
             return
         self.cursor.phase(Phase.READING)
-        self.records = _part(codec.loads(self.data), self.part)
+        self.records = _stretch(codec.loads(self.data), self.stretch)
 
 
 def _run(batch: _Batch, whole: _Dumps) -> Reply:
     global _at_work
     wall, cpu = perf_counter(), thread_time()
-    if batch.place is not None:
-        batch.place.missed.clear()
+    if batch.index is not None:
+        batch.index.missed.clear()
     try:
         batch.read()
     except BaseException as error:
-        if batch.place is not None and (names := batch.place.wanted(error)):
-            return Reply(0, fault=Fault(WANTED, names))
-        return Reply(0, fault=Fault(UNREADABLE, f"{type(error).__name__}: {error}"[:1000]))
-    if batch.gaps and batch.place is not None and (names := batch.place.wanted()):
-        return Reply(0, fault=Fault(WANTED, names))
+        if batch.index is not None and (names := batch.index.wanted(error)):
+            return Reply(0, refusal=Refusal(WANTED, names))
+        return Reply(0, refusal=Refusal(UNREADABLE, f"{type(error).__name__}: {error}"[:1000]))
+    if batch.gaps and batch.index is not None and (names := batch.index.wanted()):
+        return Reply(0, refusal=Refusal(WANTED, names))
     cells: Any = batch.cursor.cells
-    if batch.gaps and batch.places is not None:
-        cells = _Placed(cells, batch.places)
+    if batch.gaps and batch.indices is not None:
+        cells = _Renumbered(cells, batch.indices)
     cells[STEP] = 0
     _at_work = batch
     try:
@@ -286,9 +286,9 @@ def _reply(batch: _Batch, tally: Tally, count: int, cells: Any, *, whole: _Dumps
     """What so many of the batch's readable records came to, and those that could not be read."""
     at_once = None if batch.framed and whole is not Live else whole
     results = _write(tally, count, len(batch.chain.names) - 1, at_once, cells) if batch.ship else None
-    if batch.gaps and batch.places is not None:
-        _renumber(tally, batch.places)
-    failures = [*batch.unreadable, *_with_originals(tally.failures, batch.data, batch.part)]
+    if batch.gaps and batch.indices is not None:
+        _renumber(tally, batch.indices)
+    failures = [*batch.unreadable, *_with_originals(tally.failures, batch.data, batch.stretch)]
     return Reply(
         records=count + len(batch.unreadable),
         delivered=len(tally.results),
@@ -296,21 +296,21 @@ def _reply(batch: _Batch, tally: Tally, count: int, cells: Any, *, whole: _Dumps
         filtered=tally.filtered,
         grown=tally.grown,
         results=results,
-        spans={**tally.spans, **{failure.place: 0 for failure in batch.unreadable}},
-        failures=tuple(sorted(failures, key=attrgetter("place"))),
+        spans={**tally.spans, **{failure.at: 0 for failure in batch.unreadable}},
+        failures=tuple(sorted(failures, key=attrgetter("at"))),
         steps=tally.times(),
     )
 
 
-def _before(tally: Tally, place: int) -> Tally:
-    """The tally as it was when the record at `place` began. Sums of its law, for that record may have half counted."""
+def _before(tally: Tally, index: int) -> Tally:
+    """The tally as it was when the record at `index` began. Sums of its law, for that record may have half counted."""
     cut = Tally(len(tally.calls))
-    cut.spans = {at: span for at, span in tally.spans.items() if at < place}
-    cut.results = tally.results[: place + sum(span - 1 for span in cut.spans.values())]
+    cut.spans = {at: span for at, span in tally.spans.items() if at < index}
+    cut.results = tally.results[: index + sum(span - 1 for span in cut.spans.values())]
     cut.bypass_at = [at for at in tally.bypass_at if at < len(cut.results)]
-    cut.failures = [failure for failure in tally.failures if failure.place < place]
-    cut.grown = {at: more for at, more in tally.grown.items() if at < place}
-    cut.filtered = place + sum(cut.grown.values()) - len(cut.results) - len(cut.failures)
+    cut.failures = [failure for failure in tally.failures if failure.at < index]
+    cut.grown = {at: more for at, more in tally.grown.items() if at < index}
+    cut.filtered = index + sum(cut.grown.values()) - len(cut.results) - len(cut.failures)
     return cut
 
 
@@ -318,31 +318,31 @@ def _spare_cells() -> Any:
     return Cursor().cells
 
 
-def _part(records: Any, part: tuple[int, int] | None) -> list[Any]:
+def _stretch(records: Any, stretch: tuple[int, int] | None) -> list[Any]:
     """Of the list in a pickle, the records that are to be run; another kind of value may not be cut."""
-    if part is None:
+    if stretch is None:
         return records  # type: ignore[no-any-return]
-    start, count = part
+    start, count = stretch
     return records[start : start + count]  # type: ignore[no-any-return]
 
 
 def _read_frames(
-    frames: Frames, cursor: Cursor, place: StandIns | None
+    frames: Frames, cursor: Cursor, index: StandIns | None
 ) -> tuple[list[Any], list[int], list[WireFailure]]:
-    """Read records one by one: those that can be read, their places in the batch, and the failures."""
-    records, places, unreadable = [], [], []
+    """Read records one by one: those that can be read, their indices in the batch, and the failures."""
+    records, indices, unreadable = [], [], []
     cursor.cells[STEP] = NO_STEP
     for index, frame in enumerate(frames):
         cursor.cells[INDEX] = index
         try:
             records.append(codec.loads(frame))
         except BaseException as error:
-            if place is not None:
-                place.wanted(error)
+            if index is not None:
+                index.wanted(error)
             unreadable.append(failure_of(index, 0, error, "unpicklable")._replace(record=frame))
         else:
-            places.append(index)
-    return records, places, unreadable
+            indices.append(index)
+    return records, indices, unreadable
 
 
 def _write(tally: Tally, count: int, last_step: int, whole: Callable[[Any], Payload] | None, cells: Any) -> Payload:
@@ -376,27 +376,27 @@ def _write(tally: Tally, count: int, last_step: int, whole: Callable[[Any], Payl
     return tuple(frames)
 
 
-def _renumber(tally: Tally, places: list[int]) -> None:
-    """From places among the readable records to places in the batch."""
-    tally.failures = [failure._replace(place=places[failure.place]) for failure in tally.failures]
-    tally.spans = {places[index]: span for index, span in tally.spans.items()}
-    tally.grown = {places[index]: more for index, more in tally.grown.items()}
+def _renumber(tally: Tally, indices: list[int]) -> None:
+    """From indices among the readable records to indices in the batch."""
+    tally.failures = [failure._replace(at=indices[failure.at]) for failure in tally.failures]
+    tally.spans = {indices[index]: span for index, span in tally.spans.items()}
+    tally.grown = {indices[index]: more for index, more in tally.grown.items()}
 
 
-def _with_originals(failures: list[WireFailure], data: Payload, part: tuple[int, int] | None) -> list[WireFailure]:
+def _with_originals(failures: list[WireFailure], data: Payload, stretch: tuple[int, int] | None) -> list[WireFailure]:
     """Failures with their records as they were fed: read again, for a step may have changed them.
 
     Without them where buffers are apart, which are the records' own, or nothing was sent: the parent has the records.
     """
-    if not failures or isinstance(data, (Apart, Live)):
+    if not failures or isinstance(data, (OutOfBand, Live)):
         return failures
     if isinstance(data, tuple):
-        return [failure._replace(record=data[failure.place]) for failure in failures]
+        return [failure._replace(record=data[failure.at]) for failure in failures]
     try:
-        originals = _part(codec.loads(data), part)
+        originals = _stretch(codec.loads(data), stretch)
     except BaseException:  # it could be read a moment ago; the parent has the record itself
         return failures
-    return [failure._replace(record=_again(originals[failure.place])) for failure in failures]
+    return [failure._replace(record=_again(originals[failure.at])) for failure in failures]
 
 
 def _again(record: object) -> bytes | None:
@@ -407,12 +407,12 @@ def _again(record: object) -> bytes | None:
         return None
 
 
-class _Placed:
-    """The cursor's cells for records of which some could not be read: writes their places in the batch."""
+class _Renumbered:
+    """The cursor's cells for records of which some could not be read: writes their indices in the batch."""
 
-    def __init__(self, cells: Any, places: list[int]) -> None:
+    def __init__(self, cells: Any, indices: list[int]) -> None:
         self._cells = cells
-        self._places = places
+        self._places = indices
 
     def __setitem__(self, cell: int, value: int) -> None:
         self._cells[cell] = self._places[value] if cell == INDEX else value

@@ -47,9 +47,9 @@ class SharedLane:
         """Submit the batch and wait for its reply; once more where it names what that worker does not have."""
         while True:
             reply = await self._asked(chain, number, batch, ship)
-            if isinstance(reply, Death) or reply.fault is None or reply.fault.kind != WANTED or chain.more is None:
+            if isinstance(reply, Death) or reply.refusal is None or reply.refusal.kind != WANTED or chain.more is None:
                 return reply
-            chain.more.ask(reply.fault.message)
+            chain.more.ask(reply.refusal.message)
 
     async def _asked(self, chain: ChainRef, number: int, batch: Packed, ship: bool) -> Reply | Death:
         """Submit it and wait."""

@@ -196,12 +196,12 @@ class ProcessLane:
                 raise
             if isinstance(reply, Exception):
                 raise reply
-            if reply.fault is None or reply.fault.kind not in (UNKNOWN_CHAIN, WANTED):
+            if reply.refusal is None or reply.refusal.kind not in (UNKNOWN_CHAIN, WANTED):
                 return reply
-            if reply.fault.kind == UNKNOWN_CHAIN:
+            if reply.refusal.kind == UNKNOWN_CHAIN:
                 hired.worker.again(chain)
             elif chain.more is not None:
-                chain.more.ask(reply.fault.message)
+                chain.more.ask(reply.refusal.message)
 
     def _told(
         self, hired: Hired, ticket: int, answer: asyncio.Future[Reply | Exception], reply: Reply | Exception
@@ -251,12 +251,10 @@ class ProcessLane:
         if ended.cancelled() or ended.exception() is not None:
             return
         remains = ended.result()
-        idle = remains.place.phase is Phase.LOADING or not remains.place.batch  # it had not come to any record
+        idle = remains.spot.phase is Phase.LOADING or not remains.spot.batch  # it had not come to any record
         if idle and not hired.worker.answered:
             self._restarts.in_vain(foreign=remains.foreign)
-            doing = (
-                "in setup, or while it loaded the steps" if remains.place.phase is Phase.LOADING else "before it did"
-            )
+            doing = "in setup, or while it loaded the steps" if remains.spot.phase is Phase.LOADING else "before it did"
             self._last = (
                 f"the last one (pid {hired.worker.pid}) died {doing}: {remains.ending}\n{remains.stack}".rstrip()
             )
