@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from pipeframe_async.model import FailureKind
 
@@ -63,18 +63,48 @@ class ChainSpec(NamedTuple):
     segments: tuple[int, ...] = ()
 
 
+class Supply(Protocol):
+    """Definitions that workers need to read the records of a chain. Lives in the parent."""
+
+    @property
+    def tag(self) -> str:
+        """Names what there is by now; empty where nothing is."""
+
+    def parcel(self) -> tuple[Any, ...]:
+        """The tag, the definitions, and what cannot be sent."""
+
+    def ask(self, wanted: str) -> None:
+        """A worker has missed these names."""
+
+
 class ChainRef(NamedTuple):
-    """A chain ready to be run by an executor: `data` is its pickle, or None where it need not travel."""
+    """A chain ready to be run by an executor: `data` is its pickle, or None where it need not travel.
+
+    `more`: what its records name that workers cannot import, as far as it is known.
+    """
 
     key: str
     data: bytes | None
     time_limit: float | None = None
+    more: Supply | None = None
+
+    @property
+    def label(self) -> str:
+        """Its key, and which state of the program the worker must know of to read its records."""
+        return f"{self.key}{STATE}{self.more.tag}" if self.more is not None and self.more.tag else self.key
+
+    def parcel(self, *, again: bool = False) -> tuple[Any, ...] | bytes | None:
+        """What a worker is sent that does not know the label; `again`: it has the chain."""
+        data = None if again else self.data
+        return data if self.more is None else (data, *self.more.parcel())
 
     def segment(self, number: int) -> ChainRef:
         """One of its segments, by itself. They are loaded as one, and share what `setup` has made."""
         return self._replace(key=f"{self.key}{SEGMENT}{number}") if number else self
 
 
+STATE = "~"
+"""What stands in a label between the chain's key and the tag of its supply."""
 SEGMENT = "#"
 """What stands in a key between the chain's and the number of a segment of its steps, unless that is the first."""
 
@@ -147,6 +177,8 @@ class Refusal(NamedTuple):
 UNKNOWN_CHAIN = "unknown-chain"
 BROKEN_CHAIN = "broken-chain"
 UNREADABLE = "unreadable"
+WANTED = "wanted"
+"""The batch names what the worker does not have: send it, and the batch again. The message has the names."""
 
 
 class Reply(NamedTuple):

@@ -1,30 +1,26 @@
 """Values to bytes and back, the same on both sides of the process border.
 
-Plain pickle, but classes of the user's `__main__` travel by value, because a worker does not import that
-module. Nothing else is made picklable that pickle refuses: a lambda among the records stays an error.
-These bytes only ever pass between this process and the workers it started.
+Plain pickle. Classes and functions of the user's `__main__` are named as those of any module: a worker has stand-ins
+for what it cannot import (`standin.py`). A class of `__main__` that the module does not have under its name, one made
+inside a function, gets a name of ours. Nothing else is made picklable that pickle refuses: a lambda among the records
+stays an error. These bytes only ever pass between this process and the workers it started.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
-import sys
 from functools import partial
-from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from pipeframe_async._worker import standin
 from pipeframe_async.wire import Live, OutOfBand
 
 PROTOCOL = 5
 OUT_OF_BAND_BYTES = 16 * 1024
 """Smallest buffer that stands beside its pickle. A smaller one is copied into it in less time than that takes."""
 
-_MAINS = ("__main__", "__mp_main__")
-"""The main module, and what multiprocessing calls it in a child of its own."""
-_MAIN = b"_main__"
-"""What the names of both have in common."""
 _class_bytes: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
 
 
@@ -37,15 +33,13 @@ def dumps(value: object, beside: list[pickle.PickleBuffer] | None = None) -> byt
     """
     large = None if beside is None else partial(_is_kept_in, beside)
     try:
-        data = pickle.dumps(value, PROTOCOL, buffer_callback=large)
-        if _MAIN not in data:
-            return data
+        return pickle.dumps(value, PROTOCOL, buffer_callback=large)
     except (pickle.PicklingError, AttributeError):
-        pass  # an instance of a class that is not importable here, or something nobody can pickle
+        pass  # an instance of a class that its module has not under its name, or something nobody can pickle
     if beside is not None:
         beside.clear()
     buffer = io.BytesIO()
-    _ByValuePickler(buffer, PROTOCOL, buffer_callback=large).dump(value)
+    _NamingPickler(buffer, PROTOCOL, buffer_callback=large).dump(value)
     return buffer.getvalue()
 
 
@@ -76,28 +70,40 @@ def loads(data: bytes | OutOfBand | Live) -> Any:
     return pickle.loads(data)  # noqa: S301 - bytes of our own workers, see the module's docstring
 
 
-class _ByValuePickler(pickle.Pickler):
-    """Pickles classes of `__main__` by value, each once per process; all else as pickle does."""
+class _NamingPickler(pickle.Pickler):
+    """Names classes of `__main__` that the module does not have, or has no more; all else as pickle does."""
 
     def reducer_override(self, obj: object) -> Any:
-        if isinstance(obj, type) and obj.__module__ in _MAINS and not isinstance(obj, ModuleType):
-            return loads, (_by_value(obj),)
-        return NotImplemented
+        if not isinstance(obj, type) or not _is_of_main(obj):
+            return NotImplemented
+        place = standin.active()
+        if place is None:
+            name = standin.class_name(obj)
+            return (standin.find, (obj.__module__, name)) if name.startswith(standin.UNNAMED) else NotImplemented
+        if (known := place.name_of(obj)) is not None:
+            return standin.find, known
+        return NotImplemented if standin.home_name(obj) else (loads, (_by_value(obj),))
 
 
-def main_by_value() -> None:
-    """Have cloudpickle treat the main module of a multiprocessing child as it treats `__main__`."""
-    import cloudpickle
-
-    if (module := sys.modules.get("__mp_main__")) is not None:
-        cloudpickle.register_pickle_by_value(module)
+def _is_of_main(cls: type) -> bool:
+    place = standin.active()
+    return cls.__module__ in standin.MAINS or (place is not None and cls.__module__ in place.modules)
 
 
 def _by_value(cls: type) -> bytes:
+    """A class that was made by a step, and that only this worker has."""
     data = _class_bytes.get(cls)
     if data is None:
-        import cloudpickle  # only scripts and notebooks that define record classes pay for this import
+        import cloudpickle  # only what makes classes of its own in a step pays for this import
 
-        main_by_value()
-        data = _class_bytes[cls] = cloudpickle.dumps(cls, PROTOCOL)
+        class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+            def reducer_override(self, obj: Any) -> Any:
+                place = standin.active()
+                if place is not None and isinstance(obj, type) and (known := place.name_of(obj)) is not None:
+                    return standin.find, known
+                return super().reducer_override(obj)
+
+        stream = io.BytesIO()
+        Pickler(stream, PROTOCOL).dump(cls)
+        data = _class_bytes[cls] = stream.getvalue()
     return data

@@ -9,7 +9,6 @@ Chains are loaded once per process and kept by key, for a worker of a warm frame
 from __future__ import annotations
 
 import logging
-import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from operator import attrgetter
@@ -17,16 +16,19 @@ from threading import Lock
 from time import perf_counter, process_time, thread_time
 from typing import Any
 
-from pipeframe_async._worker import codec
+from pipeframe_async._worker import codec, making, standin
 from pipeframe_async._worker.chain import Chain, Tally
 from pipeframe_async._worker.cursor import INDEX, NO_STEP, STEP, Cursor
 from pipeframe_async._worker.memory import resident_bytes
+from pipeframe_async._worker.standin import Parcel, StandIns
 from pipeframe_async.failures import failure_of
 from pipeframe_async.wire import (
     BROKEN_CHAIN,
     SEGMENT,
+    STATE,
     UNKNOWN_CHAIN,
     UNREADABLE,
+    WANTED,
     ChainSpec,
     Frames,
     Live,
@@ -57,6 +59,7 @@ GIL for each record beside a loop that is always busy waits longer, and is as we
 _Dumps = Callable[[Any], Payload]
 
 _chains: OrderedDict[str, Chain] = OrderedDict()  # those that travelled here, the least used first
+_standins: dict[str, StandIns] = {}  # where their definitions are, of those that came from another process
 _installed: dict[str, Chain] = {}  # those that are here because the parent is
 _loading = Lock()  # threads of one process share its chains, and `setup` runs once
 _cursor: Cursor | None = None
@@ -71,7 +74,7 @@ def attach_cursor(cursor: Cursor) -> None:
 
 def work(
     key: str,
-    chain: bytes | None,
+    chain: tuple[Any, ...] | bytes | None,
     number: int,
     data: Payload,
     ship: bool,
@@ -84,8 +87,8 @@ def work(
     """Run one batch. The function a lane calls in its worker.
 
     Args:
-        key: names the chain.
-        chain: its pickled `ChainSpec`, or None where this process has it already.
+        key: names the chain: its `ChainRef.label`.
+        chain: its `ChainRef.parcel`, or None where this process has it already.
         number: the batch's number, for the cursor.
         data: the records, as one pickle or as frames.
         ship: whether the results are wanted back.
@@ -100,13 +103,14 @@ def work(
     cursor = _cursor or Cursor()
     cursor.enter(number)
     try:
-        loaded = _chain(key, chain)
+        loaded, standins = _chain(key, chain)
         if isinstance(loaded, Refusal):
             return Reply(0, refusal=loaded)
         dumps: _Dumps = codec.dumps_out_of_band if out_of_band else codec.dumps
         if live or isinstance(data, Live):
             dumps = Live
-        reply = _run(_Batch(loaded, data, stretch, ship, cursor), dumps)
+        with standin.at_work(standins, keep=_cursor is not None):
+            reply = _run(_Batch(loaded, data, stretch, ship, cursor, standins), dumps)
         return reply._replace(rss=resident_bytes()) if weigh else reply
     except BaseException as error:  # the last net: a worker always answers
         failure = failure_of(0, 0, error)
@@ -138,34 +142,47 @@ def forget(key: str | None = None) -> list[str]:
     """Drop one chain, or all, and run their `teardown`; returns the traceback of each that raised."""
     with _loading:
         keys = [*_chains, *_installed] if key is None else [key]
-        dropped = [chain for k in keys if (chain := _chains.pop(k, None) or _installed.pop(k, None))]
-        return [text for chain in dropped if (text := _teardown(chain))]
+        dropped = [(key, chain) for key in keys if (chain := _chains.pop(key, None) or _installed.pop(key, None))]
+        return [text for key, chain in dropped if (text := _teardown(key, chain))]
 
 
-def _chain(key: str, data: bytes | None) -> Chain | Refusal:
-    key, _, segment = key.partition(SEGMENT)
-    chain = _whole_chain(key, data)
-    return chain if isinstance(chain, Refusal) else chain.segments[int(segment or 0)]
+def _chain(label: str, data: tuple[Any, ...] | bytes | None) -> tuple[Chain | Refusal, StandIns | None]:
+    label, _, tag = label.partition(STATE)
+    key, _, segment = label.partition(SEGMENT)
+    parcel = Parcel(*data) if isinstance(data, tuple) else Parcel(data)
+    chain = _whole_chain(key, tag, parcel)
+    return (chain, None) if isinstance(chain, Refusal) else (chain.segments[int(segment or 0)], _standins.get(key))
 
 
-def _whole_chain(key: str, data: bytes | None) -> Chain | Refusal:
+def _whole_chain(key: str, tag: str, parcel: Parcel) -> Chain | Refusal:
     with _loading:
-        if (chain := _chains.get(key) or _installed.get(key)) is None:
-            if data is None:
+        chain = _chains.get(key) or _installed.get(key)
+        standins = _standins.get(key)
+        if chain is None:
+            if parcel.chain is None:
                 return Refusal(UNKNOWN_CHAIN, key)
+            standins = making.standins_for(parcel.chain)
+        elif standins is not None and standins.tag != tag != parcel.tag:
+            return Refusal(UNKNOWN_CHAIN, key)
+        with standin.at_work(standins, keep=_cursor is not None):
             try:
-                chain = Chain(ChainSpec(*pickle.loads(data)))  # noqa: S301 - our parent's own bytes
+                if chain is None:
+                    chain = Chain(ChainSpec(*making.load(parcel.chain or b"", standins)))
+                if standins is not None and standins.tag != tag:
+                    making.supply(standins, parcel)
             except BaseException as error:
                 return _broken("the steps could not be loaded in a worker", error)
-        try:
-            chain.setup()
-        except BaseException as error:
-            return _broken("setup raised in a worker", error)
+            try:
+                chain.setup()
+            except BaseException as error:
+                return _broken("setup raised in a worker", error)
         if key not in _installed:
             _chains[key] = chain
             _chains.move_to_end(key)
+            if standins is not None:
+                _standins[key] = standins
         while len(_chains) > MAX_CHAINS:
-            if problem := _teardown(_chains.popitem(last=False)[1]):
+            if problem := _teardown(*_chains.popitem(last=False)):
                 logger.error("teardown raised in a worker:\n%s", problem)
         return chain
 
@@ -175,9 +192,10 @@ def _broken(what: str, error: BaseException) -> Refusal:
     return Refusal(BROKEN_CHAIN, f"{what}: {failure.error_type}: {failure.message}", failure.traceback)
 
 
-def _teardown(chain: Chain) -> str:
+def _teardown(key: str, chain: Chain) -> str:
     try:
-        chain.teardown()
+        with standin.at_work(_standins.pop(key, None), keep=_cursor is not None):
+            chain.teardown()
     except BaseException as error:
         return failure_of(0, 0, error).traceback
     return ""
@@ -186,7 +204,16 @@ def _teardown(chain: Chain) -> str:
 class _Batch:
     """A batch at work. `indices`: where its readable records stand in it; `gaps`: whether others do not."""
 
-    def __init__(self, chain: Chain, data: Payload, stretch: tuple[int, int] | None, ship: bool, cursor: Cursor):
+    def __init__(
+        self,
+        chain: Chain,
+        data: Payload,
+        stretch: tuple[int, int] | None,
+        ship: bool,
+        cursor: Cursor,
+        standins: StandIns | None = None,
+    ):
+        self.standins = standins
         self.chain = chain
         self.data = data
         self.stretch = stretch
@@ -208,7 +235,7 @@ class _Batch:
     def read(self) -> None:
         """Unpickle the records; raises where they came as one pickle that cannot be read."""
         if isinstance(self.data, tuple):
-            self.records, self.indices, self.unreadable = _read_frames(self.data, self.cursor)
+            self.records, self.indices, self.unreadable = _read_frames(self.data, self.cursor, self.standins)
             return
         self.cursor.phase(Phase.READING)
         self.records = _stretch(codec.loads(self.data), self.stretch)
@@ -217,10 +244,16 @@ class _Batch:
 def _run(batch: _Batch, whole: _Dumps) -> Reply:
     global _at_work
     wall, cpu = perf_counter(), thread_time()
+    if batch.standins is not None:
+        batch.standins.missed.clear()
     try:
         batch.read()
     except BaseException as error:
+        if batch.standins is not None and (names := batch.standins.wanted(error)):
+            return Reply(0, refusal=Refusal(WANTED, names))
         return Reply(0, refusal=Refusal(UNREADABLE, f"{type(error).__name__}: {error}"[:1000]))
+    if batch.gaps and batch.standins is not None and (names := batch.standins.wanted()):
+        return Reply(0, refusal=Refusal(WANTED, names))
     cells: Any = batch.cursor.cells
     if batch.gaps and batch.indices is not None:
         cells = _Renumbered(cells, batch.indices)
@@ -293,7 +326,9 @@ def _stretch(records: Any, stretch: tuple[int, int] | None) -> list[Any]:
     return records[start : start + count]  # type: ignore[no-any-return]
 
 
-def _read_frames(frames: Frames, cursor: Cursor) -> tuple[list[Any], list[int], list[WireFailure]]:
+def _read_frames(
+    frames: Frames, cursor: Cursor, standins: StandIns | None
+) -> tuple[list[Any], list[int], list[WireFailure]]:
     """Read records one by one: those that can be read, their indices in the batch, and the failures."""
     records, indices, unreadable = [], [], []
     cursor.cells[STEP] = NO_STEP
@@ -302,6 +337,8 @@ def _read_frames(frames: Frames, cursor: Cursor) -> tuple[list[Any], list[int], 
         try:
             records.append(codec.loads(frame))
         except BaseException as error:
+            if standins is not None:
+                standins.wanted(error)
             unreadable.append(failure_of(index, 0, error, "unpicklable")._replace(record=frame))
         else:
             indices.append(index)
@@ -375,10 +412,10 @@ class _Renumbered:
 
     def __init__(self, cells: Any, indices: list[int]) -> None:
         self._cells = cells
-        self._places = indices
+        self._indices = indices
 
     def __setitem__(self, cell: int, value: int) -> None:
-        self._cells[cell] = self._places[value] if cell == INDEX else value
+        self._cells[cell] = self._indices[value] if cell == INDEX else value
 
     def __getitem__(self, cells: slice) -> Any:
         return self._cells[cells]

@@ -17,7 +17,7 @@ from pipeframe_async.errors import StateError, WorkerLost
 from pipeframe_async.executors.inline import warn_of_time_limit
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.executors.shipping import ship as ship_chain
-from pipeframe_async.wire import ChainRef, ChainSpec, Death, Packed, Reply
+from pipeframe_async.wire import WANTED, ChainRef, ChainSpec, Death, Packed, Reply
 
 MOST_IN_VAIN = 30
 """Batches that may die before the first reply. A batch with a deadly record at its front takes about 15 to halve."""
@@ -44,11 +44,19 @@ class SharedLane:
         """Nothing to start: it is somebody else's, and starts when it is used."""
 
     async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply | Death:
-        """Submit the batch and wait for its reply."""
+        """Submit the batch and wait for its reply; once more where it names what that worker does not have."""
+        while True:
+            reply = await self._asked(chain, number, batch, ship)
+            if isinstance(reply, Death) or reply.refusal is None or reply.refusal.kind != WANTED or chain.more is None:
+                return reply
+            chain.more.ask(reply.refusal.message)
+
+    async def _asked(self, chain: ChainRef, number: int, batch: Packed, ship: bool) -> Reply | Death:
+        """Submit it and wait."""
         loop = asyncio.get_running_loop()
         try:
             answer = loop.run_in_executor(
-                self._executor, self._work, chain.key, chain.data, number, batch.data, ship, batch.span
+                self._executor, self._work, chain.label, chain.parcel(), number, batch.data, ship, batch.span
             )
         except BrokenExecutor as error:
             raise WorkerLost(f"{self.name} is broken and takes no more work: {_text(error)}") from error

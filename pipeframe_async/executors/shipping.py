@@ -6,17 +6,17 @@ The bytes are the same for the same chain, so their digest names it: a warm fram
 from __future__ import annotations
 
 import hashlib
-import io
 import os
+from collections.abc import Callable
 from inspect import isasyncgenfunction, iscoroutinefunction
 from types import FunctionType
 from typing import Any
 from weakref import WeakValueDictionary
 
-import cloudpickle
-
-from pipeframe_async._worker.codec import main_by_value
 from pipeframe_async.errors import ConfigError
+from pipeframe_async.executors.blaming import Blamed, culprit
+from pipeframe_async.executors.defining import define
+from pipeframe_async.executors.supplying import Supplies
 from pipeframe_async.wire import ChainRef, ChainSpec
 
 HOOKS_OF_THE_LOOP = ("feed", "sink", "dead_letter", "on_progress", "order")
@@ -33,68 +33,61 @@ def ship(chain: ChainSpec) -> ChainRef:
     Raises:
         ConfigError: something in it cannot be pickled; the message names the step.
     """
-    main_by_value()
     try:
-        data = _dumps(tuple(chain), chain.pipeline)
+        defined = define(tuple(chain), hooks=_hooks_of(chain.pipeline))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a __reduce__ may do anything, sys.exit included
         raise ConfigError(_blame(chain, error)) from error
-    return ChainRef(hashlib.blake2b(data, digest_size=16).hexdigest(), data, chain.time_limit)
+    key = hashlib.blake2b(defined.data, digest_size=16).hexdigest()
+    return ChainRef(key, defined.data, chain.time_limit, Supplies(key, frozenset(defined.names)))
 
 
 def _blame(chain: ChainSpec, error: BaseException) -> str:
-    if chain.pipeline is not None and (cause := _problem(chain.pipeline, chain.pipeline)):
+    hooks = _hooks_of(chain.pipeline)
+    if chain.pipeline is not None and (found := culprit(chain.pipeline, "", hooks)):
         return (
             f"{type(chain.pipeline).__name__} cannot be sent to the workers, which need it for its methods, "
-            f"setup or teardown: {cause}. Open what does not pickle in setup(self) instead of __init__"
+            f"setup or teardown: {_cause(found)}. {_remedy(found, 'Open what does not pickle', 'instead of __init__')}"
         )
     for name, step in zip(chain.names, chain.steps, strict=True):
-        if cause := _problem(step, chain.pipeline):
-            return (
-                f"step {name!r} cannot be sent to the workers: {cause}. Open what it holds on to in "
-                "setup(self), or use executor='threads'"
-            )
+        if found := culprit(step, "", hooks):
+            remedy = _remedy(found, "Open what it holds on to", "")
+            return f"step {name!r} cannot be sent to the workers: {_cause(found)}. {remedy}, or use executor='threads'"
     return f"the steps cannot be sent to the workers: {type(error).__name__}: {error}"
 
 
-def _problem(value: object, pipeline: Any) -> str:
-    try:
-        _dumps(value, pipeline)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
+def _cause(found: Blamed) -> str:
+    text = f"{type(found.error).__name__}: {found.error}"
+    return f"{text} ({found.path})" if found.path else text
 
 
-def _dumps(value: object, pipeline: Any) -> bytes:
-    stream = io.BytesIO()
-    _Pickler(stream, pipeline).dump(value)
-    return stream.getvalue()
+def _remedy(found: Blamed, what: str, where: str) -> str:
+    if found.held:
+        return f"Make {found.path} in setup(self), or move it and what uses it to a module, which workers import"
+    return f"{what} in setup(self) {where}".rstrip()
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """cloudpickle's, which leaves the loop's hooks of this pipeline's classes at home."""
+def _hooks_of(pipeline: Any) -> Callable[[FunctionType], Any] | None:
+    """Says what stands in a worker for the hooks of the loop of this pipeline's classes."""
+    if pipeline is None:
+        return None
+    attributes = [item for cls in type(pipeline).__mro__ for item in vars(cls).items()]
+    attributes += [("", step) for step in pipeline.steps]
+    hooks = {
+        id(getattr(value, "__func__", value))
+        for name, value in attributes
+        if name in HOOKS_OF_THE_LOOP or iscoroutinefunction(value) or isasyncgenfunction(value)
+    }
 
-    def __init__(self, stream: io.BytesIO, pipeline: Any) -> None:
-        super().__init__(stream)
-        classes = type(pipeline).__mro__ if pipeline is not None else ()
-        attributes = [item for cls in classes for item in vars(cls).items()]
-        if pipeline is not None:
-            attributes += [("", step) for step in pipeline.steps]
-        self._hooks = {
-            id(getattr(value, "__func__", value))
-            for name, value in attributes
-            if name in HOOKS_OF_THE_LOOP or iscoroutinefunction(value) or isasyncgenfunction(value)
-        }
+    def instead(obj: FunctionType) -> Any:
+        if id(obj) not in hooks:
+            return None
+        key = f"{os.getpid()}-{id(obj)}"
+        _at_home[key] = obj
+        return _left_at_home, (key,)
 
-    def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, FunctionType) and id(obj) in self._hooks:
-            key = f"{os.getpid()}-{id(obj)}"
-            _at_home[key] = obj
-            return _left_at_home, (key,)
-        return super().reducer_override(obj)
+    return instead
 
 
 def _left_at_home(key: str) -> FunctionType | None:

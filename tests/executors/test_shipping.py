@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import pickle
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from pipeframe_async._worker import making
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors.shipping import ship
 from pipeframe_async.pipeline import PipelineEngine
@@ -43,7 +43,7 @@ def spec(*steps: Callable[..., Any], pipeline: Any = None) -> ChainSpec:
 
 def loaded(ref: ChainRef) -> ChainSpec:
     assert ref.data is not None
-    return ChainSpec(*pickle.loads(ref.data))
+    return ChainSpec(*making.load(ref.data, making.standins_for(ref.data)))
 
 
 def closure(by: int) -> Callable[[int], tuple[int, bool]]:

@@ -1,18 +1,19 @@
-"""Values to bytes and back; classes of a script's `__main__` travel by value, nothing else does."""
+"""Values to bytes and back; classes of a script's `__main__` are named, and read where there is something to find."""
 
 from __future__ import annotations
 
 import pickle
-import subprocess
 import sys
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeframe_async._worker import codec
+from pipeframe_async._worker import codec, standin
+from pipeframe_async._worker.standin import StandIns
 from pipeframe_async.model import DROP
 from tests.worker import hostile
 
@@ -80,65 +81,51 @@ def test_an_instance_of_a_class_inside_a_function_stays_refused() -> None:
         codec.dumps(local_class())
 
 
-SCRIPT = """
-import sys
-from dataclasses import dataclass
-from enum import Enum
-from pipeframe_async._worker import codec
-
-class Colour(Enum):
-    RED = 1
-
-class Line:
-    def __init__(self, order): self.order = order
-
-@dataclass
-class Order:
-    number: int
-    colour: Colour = Colour.RED
-    def double(self): return Order(self.number * 2)
-    def line(self): return Line(self)
-
-def function(): pass
-
-assert isinstance(codec.loads(codec.dumps(Order(1))), Order)
-values = {"instances": [Order(20), Order(21)], "class": Order, "enum": Colour.RED, "line": Order(3).line()}
-values["many"] = [Order(n) for n in range(1000)]
-for name, value in values.items():
-    print(name, codec.dumps(value).hex(), sep="=")
-print("function", codec.dumps(function).hex(), sep="=")
-"""
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A main module with a class that it has, and one that it has not."""
+    module = ModuleType("__main__")
+    exec("class Order:\n    def __init__(self, number): self.number = number\n", module.__dict__)
+    exec("def local():\n    class Local: pass\n    return Local\nHere = local()", module.__dict__)
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    return module
 
 
-@pytest.fixture(scope="module")
-def from_a_script() -> dict[str, bytes]:
-    """Bytes of values of classes that are defined in a script, made by that script."""
-    run = subprocess.run([sys.executable, "-"], input=SCRIPT, capture_output=True, text=True, timeout=30, check=True)
-    lines = (line.partition("=") for line in run.stdout.splitlines())
-    return {name: bytes.fromhex(data) for name, _, data in lines}
+def test_a_class_of_main_is_named_as_that_of_any_module(main: ModuleType) -> None:
+    order = main.Order(3)
+    data = codec.dumps([order])
+    assert data == pickle.dumps([order], codec.PROTOCOL)
+    assert type(codec.loads(data)[0]) is main.Order
 
 
-def test_classes_of_a_script_are_read_where_the_script_is_not_imported(from_a_script: dict[str, bytes]) -> None:
-    first, second = codec.loads(from_a_script["instances"])
-    assert (type(first).__name__, type(first).__module__) == ("Order", "__main__")
-    assert (first.number, second.number, second.double().number) == (20, 21, 42)
-    assert first.colour.name == "RED"
-    assert first.line().order is first
+def test_a_class_that_main_does_not_have_under_its_name_is_found_again(main: ModuleType) -> None:
+    assert type(codec.loads(codec.dumps(main.Here()))) is main.Here
 
 
-def test_a_class_of_a_script_is_one_class_however_often_it_comes(from_a_script: dict[str, bytes]) -> None:
-    first, second = codec.loads(from_a_script["instances"])
-    assert type(first) is type(second) is codec.loads(from_a_script["class"])
-    assert type(codec.loads(from_a_script["line"]).order) is type(first)
-    assert type(first.colour) is type(codec.loads(from_a_script["enum"]))
-    assert codec.loads(from_a_script["instances"]) == [first, second]
+def test_so_is_one_whose_name_another_has_taken(main: ModuleType) -> None:
+    old = main.Order
+    order = old(3)
+    exec("class Order: pass", main.__dict__)
+    back = codec.loads(codec.dumps(order))
+    assert type(back) is old
+    assert back.number == 3
 
 
-def test_a_class_of_a_script_travels_once_a_batch(from_a_script: dict[str, bytes]) -> None:
-    one, many = len(from_a_script["instances"]), len(from_a_script["many"])
-    assert many < one + 1_000 * 40
+def test_what_a_worker_made_of_a_class_of_main_is_named_as_the_program_names_it(main: ModuleType) -> None:
+    place = StandIns()
+    made = type("Order", (), {"__module__": "__main__", "__qualname__": "local.<locals>.Order"})
+    place.put(("__main__", "<1>"), made)
+    with standin.at_work(place, keep=False):
+        assert type(codec.loads(codec.dumps(made()))) is made
 
 
-def test_a_function_of_a_script_is_no_record(from_a_script: dict[str, bytes]) -> None:
-    with pytest.raises(AttributeError, match="function"):
-        codec.loads(from_a_script["function"])
+def test_a_class_that_a_step_makes_travels_by_value() -> None:
+    place = StandIns()
+    base = type("Base", (), {"__module__": "__main__", "__qualname__": "Base", "number": 7})
+    place.put(("__main__", "Base"), base)
+    with standin.at_work(place, keep=False):
+        born = type("Born", (base,), {"__module__": "__main__", "__qualname__": "step.<locals>.Born"})
+        data = codec.dumps(born())
+        back = codec.loads(data)
+    assert back.number == 7
+    assert b"number" not in data  # its base is named

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
+from typing import Any
 
 from pipeframe_async._worker.bootstrap import Ends, SharedFile
 from pipeframe_async._worker.channel import NO_REGION, Inbox, Region, light, pack
@@ -68,7 +69,14 @@ class Channel:
         session.add_done_callback(self._over)
 
     def ask(
-        self, ticket: int, chain: str, data: bytes | None, batch: Packed, ship: bool, weigh: bool, told: Told
+        self,
+        ticket: int,
+        chain: str,
+        data: tuple[Any, ...] | bytes | None,
+        batch: Packed,
+        ship: bool,
+        weigh: bool,
+        told: Told,
     ) -> None:
         """Send a batch.
 

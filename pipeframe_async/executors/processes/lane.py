@@ -31,7 +31,7 @@ from pipeframe_async.executors.processes.autopsy import death_of
 from pipeframe_async.executors.processes.guard import Guard
 from pipeframe_async.executors.processes.remains import Remains
 from pipeframe_async.executors.processes.worker import StartFailed, Worker
-from pipeframe_async.wire import UNKNOWN_CHAIN, ChainRef, Death, Packed, Phase, Reply
+from pipeframe_async.wire import UNKNOWN_CHAIN, WANTED, ChainRef, Death, Packed, Phase, Reply
 
 logger = logging.getLogger("pipeframe_async")
 
@@ -196,9 +196,12 @@ class ProcessLane:
                 raise
             if isinstance(reply, Exception):
                 raise reply
-            if reply.refusal is None or reply.refusal.kind != UNKNOWN_CHAIN:
+            if reply.refusal is None or reply.refusal.kind not in (UNKNOWN_CHAIN, WANTED):
                 return reply
-            hired.worker.again(chain)
+            if reply.refusal.kind == UNKNOWN_CHAIN:
+                hired.worker.again(chain)
+            elif chain.more is not None:
+                chain.more.ask(reply.refusal.message)
 
     def _told(
         self, hired: Hired, ticket: int, answer: asyncio.Future[Reply | Exception], reply: Reply | Exception

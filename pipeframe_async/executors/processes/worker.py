@@ -111,10 +111,11 @@ class Worker:
         Raises:
             BrokenExecutor: the worker is dead.
         """
-        data = None if chain.key in self._chains else chain.data
-        self._chains.add(chain.key)
+        label = chain.label
+        data = None if label in self._chains else chain.parcel(again=chain.key in self._chains)
+        self._chains |= {chain.key, label}
         if self._channel is None:
-            work = partial(envelope.work, chain.key, data, ticket, heavy(batch.data), ship, batch.span, self._weigh)
+            work = partial(envelope.work, label, data, ticket, heavy(batch.data), ship, batch.span, self._weigh)
             asked = self._submit(work)
             self._asked.add(asked)
             asked.add_done_callback(self._asked.discard)
@@ -124,7 +125,7 @@ class Worker:
             # The pool's one call that lasts: it ends with the worker, or when `teardown` has finished the channel.
             self._channel.open(self._submit(session.serve))
             self._listens = True
-        self._channel.ask(ticket, chain.key, data, batch, ship, self._weigh, told)
+        self._channel.ask(ticket, label, data, batch, ship, self._weigh, told)
 
     def lost(self) -> None:
         """It is gone: whoever still waits for an answer is told so."""
@@ -148,7 +149,7 @@ class Worker:
 
     def again(self, chain: ChainRef) -> None:
         """The worker has dropped a chain it had: send it again."""
-        self._chains.discard(chain.key)
+        self._chains -= {chain.key, chain.label}
 
     def signal(self, number: int) -> None:
         """Send the worker a signal; nothing happens where it is gone."""

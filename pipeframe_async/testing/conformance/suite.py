@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import cloudpickle
 
-from pipeframe_async._worker.codec import main_by_value
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors.choose import NAMES
 from pipeframe_async.executors.processes.reap import kill_family
@@ -165,7 +164,6 @@ class _Child:
             _end(process)
 
     def _pickled(self) -> bytes:
-        main_by_value()
         try:
             return cloudpickle.dumps(tuple(self._task))  # type: ignore[no-any-return]
         except Exception as error:
