@@ -9,6 +9,7 @@ whatever way it ends, every record has an outcome and no task is left. What the 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -25,6 +26,8 @@ from pipeframe_async._rules.lifecycle import Lifecycle, State
 from pipeframe_async.errors import InternalError, PipeFrameError, PipelineFailed, StateError
 from pipeframe_async.plan import Plan
 from pipeframe_async.report import EndedBy, RunReport, Stats
+
+logger = logging.getLogger("pipeframe_async")
 
 
 class Run:
@@ -59,7 +62,7 @@ class Run:
         self._plan = plan
         self._drain_timeout = limits.drain_timeout
         self._life = Lifecycle()
-        ways = Ways(dried=lambda: self._stop_feeding("idle"), tripped=self._trip)
+        ways = Ways(dried=self._dried, tripped=self._trip)
         self.parts = wired(plan, feed, workforce, limits, ways, streaming=streaming, calls=calls)
         self._accounts = Accounts(self.parts)
         self._give_up = asyncio.Event()
@@ -112,6 +115,17 @@ class Run:
         """Take no more records and give up what is in flight: the one who iterated has left."""
         self._stop_feeding("stopped")
         self._give_up.set()
+
+    def _dried(self) -> None:
+        """The feed gave nothing for `timeout` seconds. It may have been at work: that is said, for nobody else will."""
+        if not self.stopping:
+            logger.warning(
+                "the feed of %s gave nothing for timeout=%g s and was ended while it was still at work; "
+                "timeout=None waits for it",
+                self._plan.name,
+                self._plan.timeout,
+            )
+        self._stop_feeding("idle")
 
     def _stop_feeding(self, why: EndedBy) -> None:
         self._life.drain(why)

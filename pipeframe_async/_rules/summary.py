@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pipeframe_async._rules.bottleneck import Usage, bottleneck
 from pipeframe_async.report import EndedBy, RunReport, Stats, StepReport
 
+IDLE = "The feed had not ended: it gave nothing for its timeout, and was ended."
+
 
 def summary(stats: Stats, steps: Sequence[StepReport], usage: Usage, ended_by: EndedBy) -> RunReport:
     """The report of a run."""
@@ -25,5 +27,5 @@ def summary(stats: Stats, steps: Sequence[StepReport], usage: Usage, ended_by: E
         elapsed=stats.elapsed,
         ended_by=ended_by,
         steps=tuple(steps),
-        bottleneck=bottleneck(usage, steps),
+        bottleneck=f"{bottleneck(usage, steps)} {IDLE if ended_by == 'idle' else ''}".strip(),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from pipeframe_async._engine.bell import Bell
@@ -17,8 +17,8 @@ class AsyncBucket:
     def __init__(self, pump: BucketPump) -> None:
         self._pump = pump
 
-    async def put(self, record: Any) -> None:
-        """Hand over one record, or a `Chunk` of them; waits while the buffer is full.
+    def put(self, record: Any) -> Coroutine[Any, Any, None]:
+        """Hand over one record, or a `Chunk` of them, when it is awaited; waits while the buffer is full.
 
         Args:
             record: anything that pickles.
@@ -28,6 +28,11 @@ class AsyncBucket:
 
         Cancellation: a record whose `put` was cancelled while it waited was not handed over.
         """
+        self._pump.asked += 1
+        return self._put(record)
+
+    async def _put(self, record: Any) -> None:
+        self._pump.asked -= 1
         for one in record.records if isinstance(record, Chunk) else (record,):
             await self._pump.put(one)
 
@@ -42,12 +47,18 @@ class BucketPump:
         self._room = 0
         self._put = Bell()
         self._taken = Bell()
+        self.asked = 0  # calls of `put` that nobody has awaited yet
         self._ended = self._held = False
         self._task = asyncio.ensure_future(self._run(feed))
 
     async def _run(self, feed: Callable[[AsyncBucket], Awaitable[None]]) -> None:
         try:
             await feed(AsyncBucket(self))  # the user's, in a task of its own that `aclose` cancels
+            if self.asked:
+                raise StateError(
+                    f"{self.asked} calls of bucket.put were not awaited by the end of feed, and what they were given "
+                    "was not handed over: write `await bucket.put(record)`"
+                )
         finally:
             self._ended = True
             self._put.ring()
