@@ -43,7 +43,7 @@ async def test_a_put_that_nobody_has_awaited_is_an_error() -> None:
         kept.extend(bucket.put(n) for n in (2, 3))
 
     pipeline = Sunk(feed)
-    with pytest.raises(FeedError, match="2 calls of bucket.put were not awaited"):
+    with pytest.raises(FeedError, match=r"2 calls of bucket\.put were not awaited"):
         await FakeFrame().run(pipeline)
     assert pipeline.taken == [1]
     for put in kept:
