@@ -33,6 +33,11 @@ from cloudpickle import cloudpickle as parts
 from pipeframe_async._worker import making, standin
 from pipeframe_async._worker.codec import PROTOCOL
 from pipeframe_async._worker.standin import MAIN, MAINS, Name
+from pipeframe_async.pipeline import PipelineEngine
+
+LARGEST_GUESS = 2**20
+"""Bytes of what goes along since its name may be looked up. Less leaves functions behind that use a table; more sends
+data that nobody has asked for."""
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _GUARD = re.compile(r"^if\s+(__name__\s*==\s*['\"]__main__['\"]|['\"]__main__['\"]\s*==\s*__name__)", re.MULTILINE)
@@ -225,8 +230,14 @@ class Definer(cloudpickle.Pickler):  # type: ignore[misc]
                     if name in vars(value) and key not in self._there:
                         self.names.add(key)
                         besides.append((*key, self._boxed(vars(value)[name])))
+        have = vars(sys.modules[module])
+        if self._deep and code is not None and _looks_up(_attributes(code)):
+            for name, value in [*have.items()]:
+                key = self._key(module, name)
+                known = name in used or key in self._there or _is_pipeline(value)
+                if not known and standin.home_name(value, module) == name and self._travels(value):
+                    besides.append((*key, value))
         if self._deep and isinstance(notes, dict):
-            have = vars(sys.modules[module])
             words = [word for note in notes.values() if isinstance(note, str) for word in _WORD.findall(note)]
             for word in dict.fromkeys(words):
                 key = self._key(module, word)
@@ -238,11 +249,15 @@ class Definer(cloudpickle.Pickler):  # type: ignore[misc]
         """Something that an annotation may name, and that travels: it is no reason to refuse what works without."""
         if not isinstance(value, (type, ModuleType)) and type(value).__module__ not in ("typing", "types"):
             return False
+        return self._travels(value)
+
+    def _travels(self, value: Any) -> bool:
+        stream = io.BytesIO()
         try:
-            Definer(io.BytesIO(), self._hooks, self._there, deep=False).dump(value)
+            Definer(stream, self._hooks, self._there, deep=False).dump(value)
         except Exception:
             return False
-        return True
+        return stream.tell() <= LARGEST_GUESS
 
     # --- classes ---
 
@@ -357,6 +372,15 @@ def _attributes(code: CodeType) -> set[str]:
     """All names in a code and in those inside of it."""
     inner = [const for const in code.co_consts if isinstance(const, CodeType)]
     return set(code.co_names).union(*map(_attributes, inner))
+
+
+def _looks_up(names: set[str]) -> bool:
+    """Whether such code may look for anything of its module by a name that is not written there."""
+    return bool(names & {"globals", "eval", "exec"}) or ("pickle" in names and bool(names & {"loads", "load"}))
+
+
+def _is_pipeline(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, PipelineEngine)
 
 
 def _own(member: Any) -> dict[str, Any]:

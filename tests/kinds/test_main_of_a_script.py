@@ -408,6 +408,26 @@ def test_steps_find_the_main_module_they_expect(tmp_path: Path) -> None:
     )
 
 
+def test_what_a_step_looks_up_by_a_name_it_computes_is_there(tmp_path: Path) -> None:
+    holds(
+        tmp_path,
+        """
+        import socket
+        class Stored:
+            def __init__(self, n): self.n = n
+        class Line:
+            line = socket.socket()
+        def handle_a(n): return "a", n
+        def handle_b(n): return "b", n
+        def handled(n): return globals()["handle_" + "ab"[n]](n)
+        def read(data): return pickle.loads(data).n
+        assert results(handled, 0, 1) == [("a", 0), ("b", 1)]
+        assert results(read, pickle.dumps(Stored(3))) == [3]
+        Line.line.close()
+        """,
+    )
+
+
 def test_a_child_of_a_step_does_not_run_a_script_that_has_no_guard(tmp_path: Path) -> None:
     written = holds(
         tmp_path,
