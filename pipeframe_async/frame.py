@@ -237,6 +237,8 @@ class PipeFrame:
         desk, self._desk = self._desk, None
         if executor is None or self._process != os.getpid():
             return  # in a fork of the process that opened it, there is nothing to end
+        if desk is not None:
+            desk.close()
         for run in self._runs:
             run.stop() if error is None else run.abandon()
         try:

@@ -111,6 +111,8 @@ class Calls:
         while True:
             while self._waiting:
                 del self._waiting[call := next(iter(self._waiting))]
+                if call.result.done():
+                    continue  # its caller has left while it was handed on from another run
                 call.position = self._run.position()  # intake appends what is yielded before anything else runs
                 self._fed[call.position] = call
                 yield call.record
@@ -140,6 +142,16 @@ class Calls:
         if self._fans_out or answer.grown or len(answer.results) > 1:
             return answer.results
         return answer.results[0] if answer.results else DROP
+
+    def in_line(self) -> list[_Call]:
+        """Remove those that have not been fed, in order."""
+        waiting, self._waiting = [*self._waiting], {}
+        return waiting
+
+    def join_line(self, calls: list[_Call]) -> None:
+        """They have waited elsewhere before, for a run that has ended."""
+        self._waiting.update((call, None) for call in calls if not call.result.done())
+        self._bell.ring()
 
     def close(self, error: BaseException | None) -> None:
         """The run has ended: whoever still waits gets an error of its own."""

@@ -44,15 +44,24 @@ class Desk:
         self._over = over
         self._called: OrderedDict[int, _Called] = OrderedDict()  # by identity, the least used first
         self._serving: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def call(self, pipeline: Any, record: Any) -> Any:
         """One record through a pipeline; see `PipeFrame.call`."""
+        return await self._ready(pipeline).calls.call(record)  # in the caller's task; the run is served in its own
+
+    def close(self) -> None:
+        """The frame is closed: no run begins anew."""
+        self._closed = True
+
+    def _ready(self, pipeline: Any) -> _Called:
+        """The run of a pipeline that takes calls."""
         called = self._called.get(id(pipeline))
         if called is None or called.run.stopping:
             self._close_idle()
             called = self._opened(pipeline)
         self._called.move_to_end(id(pipeline))
-        return await called.calls.call(record)  # in the caller's task; the run is served in its own
+        return called
 
     def _opened(self, pipeline: Any) -> _Called:
         plan = plan_of(pipeline)
@@ -88,10 +97,13 @@ class Desk:
         except Exception as failed:  # whoever waits gets it; if nobody does, the next call finds out for itself
             error = failed
         finally:
+            waiting = called.calls.in_line() if error is None and not self._closed else []
             called.calls.close(error)
             self._over(called.run)
             if self._called.get(id(called.pipeline)) is called:
                 del self._called[id(called.pipeline)]
+            if waiting:  # it was stopped before their turn came: the run that begins anew is theirs
+                self._ready(called.pipeline).calls.join_line(waiting)
 
     async def ended(self) -> None:
         """Wait for the runs, which have been told to end."""

@@ -84,3 +84,22 @@ async def test_a_call_that_is_cancelled_as_its_frame_closes_ends_with_its_cancel
             asyncio.get_running_loop().call_soon(call.cancel)
     came = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(error) for error in came if not isinstance(error, int)} <= {asyncio.CancelledError, StateError}
+
+
+@pytest.mark.parametrize("turns", [1, 5])
+@pytest.mark.parametrize("buffer_size", [5, 1000])
+async def test_calls_in_line_when_a_frame_is_stopped_are_answered_by_the_run_that_begins_anew(
+    turns: int, buffer_size: int
+) -> None:
+    async with FakeFrame(buffer_size=buffer_size) as frame:
+        pipeline = Through(steps=(twice,))
+        await frame.call(pipeline, 0)
+        calls = [asyncio.ensure_future(frame.call(pipeline, n)) for n in range(50)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        frame.stop()
+        calls[-1].cancel()
+        came = await asyncio.gather(*calls, return_exceptions=True)
+        assert came[:-1] == [2 * n for n in range(49)]
+        assert isinstance(came[-1], asyncio.CancelledError)
+        assert await frame.call(pipeline, 1) == 2
