@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from pipeframe_async._worker.surroundings import open_standard_streams
 from pipeframe_async.errors import StateError
 from pipeframe_async.frame import In, Out, PipeFrame
 from pipeframe_async.model import FeedLike
@@ -43,6 +44,7 @@ def run(
             "pipeframe_async.run() cannot be used while an event loop is running: "
             "write `await PipeFrame(...).run(pipeline)` instead"
         )
+    open_standard_streams()  # uvloop aborts where it is given a number that a closed one left free
     frame = PipeFrame(**{"handle_signals": True, **options})
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:

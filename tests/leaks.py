@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
+from pipeframe_async.executors.processes import launch
 from pipeframe_async.testing import Deadlock, Overdue
 from tests import procfs
 
@@ -39,7 +40,7 @@ TASK_PATIENCE: Final = 0.5
 """Seconds, on the loop's own clock, that tasks get to end by themselves once the test's coroutine has."""
 
 SERVICES: Final = (
-    "multiprocessing.forkserver import",
+    "multiprocessing.forkserver import",  # ours as well
     "multiprocessing.resource_tracker import",
     "loky.backend.resource_tracker",
 )
@@ -147,6 +148,8 @@ def _new_descriptors(before: Snapshot) -> dict[int, str]:
         shared = {target for process in _services() for target in process.descriptors().values()}
         shared -= set(before.descriptors.values())
         new = {number: target for number, target in new.items() if target not in shared}
+        if (server := getattr(launch, "_server", None)) is not None and server._control is not None:
+            new.pop(server._control.fileno(), None)  # the two ends of a socket pair have nothing in common
     return new
 
 

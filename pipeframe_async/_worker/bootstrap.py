@@ -10,19 +10,43 @@ import faulthandler
 import multiprocessing
 import os
 import signal
+import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pipeframe_async._worker import envelope, orphan, session
 from pipeframe_async._worker.cursor import Cursor
 from pipeframe_async._worker.postmortem import leave_traces
+from pipeframe_async._worker.surroundings import Surroundings
 
 
-def prepare() -> None:
-    """What a new worker does first, before it hears from its pool."""
+def prepare(surroundings: Surroundings | None = None, streams: Sequence[int] = ()) -> None:
+    """What a new worker does first, before it hears from its pool.
+
+    Args:
+        surroundings: its parent's, as they are now.
+        streams: its parent's standard output and error, as they are now.
+    """
+    _take_over(streams)
+    if surroundings is not None:
+        surroundings.adopt()
     _own_session()
     _reset_signals()
     orphan.end_with_parent()
+
+
+def _take_over(streams: Sequence[int]) -> None:
+    """Write where the parent writes, line by line: what a step has printed is not lost with its worker."""
+    for number, fd in enumerate(streams, start=1):
+        if fd > 2:
+            os.dup2(fd, number)
+            os.close(fd)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None and streams:
+            setattr(sys, name, open(number, "w", errors="backslashreplace", closefd=False))  # noqa: SIM115
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
 def keep_from_children(*queues: Any) -> None:
@@ -106,4 +130,5 @@ def _reset_signals() -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    faulthandler.enable()
+    with contextlib.suppress(RuntimeError, AttributeError, OSError, ValueError):  # no standard error, or none of ours
+        faulthandler.enable()

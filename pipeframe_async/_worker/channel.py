@@ -13,6 +13,7 @@ from __future__ import annotations
 import mmap
 import os
 import pickle
+import socket
 import struct
 from collections import deque
 from collections.abc import Sequence
@@ -33,6 +34,9 @@ hold memory that nobody uses."""
 KEPT_BYTES = 64 * 2**20
 """And so many bytes of them: sizes that never come again would fill the memory."""
 NO_REGION = -1
+NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
+"""To write without a SIGPIPE where the other side is gone: a program may have put that back to its default, which is to
+end it."""
 _HEAD = struct.Struct("<QiI")
 """Bytes of pickle, the region that has the parts or `NO_REGION`, and how many parts there are; their lengths follow."""
 

@@ -15,7 +15,7 @@ from time import thread_time
 from typing import Any
 
 from pipeframe_async._worker import envelope
-from pipeframe_async._worker.channel import NO_REGION, Inbox, Region, light, pack
+from pipeframe_async._worker.channel import NO_REGION, NO_SIGNAL, Inbox, Region, light, pack
 from pipeframe_async.wire import Refusal, Reply
 
 RECEIVE_BYTES = 64 * 1024
@@ -48,7 +48,7 @@ class Session:
         try:
             while received := self._socket.recv(RECEIVE_BYTES):
                 for ticket, region, call in self._inbox.take(received):
-                    self._socket.sendall(self._answered(ticket, region, call))
+                    self._socket.sendall(self._answered(ticket, region, call), NO_SIGNAL)
         except OSError:
             return  # the parent is gone, or a step has closed what was not its own
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
+from collections.abc import Iterator
+from types import CodeType, FrameType, FunctionType
+from typing import Any
 
+from pipeframe_async._worker.server import MARK
 from pipeframe_async.errors import ConfigError, StateError
+
+FREEZE_SUPPORT = "freeze_support"
 
 
 def check_semaphores() -> None:
@@ -27,7 +34,6 @@ def check_semaphores() -> None:
 
 def _make_one() -> None:
     """Make a semaphore as a pool does. The fork context unlinks it at once and needs no resource tracker for that."""
-    import multiprocessing
     from concurrent.futures import process
     from multiprocessing.synchronize import Lock
 
@@ -50,3 +56,73 @@ def check_not_forked(started_in: int, name: str) -> None:
             f"{name} was started in process {started_in}, and this is a fork of it (process {os.getpid()}): "
             "its workers answer there; make a new PipeFrame here, or enter it after the fork"
         )
+
+
+_frozen_and_ready = False
+"""Whether this program has called `multiprocessing.freeze_support`, as far as that was seen."""
+
+
+def watch_freeze_support() -> None:
+    """In a frozen program, take note of the call that makes it one that can be started again as a worker."""
+    if not getattr(sys, "frozen", False):
+        return
+    given: Any = multiprocessing.freeze_support
+
+    def freeze_support() -> None:
+        global _frozen_and_ready
+        _frozen_and_ready = True
+        given()
+
+    multiprocessing.freeze_support = freeze_support
+
+
+def check_executable(executable: bytes | str | None) -> str:
+    """The program that is started as another Python, checked before it is.
+
+    Raises:
+        ConfigError: there is none; or it is this program itself, which would start itself again and again.
+    """
+    if not executable:
+        raise ConfigError(not_python(None))
+    if os.environ.get(MARK) == str(os.getppid()):
+        raise ConfigError(
+            "this process was started to be a fork server of pipeframe_async, and runs the program again instead: "
+            f"sys.executable={sys.executable!r} is no Python; call multiprocessing.freeze_support() first of all"
+        )
+    if getattr(sys, "frozen", False) and not (_frozen_and_ready or _mentions_freeze_support()):
+        raise ConfigError(
+            "this is a frozen program without multiprocessing.freeze_support(), so each worker would be started as "
+            "another copy of it: call that first in the main module, after its imports"
+        )
+    return os.fsdecode(executable)
+
+
+def not_python(executable: str | None) -> str:
+    """What to say of a program that should have been Python."""
+    return (
+        f"no worker can be started: sys.executable={executable!r} does not run Python, as happens in programs that "
+        "embed it; say which one does by multiprocessing.set_executable(), or use executor='threads'"
+    )
+
+
+def _mentions_freeze_support() -> bool:
+    """Whether the main module, or what is being called in the main thread, names it: it was called before us, then."""
+    functions = [f.__code__ for f in vars(sys.modules["__main__"]).values() if isinstance(f, FunctionType)]
+    frames = [frame.f_code for top in sys._current_frames().values() for frame in _outwards(top)]
+    return any(FREEZE_SUPPORT in code.co_names for one in (*functions, *frames) for code in _within(one))
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _within(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _within(constant)
+
+
+watch_freeze_support()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from pipeframe_async._worker.server import MARK
 from pipeframe_async.errors import ConfigError, StateError
 from pipeframe_async.executors import hosts
 
@@ -54,3 +57,62 @@ def test_a_fork_is_told_whose_workers_those_are() -> None:
     assert all(
         word in str(caught.value) for word in ("orders", str(os.getpid()), str(os.getpid() + 1), "new PipeFrame")
     )
+
+
+# --- programs that are no Python, or themselves --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("executable", [None, "", b""])
+def test_a_program_without_an_executable_is_refused_with_a_remedy(executable: str | bytes | None) -> None:
+    with pytest.raises(ConfigError, match=r"does not run Python.*multiprocessing\.set_executable"):
+        hosts.check_executable(executable)
+
+
+def test_a_copy_that_was_started_to_be_a_fork_server_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MARK, str(os.getppid()))
+    with pytest.raises(ConfigError, match="runs the program again instead"):
+        hosts.check_executable(sys.executable)
+    monkeypatch.setenv(MARK, str(os.getpid()))  # a child of a server's, which is somebody else
+    assert hosts.check_executable(sys.executable) == sys.executable
+
+
+def test_a_frozen_program_must_have_called_freeze_support(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(multiprocessing, hosts.FREEZE_SUPPORT, lambda: None)
+    monkeypatch.setattr(hosts, "_frozen_and_ready", False)
+    monkeypatch.setattr(hosts, "_mentions_freeze_support", lambda: False)
+    hosts.watch_freeze_support()
+    with pytest.raises(ConfigError, match="frozen program without"):
+        hosts.check_executable(sys.executable)
+    getattr(multiprocessing, hosts.FREEZE_SUPPORT)()
+    assert hosts.check_executable(sys.executable) == sys.executable
+
+
+def test_a_program_that_is_not_frozen_is_left_as_it_is() -> None:
+    before = multiprocessing.freeze_support
+    hosts.watch_freeze_support()
+    assert multiprocessing.freeze_support is before
+
+
+def test_a_main_module_that_calls_it_is_known_by_its_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    def plain() -> None:
+        """Calls nothing."""
+
+    def calls() -> None:
+        def within() -> None:
+            multiprocessing.freeze_support()
+
+        within()
+
+    monkeypatch.setattr(hosts, "_outwards", lambda frame: iter(()))
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(main=plain))
+    assert not hosts._mentions_freeze_support()
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(main=calls))
+    assert hosts._mentions_freeze_support()
+
+
+def test_one_that_has_called_it_on_the_way_here_is_known_by_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace())
+    called = multiprocessing.freeze_support
+    assert called is not None
+    assert hosts._mentions_freeze_support()

@@ -6,8 +6,11 @@ import faulthandler
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -152,3 +155,26 @@ def test_a_file_on_its_way_to_a_child_is_a_descriptor_there(monkeypatch: pytest.
     assert duplicate == "dup of 5"
     received = make(SimpleNamespace(detach=lambda: 9))
     assert (type(received), received.fd) == (SharedFile, 9)
+
+
+def test_a_worker_writes_where_its_parent_writes_now_and_line_by_line(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pipeframe_async._worker import bootstrap; "
+        f"out = os.open({str(tmp_path / 'out')!r}, os.O_CREAT | os.O_WRONLY); "
+        "bootstrap._take_over([out, 2]); print('said'); os._exit(0)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30, check=True)
+    assert run.stdout == b""
+    assert (tmp_path / "out").read_text() == "said\n"  # it left without a flush
+
+
+@pytest.mark.parametrize("error", [RuntimeError("unable to get sys.stderr"), OSError(9, "Bad file descriptor")])
+def test_no_standard_error_is_no_reason_not_to_start(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise error
+
+    monkeypatch.setattr(os, "setsid", lambda: None, raising=False)
+    monkeypatch.setattr(signal, "signal", lambda *which: None)
+    monkeypatch.setattr(faulthandler, "enable", refuse)
+    monkeypatch.setattr(orphan, "end_with_parent", lambda: None)
+    bootstrap.prepare()

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from pipeframe_async._worker.bootstrap import Ends, SharedFile
-from pipeframe_async._worker.channel import NO_REGION, Inbox, Region, light, pack
+from pipeframe_async._worker.channel import NO_REGION, NO_SIGNAL, Inbox, Region, light, pack
 from pipeframe_async._worker.session import RECEIVE_BYTES
 from pipeframe_async.wire import Packed, Reply
 
@@ -98,7 +98,7 @@ class Channel:
         assert self._loop is not None
         if not self._unsent:
             try:
-                sent = self._socket.send(message)
+                sent = self._socket.send(message, NO_SIGNAL)
             except BlockingIOError:
                 sent = 0
             except OSError:
@@ -115,7 +115,7 @@ class Channel:
         try:
             while self._unsent:
                 view = self._unsent[0]
-                sent = self._socket.send(view)
+                sent = self._socket.send(view, NO_SIGNAL)
                 if sent < len(view):
                     self._unsent[0] = view[sent:]
                     return

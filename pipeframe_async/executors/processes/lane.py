@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
@@ -79,8 +80,8 @@ class ProcessLane:
         self.starts = 0
         self._wear = wear
         self._new_worker = new_worker
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"pipeframe-lane-{number}")
-        self._undertaker = ThreadPoolExecutor(MOST_GOING, thread_name_prefix=f"pipeframe-lane-{number}-end")
+        self._thread = ThreadPoolExecutor(1, f"pipeframe-lane-{number}", _hold_back_sigpipe)
+        self._undertaker = ThreadPoolExecutor(MOST_GOING, f"pipeframe-lane-{number}-end", _hold_back_sigpipe)
         self._tickets = count(1)  # batches of many runs come here: each gets a number of its own
         self._restarts = Restarts()
         # All workers there are, whatever they are at. The lane's thread adds to it while the loop reads it: whoever
@@ -324,3 +325,12 @@ def _looked_at(future: asyncio.Future[Any]) -> None:
     """Whoever waited has left: an error of the start is nobody's, and not to be reported as forgotten."""
     if not future.cancelled():
         future.exception()
+
+
+def _hold_back_sigpipe() -> None:
+    """In a lane's thread: a worker that has died is an error there, also where the signal is at its default.
+
+    The pool's threads, which write to workers too, are started in these and have it from them.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import tempfile
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
@@ -22,6 +22,9 @@ STACK_LIMIT = 32 * 1024
 
 FOREIGN_SIGNALS = frozenset(getattr(signal, name, None) for name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT"))
 """Signals that others send: the OOM killer, an operator, a container that is stopped."""
+
+MEMORY = "/dev/shm"
+"""Where semaphores are as well, so that it is there where there are pools."""
 
 UNKNOWN_CODE = 255
 """The exit code of a worker whose fork server was killed; the worker itself lives on, until it is ended for that."""
@@ -120,8 +123,12 @@ def _runs(pid: int) -> bool:
 
 
 def _unnamed(name: str) -> int:
-    """A file without a name, in memory where the system has that."""
-    if sys.platform == "linux":
+    """A file without a name, in memory where the system has that and gives us some."""
+    with suppress(AttributeError, OSError):  # a Python built without it; a sandbox that refuses it
         return os.memfd_create(f"pipeframe-{name}")
-    with tempfile.TemporaryFile(prefix="pipeframe-") as file:
-        return os.dup(file.fileno())
+    for place in (MEMORY, None):
+        with suppress(OSError), tempfile.TemporaryFile(prefix="pipeframe-", dir=place) as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, NBYTES)  # else a full disk shows when the cursor is written
+            return os.dup(file.fileno())
+    raise OSError(f"there is no place for a file without a name: no memfd, no {MEMORY}, no directory for such files")

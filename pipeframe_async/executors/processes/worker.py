@@ -17,6 +17,7 @@ from pipeframe_async._worker import bootstrap, envelope, session
 from pipeframe_async._worker.channel import heavy
 from pipeframe_async._worker.cursor import Cursor
 from pipeframe_async.errors import ConfigError
+from pipeframe_async.executors.processes import launch
 from pipeframe_async.executors.processes.channel import Channel, Told
 from pipeframe_async.executors.processes.launch import LaneContext
 from pipeframe_async.executors.processes.reap import kill_family
@@ -45,13 +46,19 @@ class Worker:
     Args:
         method: multiprocessing start method.
         weigh: whether its replies say how much memory it holds.
+        inner_threads: how many threads a library of numbers may start in it, where the user has not said.
+
+    Raises:
+        StartFailed: there are no descriptors or processes for it.
+        ConfigError: this host cannot have workers.
     """
 
-    def __init__(self, method: str, *, weigh: bool = False) -> None:
+    def __init__(self, method: str, *, weigh: bool = False, inner_threads: int | None = None) -> None:
         self._weigh = weigh
-        self._context = LaneContext(method)
+        self._context = LaneContext(method, inner_threads)
         files = self._channel = None
         try:
+            launch.ready(method)
             self._files = files = TraceFiles() if os.name == "posix" else None
             self.cursor = Cursor(files.cursor if files else -1)
             self._channel = Channel() if CAN_HAND_OVER_SOCKETS else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import io
+import multiprocessing
 import os
 import pickle
 import sys
@@ -29,10 +30,7 @@ def nothing() -> None:
 @pytest.mark.parametrize("name", launch.PRELOAD)
 def test_what_the_server_loads_beforehand_is_there(name: str) -> None:
     """It passes over what it cannot import, and workers start slowly ever after."""
-    if name == "pipeframe_async._worker.server":  # importing it is what the server does, and only the server
-        assert importlib.util.find_spec(name) is not None
-    else:
-        importlib.import_module(name)
+    importlib.import_module(name)
 
 
 def test_the_module_that_starts_workers_is_loaded_there_by_its_name() -> None:
@@ -99,23 +97,49 @@ def test_a_start_that_fails_leaves_a_daemonic_process_daemonic(monkeypatch: pyte
 
 def test_a_worker_prepares_itself_before_it_does_what_its_pool_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[Any] = []
-    monkeypatch.setattr(bootstrap, "prepare", lambda: done.append("prepare"))
+    monkeypatch.setattr(bootstrap, "prepare", lambda surroundings, streams: done.append("prepare"))
     monkeypatch.setattr(bootstrap, "keep_from_children", lambda *queues: done.append(queues))
     LaneContext().Process(target=lambda *args: done.append(args), args=("calls", "results", "more")).run()
     assert done == ["prepare", ("calls", "results"), ("calls", "results", "more")]
+
+
+class Handed:
+    """A descriptor on its way."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def detach(self) -> int:
+        return self.fd
 
 
 def test_a_worker_is_not_told_of_the_users_main_module(monkeypatch: pytest.MonkeyPatch) -> None:
     main = SimpleNamespace(__spec__=None, __file__=os.path.abspath("script.py"), __name__="__main__")
     monkeypatch.setitem(sys.modules, "__main__", main)
     process = LaneContext().Process(target=nothing, name="worker of lane 3")
-    stream = io.BytesIO(launch._first_message(SimpleNamespace(), process))
+    given = SimpleNamespace(duplicate_for_child=lambda fd: fd, DupFd=Handed)
+    stream = io.BytesIO(launch._first_message(given, process))
     preparation = pickle.load(stream)
     assert preparation["name"] == "worker of lane 3"
     assert preparation["sys_path"]
     assert not [key for key in preparation if "main" in key]
     read = pickle.load(stream)
     assert (type(read), read.name) == (LaneProcess, "worker of lane 3")
+    assert read._surroundings.variables["PATH"] == os.environ["PATH"]
+    assert [file.fd for file in read._streams] == [1, 2]
+
+
+def test_starting_a_worker_chooses_no_start_method_for_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda *, allow_none: None)
+    assert "start_method" not in launch._preparation("lane")
+
+
+def test_a_directory_that_is_gone_keeps_no_worker_from_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> str:
+        raise FileNotFoundError("the working directory")
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    assert launch._preparation("lane")["name"] == "lane"
 
 
 def test_a_main_module_that_is_hidden_comes_back() -> None:
