@@ -9,12 +9,14 @@ What a step returns is looked at in one place for speed (`unrolled.py`) and in o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Sequence
 from itertools import pairwise
 from time import perf_counter_ns
 from types import GeneratorType
 from typing import Any
 
+from pipeframe_async._worker import forks
 from pipeframe_async._worker.cursor import INDEX, STEP
 from pipeframe_async._worker.unrolled import Loops
 from pipeframe_async.failures import WrongShape, failure_of, wrong_shape
@@ -84,12 +86,14 @@ class Chain:
         self._pipeline = spec.pipeline
         self.segments = [Chain(segment) for segment in _segments_of(spec)] or [self]
         self._ready = False
+        self._process = os.getpid()
         self._record_ns = float(SLOW_NS)  # of the last batch: decides how many records are timed
 
     def setup(self) -> None:
         """Run the pipeline's `setup` hook, where it has one, unless that was done."""
         if not self._ready and (hook := getattr(self._pipeline, "setup", None)) is not None:
-            hook()
+            with forks.kept():
+                hook()
         self._ready = True
         for segment in self.segments:
             segment._unroll()
@@ -97,7 +101,8 @@ class Chain:
     def teardown(self) -> None:
         """Run the pipeline's `teardown` hook, where it has one and `setup` was done."""
         if self._ready and (hook := getattr(self._pipeline, "teardown", None)) is not None:
-            hook()
+            with forks.kept():
+                hook()
         self._ready = False
 
     def run(self, records: Sequence[Any], cells: Any, tally: Tally | None = None) -> Tally:
@@ -115,14 +120,16 @@ class Chain:
         indices = _as_many_indices(count)
         stride = self._stride(count)
         started = perf_counter_ns()
-        if stride == 1:
-            loops.timed(self, tally, indices, records, index_cell, step_cell, left)
-        else:
-            for at in range(0, count, stride):
-                last = min(at + stride, count) - 1  # timed after others: what it needs is in the caches as usual
-                loops.plain(self, tally, indices[at:last], records[at:last], index_cell, step_cell, left)
-                alone = slice(last, last + 1)
-                loops.timed(self, tally, indices[alone], records[alone], index_cell, step_cell, left)
+        self._process = os.getpid()
+        with forks.at_work(loops.cells, (index_cell, step_cell)):
+            if stride == 1:
+                loops.timed(self, tally, indices, records, index_cell, step_cell, left)
+            else:
+                for at in range(0, count, stride):
+                    last = min(at + stride, count) - 1  # timed after others: what it needs is in the caches as usual
+                    loops.plain(self, tally, indices[at:last], records[at:last], index_cell, step_cell, left)
+                    alone = slice(last, last + 1)
+                    loops.timed(self, tally, indices[alone], records[alone], index_cell, step_cell, left)
         if count:
             self._record_ns = (perf_counter_ns() - started) / count
         for position, gone in enumerate(left):
@@ -144,11 +151,13 @@ class Chain:
 
     def _unusual(self, tally: Tally, index: int, position: int, outcome: Any, step_cell: Cell) -> None:
         """A step of a loop returned something that the loop does not settle: the rest of the record's way."""
+        forks.end_if_forked(self._process)
         step_cell[()] = position
         before = len(tally.results)
         try:
             outcomes = self._judge(tally, index, position, outcome, step_cell)
         except BaseException as error:
+            forks.end_if_forked(self._process, error)
             self._fail(tally, index, step_cell[()], error)
             return
         if outcomes == 0:
@@ -228,6 +237,7 @@ class Chain:
         try:
             outcomes = self._advance(tally, index, record, position + 1, step_cell)
         except BaseException as error:
+            forks.end_if_forked(self._process, error)
             tally.failures.append(self._failure(index, step_cell[()], error))
             return 1
         if outcomes == 0:
@@ -243,6 +253,7 @@ class Chain:
         tally.samples[position].append(spent)
 
     def _fail(self, tally: Tally, index: int, position: int, error: BaseException) -> None:
+        forks.end_if_forked(self._process, error)
         tally.failures.append(self._failure(index, position, error))
         tally.spans[index] = 0
 

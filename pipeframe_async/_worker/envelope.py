@@ -9,6 +9,7 @@ Chains are loaded once per process and kept by key, for a worker of a warm frame
 from __future__ import annotations
 
 import logging
+import os
 from collections import OrderedDict
 from collections.abc import Callable
 from operator import attrgetter
@@ -16,7 +17,7 @@ from threading import Lock
 from time import perf_counter, process_time, thread_time
 from typing import Any
 
-from pipeframe_async._worker import codec, making, standin
+from pipeframe_async._worker import codec, forks, making, standin
 from pipeframe_async._worker.chain import Chain, Tally
 from pipeframe_async._worker.cursor import INDEX, NO_STEP, STEP, Cursor
 from pipeframe_async._worker.memory import resident_bytes
@@ -102,6 +103,7 @@ def work(
     """
     cursor = _cursor or Cursor()
     cursor.enter(number)
+    process = os.getpid()
     try:
         loaded, standins = _chain(key, chain)
         if isinstance(loaded, Refusal):
@@ -116,6 +118,7 @@ def work(
         failure = failure_of(0, 0, error)
         return Reply(0, refusal=Refusal("envelope", f"{failure.error_type}: {failure.message}", failure.traceback))
     finally:
+        forks.end_if_forked(process)  # a record that forks as it is read or written; the cursor is the worker's
         cursor.leave()
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from operator import is_
 from time import perf_counter_ns
-from types import GeneratorType
+from types import CellType, GeneratorType
 from typing import Any
 
 from pipeframe_async._worker.shapes import Form, Step, known, made_of
@@ -102,7 +102,7 @@ _AFTER = {
 class Loops:
     """The loops of one chain: `plain` for speed; `timed` also times each step, and says it to the cursor."""
 
-    __slots__ = ("_made_of", "_steps", "plain", "timed")
+    __slots__ = ("_made_of", "_steps", "cells", "plain", "timed")
 
     def __init__(self, steps: Sequence[Step], *, say_step: bool = False) -> None:
         """Write them out.
@@ -117,11 +117,17 @@ class Loops:
         forms = [known(step) for step in steps]
         self.plain = _loop(forms, say=say_step, timed=False)
         self.timed = _loop(forms, say=True, timed=True)
+        self.cells = [cell for loop in (self.plain, self.timed) for cell in _closure(loop)]
 
     def hold(self) -> bool:
         """Whether the steps still are what they were: code of a function may be replaced, and then counts."""
         now = _made_of(self._steps)
         return len(now) == len(self._made_of) and all(map(is_, now, self._made_of))
+
+
+def _closure(loop: Any) -> tuple[CellType, ...]:
+    """What a loop finds its steps in."""
+    return loop.__closure__ or ()
 
 
 def _made_of(steps: Sequence[Step]) -> list[object]:
