@@ -20,8 +20,8 @@ GRACE_SECONDS = 0.075
 """Seconds a worker has to say its last words. Less cuts off large results, more delays the end of C code."""
 ABANDONED_SECONDS = 0.1
 """Seconds a batch nobody waits for may go on. Batches take about 15 ms: less would kill healthy workers."""
-SLOW_LOOP_SECONDS = 1.0
-"""A look that comes so much late was not the worker's fault: that time is not held against its record."""
+NOT_BEGUN_SECONDS = 5.0
+"""What a worker has, on top of the limit, to begin with what it was given. Less ends those of a machine that swaps."""
 MEMORY_SECONDS = 0.2
 """Seconds a record runs before its worker's memory is looked at: short ones are looked at when they are answered."""
 
@@ -37,6 +37,8 @@ class EndedFor(Enum):
     MEMORY = "max_worker_rss"
     OVERDUE = "overdue"
     """It was to end, and took too long."""
+    NOT_BEGUN = "not begun"
+    """It had nothing else to do, and did not begin with the batch it was given."""
 
 
 class Order(Enum):
@@ -111,6 +113,8 @@ class Overtime:
 
     def watch(self, ticket: int, limit: float | None) -> bool:
         """The worker was given a batch; whether there is something to look for."""
+        if not self._watches:
+            self._spot = None  # where it was when it had nothing to do says nothing
         self._watches[ticket] = _Watch(limit)
         return limit is not None or self._max_rss is not None
 
@@ -131,12 +135,19 @@ class Overtime:
             return Order.NOTHING
         if not self._stayed(look.spot):
             self._spot, self._since, self._called, self._rss, self.why = look.spot, look.now, False, 0, None
-        elif look.late > SLOW_LOOP_SECONDS:
-            self._since += look.late
+        else:
+            self._since += max(0.0, look.late)  # it may have stood still with us: that time is not its record's
         watch = self._watches.get(look.spot.batch)
         if watch is None or look.spot.phase is Phase.IDLE:
-            return Order.NOTHING
+            return self._idle(look)
         return self._judged(look, watch)
+
+    def _idle(self, look: Look) -> Order:
+        """It is at nothing that it was given, though it has been given something."""
+        limits = [watch.limit for watch in self._watches.values() if watch.limit is not None]
+        if limits and look.now - self._since >= max(limits) + NOT_BEGUN_SECONDS:
+            return self.end(EndedFor.NOT_BEGUN)
+        return Order.NOTHING
 
     def weighed(self, rss: int) -> Order:
         """What so many resident bytes make necessary.

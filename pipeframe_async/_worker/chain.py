@@ -85,6 +85,7 @@ class Chain:
         self._loops: Loops | None = None  # made when `setup` has had its chance to change the steps
         self._pipeline = spec.pipeline
         self.segments = [Chain(segment) for segment in _segments_of(spec)] or [self]
+        self.used = 0.0  # when it was last wanted, by whoever keeps it
         self._ready = False
         self._process = os.getpid()
         self._record_ns = float(SLOW_NS)  # of the last batch: decides how many records are timed

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from operator import attrgetter
 from threading import Lock
-from time import perf_counter, process_time, thread_time
+from time import monotonic, perf_counter, process_time, thread_time
 from typing import Any
 
 from pipeframe_async._worker import codec, forks, making, standin
@@ -45,7 +45,11 @@ from pipeframe_async.wire import (
 logger = logging.getLogger("pipeframe_async")
 
 MAX_CHAINS = 32
-"""Chains a process keeps. Fewer would reload between runs of a warm frame; more would hold models nobody uses."""
+"""Chains a process keeps that nobody uses. Fewer would reload between runs of a warm frame; more would hold models."""
+UNUSED_SECONDS = 60.0
+"""Seconds after which nobody uses a chain. Shorter sets up again what takes turns, longer holds models."""
+MOST_CHAINS = 1024
+"""Chains a process keeps, used or not: more is a program that makes a pipeline for each run."""
 
 WAITING = 4
 """Steps that take this many times the CPU seconds of their process, and `WAITING_SECONDS`, wait rather than compute.
@@ -184,10 +188,15 @@ def _whole_chain(key: str, tag: str, parcel: Parcel) -> Chain | Refusal:
             _chains.move_to_end(key)
             if standins is not None:
                 _standins[key] = standins
-        while len(_chains) > MAX_CHAINS:
+        chain.used = monotonic()
+        while len(_chains) > MOST_CHAINS or (len(_chains) > MAX_CHAINS and _unused(next(iter(_chains.values())))):
             if problem := _teardown(*_chains.popitem(last=False)):
                 logger.error("teardown raised in a worker:\n%s", problem)
         return chain
+
+
+def _unused(chain: Chain) -> bool:
+    return monotonic() - chain.used > UNUSED_SECONDS
 
 
 def _broken(what: str, error: BaseException) -> Refusal:

@@ -13,7 +13,7 @@ from pipeframe_async._rules.overtime import (
     LOOK_SECONDS,
     LOOKS_A_LIMIT,
     MEMORY_SECONDS,
-    SLOW_LOOP_SECONDS,
+    NOT_BEGUN_SECONDS,
     EndedFor,
     Look,
     Order,
@@ -112,13 +112,32 @@ def test_without_a_limit_time_does_not_matter() -> None:
     assert overtime.seen(Look(RECORD, 1e9)) is Order.NOTHING
 
 
-@pytest.mark.parametrize(
-    ("late", "order"),
-    [(SLOW_LOOP_SECONDS, Order.CALL), (SLOW_LOOP_SECONDS + 0.001, Order.NOTHING), (10.0, Order.NOTHING)],
-)
-def test_a_look_that_comes_much_too_late_is_not_the_records_fault(late: float, order: Order) -> None:
+@pytest.mark.parametrize(("late", "order"), [(0.0, Order.CALL), (0.01, Order.CALL), (0.02, Order.NOTHING)])
+def test_by_as_much_as_a_look_is_late_the_record_has_longer(late: float, order: Order) -> None:
     overtime = judge(seen=RECORD)
-    assert overtime.seen(Look(RECORD, LIMIT + SLOW_LOOP_SECONDS / 2, late=late)) is order
+    assert overtime.seen(Look(RECORD, LIMIT + 0.015, late=late)) is order
+
+
+def test_a_worker_that_does_not_begin_with_what_it_was_given_is_ended() -> None:
+    overtime, idle = judge(), Spot(0, None, Phase.IDLE, None)
+    for now in (0.0, LIMIT, LIMIT + NOT_BEGUN_SECONDS - 0.01):
+        assert overtime.seen(Look(idle, now)) is Order.NOTHING
+    assert overtime.seen(Look(idle, LIMIT + NOT_BEGUN_SECONDS)) is Order.END
+    assert overtime.why is EndedFor.NOT_BEGUN
+
+
+def test_one_that_has_nothing_to_do_is_not_counted_as_late_when_it_gets_something() -> None:
+    overtime, idle = judge(), Spot(0, None, Phase.IDLE, None)
+    assert overtime.seen(Look(idle, 0.0)) is Order.NOTHING
+    overtime.done(1)
+    overtime.watch(2, LIMIT)
+    assert overtime.seen(Look(idle, 100.0)) is Order.NOTHING
+
+
+def test_without_a_limit_nobody_says_when_it_must_have_begun() -> None:
+    overtime, idle = judge(None), Spot(0, None, Phase.IDLE, None)
+    overtime.seen(Look(idle, 0.0))
+    assert overtime.seen(Look(idle, 1e9)) is Order.NOTHING
 
 
 def test_time_that_nobody_looked_is_given_once() -> None:

@@ -406,7 +406,17 @@ def test_a_broken_chain_does_not_harm_the_next_one() -> None:
     assert work(shipped(hostile.passes), packed(1)).delivered == 1
 
 
-def test_the_chain_that_was_used_least_of_late_gives_way_and_is_torn_down(log: list[str]) -> None:
+def test_chains_that_are_all_in_use_are_all_kept(log: list[str]) -> None:
+    chains = [hooked(f" {number}") for number in range(envelope.MAX_CHAINS + 8)]
+    for chain in [*chains, *chains]:
+        work(chain, packed(1))
+    assert len(log) == len(chains)
+
+
+def test_the_chain_that_was_used_least_of_late_gives_way_and_is_torn_down(
+    log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(envelope, "UNUSED_SECONDS", -1.0)
     chains = [hooked(f" {number}") for number in range(envelope.MAX_CHAINS)]
     for chain in [*chains, chains[0]]:
         work(chain, packed(1))

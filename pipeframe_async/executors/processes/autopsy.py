@@ -47,7 +47,7 @@ def death_of(
     death = Death(
         cause,
         kind="timeout" if late else "crashed",
-        foreign=remains.foreign and ended_for is None,
+        foreign=remains.foreign if ended_for is None else not _for_its_own(ended_for, remains),
         stack=words.stack if words is not None else _stack(remains.stack, fatal=not late),
     )
     if spot.at is None:
@@ -55,6 +55,11 @@ def death_of(
         return death._replace(whole=spot.phase is not Phase.IDLE, ran=ran)
     done = words.done if words is not None else None
     return death._replace(at=spot.at, step=spot.step, ran=0 if done is not None else spot.at, done=done)
+
+
+def _for_its_own(ended_for: EndedFor, remains: Remains) -> bool:
+    """Whether the record it was at is the one it was ended for, and not the next one, it having gone on just then."""
+    return ended_for in (EndedFor.TIME_LIMIT, EndedFor.MEMORY) and remains.sought
 
 
 def _last_words(remains: Remains, ticket: int) -> LastWords | None:

@@ -16,6 +16,7 @@ import asyncio
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -55,12 +56,22 @@ class Hired:
         guard: ends it where it takes too long, and knows why it was ended.
         life: where it is between its start and its end.
         ended: what it left, once it is being put away.
+        chains: by ticket, the key of the chain of each batch that it has not answered.
     """
 
     worker: Worker
     guard: Guard
     life: WorkerLife = field(default_factory=WorkerLife)
     ended: asyncio.Future[Remains] | None = None
+    chains: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Loads:
+    """Of a chain that workers have died of as they loaded it: how often in a row, and how the last one did."""
+
+    restarts: Restarts = field(default_factory=Restarts)
+    last: str = ""
 
 
 class ProcessLane:
@@ -84,6 +95,7 @@ class ProcessLane:
         self._undertaker = ThreadPoolExecutor(MOST_GOING, f"pipeframe-lane-{number}-end", _hold_back_sigpipe)
         self._tickets = count(1)  # batches of many runs come here: each gets a number of its own
         self._restarts = Restarts()
+        self._loads: dict[str, _Loads] = {}  # by the chain's key; touched by the loop only
         # All workers there are, whatever they are at. The lane's thread adds to it while the loop reads it: whoever
         # goes through it goes through a copy, which is made at one instant.
         self._hired: list[Hired] = []
@@ -121,14 +133,14 @@ class ProcessLane:
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start a worker, in the lane's thread, as `_close` runs: neither can miss the other."""
         while True:
-            if self._restarts.hopeless:
+            if self._restarts.hopeless(time.monotonic()):
                 raise WorkerLost(f"{self.name} gives up: its workers die before they have done anything; {self._last}")
             if self._closing.wait(self._restarts.delay):  # blocks this thread only, until `closing` wakes it
                 raise WorkerLost(f"{self.name} was closed before its worker had started")
             try:
                 self._hire(loop)
             except StartFailed as error:
-                self._restarts.in_vain(foreign=error.foreign)
+                self._restarts.in_vain(time.monotonic(), foreign=error.foreign)
                 self._last = str(error)
                 continue
             self.starts += 1
@@ -148,6 +160,7 @@ class ProcessLane:
 
     async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply | Death:
         """Run one batch in the worker."""
+        await self._may_load(chain)
         await self.start()
         if self._closing.is_set():
             raise WorkerLost(f"{self.name} was closed before it was given a batch")
@@ -155,6 +168,7 @@ class ProcessLane:
         assert hired is not None
         ticket = next(self._tickets)
         hired.worker.given += 1
+        hired.chains[ticket] = chain.key
         if self._wear.full(hired.worker.given):
             hired.life.retire()
         try:
@@ -170,7 +184,20 @@ class ProcessLane:
         except Exception as error:  # the reply did not come through: which record is at fault is found out by halves
             return Death(f"{self.name} has no answer: {type(error).__name__}: {error}", ran=batch.records)
         self._answered(hired, reply)
+        self._loads.pop(chain.key, None)
         return reply
+
+    async def _may_load(self, chain: ChainRef) -> None:
+        """Wait before a worker gets a chain that the last ones have died of as they loaded it.
+
+        Raises:
+            WorkerLost: so many have that it makes no sense now. Other chains are served.
+        """
+        if (loads := self._loads.get(chain.key)) is None:
+            return
+        if loads.restarts.hopeless(time.monotonic()):
+            raise WorkerLost(f"{self.name} gives up this pipeline: its workers die before any record; {loads.last}")
+        await asyncio.sleep(loads.restarts.delay)
 
     def _death(self, hired: Hired, remains: Remains, chain: ChainRef, ticket: int, batch: Packed) -> Death:
         who = f"the worker of {self.name} (pid {hired.worker.pid})"
@@ -209,6 +236,8 @@ class ProcessLane:
     ) -> None:
         """A batch has ended, one way or the other; where nobody waits for it any more, that is looked at here."""
         hired.guard.done(ticket)
+        if not isinstance(reply, Exception):
+            hired.chains.pop(ticket, None)
         if not answer.done():
             answer.set_result(reply)
         elif not isinstance(reply, Exception):
@@ -251,14 +280,16 @@ class ProcessLane:
         hired.worker.lost()
         if ended.cancelled() or ended.exception() is not None:
             return
-        remains = ended.result()
-        idle = remains.spot.phase is Phase.LOADING or not remains.spot.batch  # it had not come to any record
-        if idle and not hired.worker.answered:
-            self._restarts.in_vain(foreign=remains.foreign)
-            doing = "in setup, or while it loaded the steps" if remains.spot.phase is Phase.LOADING else "before it did"
-            self._last = (
-                f"the last one (pid {hired.worker.pid}) died {doing}: {remains.ending}\n{remains.stack}".rstrip()
-            )
+        remains, who = ended.result(), f"the last one (pid {hired.worker.pid})"
+        how = f"{remains.ending}\n{remains.stack}".rstrip()
+        idle = remains.spot.phase is Phase.LOADING
+        if idle and (key := hired.chains.get(remains.spot.batch)) is not None:
+            loads = self._loads.setdefault(key, _Loads())
+            loads.restarts.in_vain(time.monotonic(), foreign=remains.foreign or hired.guard.why is not None)
+            loads.last = f"{who} died in setup, or while it loaded the steps: {how}"
+        elif (idle or not remains.spot.batch) and not hired.worker.answered:  # it had not come to anything
+            self._restarts.in_vain(time.monotonic(), foreign=remains.foreign or hired.guard.why is not None)
+            self._last = f"{who} died before it did: {how}"
 
     def _leave(self, hired: Hired) -> None:
         hired.life.leave()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from functools import partial
@@ -75,6 +76,7 @@ class Worker:
         self.given = self.answered = 0  # batches
         self._asked: set[asyncio.Future[Reply]] = set()  # of the pool, where there is no channel
         self.pid = 0
+        self._killing = False
 
     def start(self) -> None:
         """Start the process, and wait until it can work.
@@ -170,12 +172,18 @@ class Worker:
         return process is not None and process.pid is not None and process.is_alive()
 
     def kill(self) -> None:
-        """End the process now, with all it has started."""
+        """Have the process ended, with all it has started; returns at once, and may be called again and again."""
         process = self._context.process
-        if process is None or process.pid is None or not process.is_alive():
+        if process is None or process.pid is None or self._killing or not process.is_alive():
             return
+        self._killing = True
         if hasattr(os, "killpg"):
-            kill_family(process.pid)
+            # In a thread of its own: it looks at every process of the machine, and the loop is not to wait for that.
+            killing = threading.Thread(target=kill_family, args=(process.pid,), name="pipeframe-kill", daemon=True)
+            try:
+                killing.start()
+            except RuntimeError:  # no more threads: better late than not
+                kill_family(process.pid)
         else:
             process.kill()
 

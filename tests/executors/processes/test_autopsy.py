@@ -80,9 +80,24 @@ def test_what_is_said_of_the_record_by_why_it_was_ended(
     assert (found.kind, found.cause) == (kind, cause)
 
 
-@pytest.mark.parametrize("why", [None, *EndedFor])
-def test_what_we_have_ended_nobody_else_has(why: EndedFor | None) -> None:
-    assert death(ended_for=why, foreign=True).foreign is (why is None)
+@pytest.mark.parametrize("why", [EndedFor.TIME_LIMIT, EndedFor.MEMORY])
+def test_what_we_have_ended_for_its_record_nobody_else_has(why: EndedFor) -> None:
+    assert not death(ended_for=why, sought=True, foreign=True).foreign
+
+
+@pytest.mark.parametrize("why", [EndedFor.TIME_LIMIT, EndedFor.MEMORY])
+def test_the_record_that_it_had_gone_on_to_just_then_is_not_to_blame(why: EndedFor) -> None:
+    assert death(ended_for=why, sought=False, foreign=False).foreign
+
+
+@pytest.mark.parametrize("sought", [True, False])
+@pytest.mark.parametrize("why", [EndedFor.ABANDONED, EndedFor.OVERDUE, EndedFor.NOT_BEGUN])
+def test_who_was_ended_for_something_else_has_no_record_to_blame(why: EndedFor, sought: bool) -> None:
+    assert death(ended_for=why, sought=sought, foreign=False).foreign
+
+
+def test_whether_somebody_else_has_ended_it_is_known_by_how_it_ended() -> None:
+    assert [death(foreign=foreign).foreign for foreign in (True, False)] == [True, False]
 
 
 def test_a_worker_that_was_done_when_it_was_ended_is_late_with_nothing() -> None:

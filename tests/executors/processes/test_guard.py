@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeframe_async._rules.overtime import ABANDONED_SECONDS, GRACE_SECONDS, LOOK_SECONDS, MEMORY_SECONDS, EndedFor
+from pipeframe_async._rules.overtime import (
+    ABANDONED_SECONDS,
+    GRACE_SECONDS,
+    LOOK_SECONDS,
+    MEMORY_SECONDS,
+    NOT_BEGUN_SECONDS,
+    EndedFor,
+)
 from pipeframe_async._worker.cursor import BATCH, INDEX, Cursor
 from pipeframe_async._worker.postmortem import LAST_CALL
 from pipeframe_async.executors.processes import guard as guarding
@@ -118,13 +125,21 @@ async def test_where_it_is_at_no_record_it_has_no_words_to_say(phase: Phase) -> 
     assert (worker.asked, len(worker.killed) > 0) == ([], True)
 
 
-@pytest.mark.parametrize("index", [Phase.LOADING, Phase.IDLE])
-async def test_loading_and_idling_have_no_limit(index: Phase) -> None:
+async def test_loading_has_no_limit() -> None:
     worker = FakeWorker()
-    worker.at(1, index)
+    worker.at(1, Phase.LOADING)
     guarded(worker).watch(1, 0.5)
     await asyncio.sleep(100)
     assert (worker.asked, worker.killed) == ([], [])
+
+
+async def test_one_that_does_not_begin_is_ended_without_a_question() -> None:
+    worker = FakeWorker()
+    worker.at(1, Phase.IDLE)
+    guard = guarded(worker)
+    guard.watch(2, 0.5)
+    await asyncio.sleep(0.5 + NOT_BEGUN_SECONDS + LATEST)
+    assert (worker.asked, len(worker.killed), guard.why) == ([], 1, EndedFor.NOT_BEGUN)
 
 
 async def test_a_record_that_ends_when_it_is_asked_is_spared_and_the_next_one_has_its_own_time() -> None:
@@ -219,7 +234,7 @@ async def test_time_in_which_the_loop_did_not_look_is_not_held_against_a_record(
     assert worker.asked  # but what it takes after that is
 
 
-async def test_a_short_hold_up_is_no_excuse() -> None:
+async def test_a_short_hold_up_is_not_its_fault_either() -> None:
     worker = FakeWorker()
     worker.at(1, 0)
     guarded(worker).watch(1, 1.0)
@@ -227,6 +242,8 @@ async def test_a_short_hold_up_is_no_excuse() -> None:
     block(0.5)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
+    assert not worker.asked
+    await asyncio.sleep(0.1 + 2 * LOOK_SECONDS)
     assert worker.asked
 
 

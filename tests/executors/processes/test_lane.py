@@ -183,7 +183,7 @@ async def test_why_a_worker_was_ended_is_said_of_its_batch() -> None:
     async with lane_of(nursery, Wear(max_rss=1000)) as lane:
         running = await given(lane, nursery)
         lane._hired[0].guard.end(EndedFor.MEMORY)
-        nursery.made[0].dies(left=LEFT._replace(spot=AT_RECORD, foreign=True))
+        nursery.made[0].dies(left=LEFT._replace(spot=AT_RECORD, sought=True, foreign=True))
         found = await death(running)
         assert found.cause == "the worker of lane 0 (pid 1) was ended: it held more than max_worker_rss=1000 bytes"
         assert not found.foreign
@@ -218,14 +218,17 @@ async def test_workers_that_do_not_start_are_tried_again_and_then_given_up() -> 
 
 async def test_workers_that_die_in_setup_are_given_up_with_where_the_last_one_stood() -> None:
     nursery = Nursery()
-    left = LEFT._replace(spot=Spot(1, None, Phase.LOADING, None), ending="it exited with code 3", stack="in setup\n")
+    left = LEFT._replace(ending="it exited with code 3", stack="in setup\n")
     async with lane_of(nursery) as lane:
-        for _ in range(restarts.MOST_IN_VAIN):
+        for ticket in range(1, restarts.MOST_IN_VAIN + 1):
             running = await given(lane, nursery)
-            nursery.made[-1].dies(left=left)
+            nursery.made[-1].dies(left=left._replace(spot=Spot(ticket, None, Phase.LOADING, None)))
             assert not (await death(running)).begun
         with pytest.raises(WorkerLost, match=r"gives up.*died in setup.*code 3\nin setup$"):
             await lane.run(CHAIN, 0, BATCH_OF_5, ship=True)
+        other = await given(lane, nursery, CHAIN._replace(key="other"))
+        nursery.made[-1].answers(Reply(5))
+        assert await other == Reply(5)  # it is that chain's failure, and nobody else's
 
 
 async def test_one_that_has_answered_is_not_held_against_the_start() -> None:
