@@ -11,6 +11,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -56,6 +58,23 @@ def keep_from_children(*queues: Any) -> None:
         os.register_at_fork(after_in_child=lambda: _close(ends))
 
 
+def leave_soon() -> None:
+    """From here on this process ends within seconds, with a word where something in it would not: it has no work."""
+    threading.Thread(target=_leave, name="pipeframe-leave", daemon=True).start()
+
+
+def _leave() -> None:
+    time.sleep(LEAVE_SECONDS)
+    staying = [thread.name for thread in threading.enumerate() if not thread.daemon and thread.name != "MainThread"]
+    staying += [child.name for child in multiprocessing.active_children()]
+    what = f"{', '.join(staying)} would not end" if staying else "something a step has started would not end"
+    with contextlib.suppress(Exception):
+        sys.stderr.write(f"pipeframe_async: worker {os.getpid()} was ended at its exit: {what}\n")
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0)
+
+
 def _close(ends: list[Any]) -> None:
     for end in ends:
         with contextlib.suppress(OSError):
@@ -91,6 +110,10 @@ class Ends(NamedTuple):
     inbound: tuple[SharedFile, ...]
     outbound: tuple[SharedFile, ...]
 
+
+LEAVE_SECONDS = 2.0
+"""What a worker that has no more work has to end by itself. Less cuts off what is written at exit, more delays the
+run's end."""
 
 _problem = ""
 

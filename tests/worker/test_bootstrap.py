@@ -178,3 +178,18 @@ def test_no_standard_error_is_no_reason_not_to_start(error: Exception, monkeypat
     monkeypatch.setattr(faulthandler, "enable", refuse)
     monkeypatch.setattr(orphan, "end_with_parent", lambda: None)
     bootstrap.prepare()
+
+
+def test_a_worker_with_no_more_work_ends_within_seconds_and_says_what_would_not() -> None:
+    program = (
+        "import threading, time; from pipeframe_async._worker import bootstrap; bootstrap.LEAVE_SECONDS = 0.1; "
+        "threading.Thread(target=time.sleep, args=(60,), name='exporter').start(); bootstrap.leave_soon()"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert run.stderr.endswith("was ended at its exit: exporter would not end\n")
+
+
+def test_one_that_ends_by_itself_says_nothing() -> None:
+    program = "from pipeframe_async._worker import bootstrap; bootstrap.leave_soon(); raise SystemExit(3)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert (run.returncode, run.stderr) == (3, "")

@@ -6,6 +6,10 @@ One process, one pipe pair, one blast radius: a worker's death touches the batch
 from __future__ import annotations
 
 import asyncio
+import threading
+import warnings
+import weakref
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -15,13 +19,17 @@ from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import StepError
 from pipeframe_async.executors.cores import usable_cores
 from pipeframe_async.executors.packing import Packing
-from pipeframe_async.executors.processes.lane import ProcessLane
+from pipeframe_async.executors.processes.lane import Hired, ProcessLane
 from pipeframe_async.executors.processes.launch import DEFAULT_METHOD
 from pipeframe_async.executors.processes.worker import Worker
 from pipeframe_async.executors.shipping import ship as ship_chain
 from pipeframe_async.wire import ChainRef, ChainSpec
 
 T = TypeVar("T")
+
+DROPPED_SECONDS = 0.5
+"""Seconds that the workers of a dropped frame are waited for. They take milliseconds; longer would hold up whoever
+happens to collect it, with whatever lock it has."""
 
 
 class ProcessLanes:
@@ -42,6 +50,8 @@ class ProcessLanes:
         inner_threads = max(1, usable_cores() // max(1, workers))
         new_worker = partial(Worker, method, weigh=wear.max_rss is not None, inner_threads=inner_threads)
         self.lanes = tuple(ProcessLane(i, wear, new_worker) for i in range(workers))
+        self._forgotten = weakref.finalize(self, _dropped, [lane.hired for lane in self.lanes])
+        self._forgotten.atexit = False  # then workers are ended without a word, as those of any open frame
 
     @property
     def restarts(self) -> int:
@@ -57,6 +67,7 @@ class ProcessLanes:
 
         Cancellation: it goes on to its end, which `timeout` bounds; what it frees nobody else would.
         """
+        self._forgotten.detach()
         for lane in self.lanes:
             lane.closing()
         if kill:
@@ -74,6 +85,24 @@ class ProcessLanes:
     def _kill(self, overdue: bool = False) -> None:
         for lane in self.lanes:
             lane.kill(overdue=overdue)
+
+
+def _dropped(lanes: list[list[Hired]]) -> None:
+    """The fleet is gone and was not closed: end its workers, in a thread, for this may be called anywhere."""
+    left = [hired.worker for lane in lanes for hired in [*lane]]
+    if not left:
+        return
+    text = (
+        f"a PipeFrame was dropped while it was open: its {len(left)} workers are killed; use `async with PipeFrame()`"
+    )
+    warnings.warn(text, ResourceWarning, stacklevel=2)
+    for worker in left:
+        with suppress(RuntimeError):  # its loop is closed
+            worker.hang_up()
+        worker.kill()
+    ending = threading.Thread(target=lambda: [worker.end() for worker in left], name="pipeframe-dropped", daemon=True)
+    ending.start()
+    ending.join(DROPPED_SECONDS)
 
 
 async def _undisturbed(future: asyncio.Future[T]) -> T:

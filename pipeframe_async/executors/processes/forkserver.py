@@ -115,6 +115,8 @@ class ForkServer:
                 command = _COMMAND.format(control=theirs.fileno(), preload=self._preload, path=search_path())
                 self._forkserver_pid = _started([executable, *flags(), "-c", command], theirs.fileno())
             self._identity = _identity()
+            # At exit, once multiprocessing has joined the workers: it tells of their ends until then.
+            util.Finalize(None, self.forget, exitpriority=-100)
             self._hear_hello(executable)
         except BaseException:
             with living.starting:

@@ -45,6 +45,10 @@ TEARDOWN_TIMEOUT = 10.0
 MOST_GOING = 4
 """Workers of a lane that may be on their way out while the next is started. One would hold up every replacement by
 a slow teardown, many would fill the memory with workers that only tear down."""
+STARTS_AT_ONCE = 4
+"""Workers that this process has started and that are not yet at work, at most. One that starts has half as many
+descriptors again as one that works: with more a large fleet meets a limit that it would keep. Fewer start it slowly."""
+_starts = threading.BoundedSemaphore(STARTS_AT_ONCE)
 
 
 @dataclass(eq=False, slots=True)
@@ -97,8 +101,8 @@ class ProcessLane:
         self._restarts = Restarts()
         self._loads: dict[str, _Loads] = {}  # by the chain's key; touched by the loop only
         # All workers there are, whatever they are at. The lane's thread adds to it while the loop reads it: whoever
-        # goes through it goes through a copy, which is made at one instant.
-        self._hired: list[Hired] = []
+        # goes through it goes through a copy, made at one instant. Public for the end of a fleet that was dropped.
+        self.hired: list[Hired] = []
         self._starting: asyncio.Future[None] | None = None
         self._closing = threading.Event()
         self._problems: list[str] = []
@@ -107,7 +111,7 @@ class ProcessLane:
     @property
     def _serving(self) -> Hired | None:
         """The one that gets the next batch; at most one does, since another is only started where none does."""
-        return next((hired for hired in [*self._hired] if hired.life.state is State.SERVING), None)
+        return next((hired for hired in [*self.hired] if hired.life.state is State.SERVING), None)
 
     @property
     def _worker(self) -> Worker | None:
@@ -119,7 +123,7 @@ class ProcessLane:
         while self._serving is None:  # asked again after each wait: one that has come may have died, or be worn
             if self._closing.is_set():
                 raise WorkerLost(f"{self.name} was closed before its worker had started")
-            going = [hired.ended for hired in [*self._hired] if hired.ended is not None]
+            going = [hired.ended for hired in [*self.hired] if hired.ended is not None]
             if len(going) >= MOST_GOING:
                 await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)
                 continue
@@ -148,14 +152,20 @@ class ProcessLane:
 
     def _hire(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start one process, in the lane's thread; known before it runs, so that `kill` always reaches it."""
-        worker = self._new_worker()
-        hired = Hired(worker, Guard(worker, self._wear.max_rss, loop))
-        self._hired.append(hired)
+        while not _starts.acquire(timeout=0.05):
+            if self._closing.is_set():
+                raise WorkerLost(f"{self.name} was closed before its worker had started")
         try:
-            worker.start()
-        except (StartFailed, ConfigError):  # it has put itself away; after anything else `_close` does
-            self._leave(hired)
-            raise
+            worker = self._new_worker()
+            hired = Hired(worker, Guard(worker, self._wear.max_rss, loop))
+            self.hired.append(hired)
+            try:
+                worker.start()
+            except (StartFailed, ConfigError):  # it has put itself away; after anything else `_close` does
+                self._leave(hired)
+                raise
+        finally:
+            _starts.release()
         hired.life.serve()  # from here on the loop may give it batches
 
     async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply | Death:
@@ -293,14 +303,14 @@ class ProcessLane:
 
     def _leave(self, hired: Hired) -> None:
         hired.life.leave()
-        self._hired.remove(hired)
+        self.hired.remove(hired)
 
     def kill(self, *, overdue: bool = False) -> None:
         """End all workers without waiting; `overdue`: they were given time to end by themselves.
 
         May be called while workers are started and ended in threads: until one is gone it is reached here.
         """
-        for hired in [*self._hired]:
+        for hired in [*self.hired]:
             hired.guard.end(EndedFor.OVERDUE) if overdue else hired.worker.kill()
 
     def closing(self) -> None:
@@ -313,9 +323,9 @@ class ProcessLane:
         After `closing`, and once. It is not to be cancelled: the fleet sees to that, and kills what takes too long.
         """
         # Those on their way out first; none is added to them meanwhile, since the lane is closing.
-        going = [hired.ended for hired in [*self._hired] if hired.ended is not None]
+        going = [hired.ended for hired in [*self.hired] if hired.ended is not None]
         await asyncio.gather(*going, return_exceptions=True)
-        for hired in [*self._hired]:
+        for hired in [*self.hired]:
             hired.worker.hang_up()
         # Behind a start that may be at work in the same thread: `_close` finds its worker, whether it came or not.
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close, graceful)
@@ -325,7 +335,7 @@ class ProcessLane:
 
     def _close(self, graceful: bool) -> None:
         """End those that are left, in the lane's thread, which starts no more after this."""
-        for hired in [*self._hired]:
+        for hired in [*self.hired]:
             hired.life.end()
             self._end(hired, graceful)
             self._leave(hired)

@@ -69,10 +69,11 @@ class LaneProcess(BaseProcess):
                 config["daemon"] = daemonic
 
     def run(self) -> None:
-        """Prepare this process, then do what the pool wants."""
+        """Prepare this process, then do what the pool wants; and not stay much longer."""
         bootstrap.prepare(self._surroundings, [file.fd for file in self._streams])
         bootstrap.keep_from_children(*self._args[:2])  # the pool's queues
         super().run()
+        bootstrap.leave_soon()
 
 
 class LaneContext(BaseContext):

@@ -83,10 +83,16 @@ class TraceFiles:
             self.words, os.fstat(self.words).st_size, 0
         )
 
+    def given(self) -> None:
+        """The worker has them. The cursor's is needed no more, for it is mapped."""
+        os.close(self.cursor)
+        self.cursor = -1
+
     def close(self) -> None:
         """Close them here; the worker has descriptors of its own."""
         for fd in (self.cursor, self.stack, self.words):
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
 
 
 def remains_of(ending: Ending, cursor: Cursor, files: TraceFiles | None) -> Remains:

@@ -104,6 +104,8 @@ class Worker:
             self.end()
             raise StartFailed(f"a worker process could not be started:\n{problem}")
         _let_go(self.pool)
+        if self._files is not None:
+            self._files.given()
         if self._channel is not None:
             self._channel.given()
 
@@ -228,10 +230,11 @@ def _seen(asked: asyncio.Future[Any]) -> None:
 
 
 def _let_go(pool: ProcessPoolExecutor) -> None:
-    """Close this process's copy of the end that only the worker writes to.
+    """Close this process's copies of the ends that only the worker uses: the one it reads from, and the other.
 
     While we hold it, the pipe of a worker that was killed in the middle of a large reply never ends: the pool's
-    thread would wait for the rest of it for ever. (The other pipe the pool closes itself.)
+    thread would wait for the rest of it for ever.
     """
     private: Any = pool
     private._result_queue._writer.close()
+    private._call_queue._reader.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from pipeframe_async._rules.wear import Wear
 from pipeframe_async.errors import StepError
 from pipeframe_async.executors.processes.fleet import ProcessLanes
-from pipeframe_async.executors.processes.lane import BATCHES_IN_LANE
+from pipeframe_async.executors.processes.lane import BATCHES_IN_LANE, Hired
 from pipeframe_async.wire import ChainSpec
 
 pytestmark = pytest.mark.virtual_clock
@@ -126,3 +128,51 @@ async def test_a_cancel_is_passed_on_when_all_are_closed() -> None:
     closing.cancel()
     await asyncio.wait([closing])
     assert (closing.cancelled(), lane.done[-1], now()) == (True, "closed", 5.0)
+
+
+# One that nobody closes.
+
+
+class Left:
+    """A worker of a fleet that was dropped."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def hang_up(self) -> None:
+        self.done.append("hang up")
+        raise RuntimeError("Event loop is closed")
+
+    def kill(self) -> None:
+        self.done.append("kill")
+
+    def end(self) -> None:
+        self.done.append("end")
+
+
+def test_a_fleet_that_is_dropped_says_so_and_ends_its_workers(recwarn: pytest.WarningsRecorder) -> None:
+    left: Any = [Left(), Left()]
+    warnings.simplefilter("always")
+    fleet = ProcessLanes(2)
+    for lane, worker in zip(fleet.lanes, left, strict=True):
+        lane.hired.append(Hired(worker, worker))
+    del fleet, lane
+    gc.collect()
+    (said,) = recwarn.list
+    assert said.category is ResourceWarning
+    assert "dropped while it was open: its 2 workers are killed" in str(said.message)
+    assert [worker.done for worker in left] == [["hang up", "kill", "end"]] * 2
+
+
+def test_one_that_has_no_workers_is_dropped_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+    fleet = ProcessLanes(2)
+    del fleet
+    gc.collect()
+    assert not recwarn.list
+
+
+async def test_one_that_was_closed_is_dropped_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+    fleet = fleet_of(FakeLane())
+    await fleet.close(kill=False, timeout=1.0)
+    assert not fleet._forgotten.alive
+    assert not recwarn.list

@@ -72,7 +72,7 @@ async def death(running: Running) -> Death:
 
 
 def states(lane: ProcessLane) -> list[State]:
-    return [hired.life.state for hired in lane._hired]
+    return [hired.life.state for hired in lane.hired]
 
 
 # One worker.
@@ -182,7 +182,7 @@ async def test_why_a_worker_was_ended_is_said_of_its_batch() -> None:
     nursery = Nursery()
     async with lane_of(nursery, Wear(max_rss=1000)) as lane:
         running = await given(lane, nursery)
-        lane._hired[0].guard.end(EndedFor.MEMORY)
+        lane.hired[0].guard.end(EndedFor.MEMORY)
         nursery.made[0].dies(left=LEFT._replace(spot=AT_RECORD, sought=True, foreign=True))
         found = await death(running)
         assert found.cause == "the worker of lane 0 (pid 1) was ended: it held more than max_worker_rss=1000 bytes"
@@ -280,7 +280,7 @@ async def test_a_worker_that_was_given_its_last_batch_finishes_it_while_the_next
         assert await second == Reply(2)
         old.answers(Reply(1))
         assert await first == Reply(1)
-        await until(lambda: not lane._hired)
+        await until(lambda: not lane.hired)
         for worker in (old, new):
             order = [what for what in worker.done if what in ("hang_up", "teardown", "end", "lost")]
             assert order == ["hang_up", "teardown", "end", "lost"]
@@ -300,7 +300,7 @@ async def test_a_worker_that_has_grown_too_large_answers_what_it_has_and_no_more
         worker.answers(Reply(2))
         await second
         if rss > 1000:
-            await until(lambda: not lane._hired)
+            await until(lambda: not lane.hired)
         assert ("teardown" in worker.done) is (rss > 1000)
 
 
@@ -342,7 +342,7 @@ async def test_a_teardown_that_hangs_is_cut_short_and_told_when_the_lane_is_clos
         running = await given(lane, nursery)
         nursery.made[0].answers(Reply(5))
         await running
-        await until(lambda: not lane._hired)
+        await until(lambda: not lane.hired)
         (problem,) = await closed(lane)
         assert problem == "the worker of lane 0 (pid 1) was ended in its teardown: it was told to end"
 
@@ -371,9 +371,9 @@ async def test_a_batch_that_is_given_up_and_goes_on_is_ended_with_its_worker() -
         began = asyncio.get_running_loop().time()
         await until(worker.killed.is_set)
         assert asyncio.get_running_loop().time() - began >= ABANDONED_SECONDS / 2
-        assert lane._hired[0].guard.why is EndedFor.ABANDONED
+        assert lane.hired[0].guard.why is EndedFor.ABANDONED
         worker.dies()
-        await until(lambda: not lane._hired)  # though nobody waits for its remains
+        await until(lambda: not lane.hired)  # though nobody waits for its remains
 
 
 async def test_the_reply_to_a_batch_that_was_given_up_counts_for_its_worker() -> None:
@@ -384,7 +384,7 @@ async def test_the_reply_to_a_batch_that_was_given_up_counts_for_its_worker() ->
         await asyncio.wait([running])
         nursery.made[0].answers(Reply(5))
         assert nursery.made[0].answered == 1
-        await until(lambda: not lane._hired)
+        await until(lambda: not lane.hired)
         assert "teardown" in nursery.made[0].done
 
 

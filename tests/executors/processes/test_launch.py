@@ -98,9 +98,10 @@ def test_a_start_that_fails_leaves_a_daemonic_process_daemonic(monkeypatch: pyte
 def test_a_worker_prepares_itself_before_it_does_what_its_pool_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[Any] = []
     monkeypatch.setattr(bootstrap, "prepare", lambda surroundings, streams: done.append("prepare"))
+    monkeypatch.setattr(bootstrap, "leave_soon", lambda: done.append("leave soon"))
     monkeypatch.setattr(bootstrap, "keep_from_children", lambda *queues: done.append(queues))
     LaneContext().Process(target=lambda *args: done.append(args), args=("calls", "results", "more")).run()
-    assert done == ["prepare", ("calls", "results"), ("calls", "results", "more")]
+    assert done == ["prepare", ("calls", "results"), ("calls", "results", "more"), "leave soon"]
 
 
 class Handed:

@@ -28,6 +28,7 @@ class FakePool(Executor):
     def __init__(self, workers: int, context: Any, initializer: Any, initargs: Any) -> None:
         self._broken: Any = False
         self._result_queue = SimpleNamespace(_writer=SimpleNamespace(close=lambda: self.done.append("let go")))
+        self._call_queue = SimpleNamespace(_reader=SimpleNamespace(close=lambda: None))
         self.answers: dict[str, Any] = {"ready": (77, "")}
         self.calls: list[Any] = []
         self.lasting: list[Future[Any]] = []
