@@ -102,6 +102,7 @@ def generated_chunks(tap: Tap, n: int | None) -> Iterator[Chunk[int] | int]:
         for size in count():
             if not (records := list(islice(source, 1 + size % 9))):
                 return
+            tap.cut = len(records) - 1
             tap.hand(len(records))
             yield Chunk(records)
     finally:

@@ -149,14 +149,16 @@ class Kept(Stream, Sunk):
 
 
 class Tap:
-    """Counts what a feed hands over (`last`: at once) and a consumer takes; `most` is how many were between them."""
+    """Counts what a feed hands over and what a consumer takes; `most` is how many were between them.
+
+    `cut`: how many records a thread may be cut off from, at the end of its last chunk.
+    """
 
     def __init__(self) -> None:
         self.opened = self.closed = 0
-        self.handed = self.taken = self.most = self.last = 0
+        self.handed = self.taken = self.most = self.cut = 0
 
     def hand(self, records: int = 1) -> None:
-        self.last = records
         self.handed += records
         self.most = max(self.most, self.handed - self.taken)
 
