@@ -36,26 +36,32 @@ ABORT: dict[BacklogState, BacklogState] = {
 }
 """What giving up turns it to; that may come more than once."""
 
+TAKABLE = frozenset({_S.OPEN, _S.ENDED})
+"""Where what waits may be taken."""
+
+OVER = frozenset({_S.ENDED, _S.ABORTED})
+"""Where no more will come."""
+
 
 class BacklogLife:
     """Where a backlog is.
 
     Args:
         whole: nothing may be taken until the feed has ended.
+
+    Attributes:
+        state: where it is now.
+        may_take: whether what waits may be taken.
+        ended: whether no more will come.
     """
 
     def __init__(self, *, whole: bool) -> None:
-        self.state = BacklogState.FILLING if whole else BacklogState.OPEN
+        self._be(BacklogState.FILLING if whole else BacklogState.OPEN)
 
-    @property
-    def may_take(self) -> bool:
-        """Whether what waits may be taken."""
-        return self.state is BacklogState.OPEN or self.state is BacklogState.ENDED
-
-    @property
-    def ended(self) -> bool:
-        """Whether no more will come."""
-        return self.state is BacklogState.ENDED or self.state is BacklogState.ABORTED
+    def _be(self, state: BacklogState) -> None:
+        self.state = state
+        self.may_take = state in TAKABLE  # plain attributes: they are asked for several times a record
+        self.ended = state in OVER
 
     def end(self) -> None:
         """No more will come."""
@@ -68,4 +74,4 @@ class BacklogLife:
     def _turn(self, table: dict[BacklogState, BacklogState], verb: str) -> None:
         if (to := table.get(self.state)) is None:
             raise InternalError(f"a backlog that is {self.state.value} cannot {verb}")
-        self.state = to
+        self._be(to)

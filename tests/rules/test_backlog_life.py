@@ -26,8 +26,11 @@ EVERY = [(state, verb) for state in BacklogState for verb in ("end", "abort")]
 
 
 def a_life(state: BacklogState) -> BacklogLife:
-    life = BacklogLife(whole=False)
-    life.state = state
+    """Led there by its verbs."""
+    life = BacklogLife(whole=state is FILLING)
+    for verb in {ENDED: ["end"], ABORTING: ["abort"], ABORTED: ["abort", "end"]}.get(state, []):
+        getattr(life, verb)()
+    assert life.state is state
     return life
 
 

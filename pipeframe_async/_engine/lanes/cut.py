@@ -50,7 +50,9 @@ class Cutter:
             workers: all workers of those.
         """
         line.fill()
-        place, waiting, ended = self._places.now, line.waiting, line.ended
+        if not (waiting := line.waiting):
+            return None
+        place, ended = self._places.now, line.ended
         if not may_go(
             place.sizer,
             waiting,

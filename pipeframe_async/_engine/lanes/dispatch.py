@@ -89,12 +89,15 @@ class Dispatch:
 
     def _cut(self, lane: Lane) -> tuple[DefStage, Batch] | None:
         """Of the last stage that has something: what is nearest to its end goes first."""
+        stages = [stage for stage in self._stages if stage.waits]
+        if not stages:
+            return None  # the usual answer: each ring wakes all slots, and there was one batch
         idle = self._batches[lane] < lane.workers
         if idle and self._left_to_others(lane):
             return None
         idle_workers = sum(max(0, lane.workers - batches) for lane, batches in self._batches.items())
         workers = sum(lane.workers for lane in self._batches)
-        for stage in self._stages:
+        for stage in stages:
             batch = stage.cut(self._numbers[lane], idle=idle, idle_workers=idle_workers, workers=workers)
             if batch is not None:
                 return stage, batch

@@ -130,6 +130,11 @@ class DefStage:
         return f"<{sum(map(len, self._parts.values()))} waiting>"
 
     @property
+    def waits(self) -> bool:
+        """Whether there is anything for it: parts, or records that begin here."""
+        return (self._index == 0 and self._shared.backlog.takable > 0) or any(map(len, self._parts.values()))
+
+    @property
     def sizer(self) -> Sizer:
         """How large its batches are, where they are run now."""
         return self.places.now.sizer
