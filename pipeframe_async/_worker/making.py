@@ -1,6 +1,6 @@
 """What pickles of definitions call where they are read: functions, classes and the like, made or found.
 
-Comes in: what `executors/defining.py` has taken apart. In the program's own process what has a name is found and
+Comes in: what `executors/defining/` has taken apart. In the program's own process what has a name is found and
 left as it is. Elsewhere it is made in the stand-ins that are being loaded. Only the making is here.
 """
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from cloudpickle import cloudpickle as parts
 
-from pipeframe_async.executors.defining import by_value, define
+from pipeframe_async.executors.defining.definer import define
+from pipeframe_async.executors.defining.modules import by_value
 
 DEEPEST = 12
 """Steps down. Whatever is deeper is not what somebody would look for by its name."""

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors.blaming import Blamed, culprit
-from pipeframe_async.executors.defining import define
+from pipeframe_async.executors.defining.definer import define
 from pipeframe_async.executors.supplying import Supplies
 from pipeframe_async.wire import ChainRef, ChainSpec
 

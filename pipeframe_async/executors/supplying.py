@@ -15,7 +15,8 @@ from pipeframe_async._worker import standin
 from pipeframe_async._worker.standin import UNNAMED, Name
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors.blaming import Blamed, culprit
-from pipeframe_async.executors.defining import by_value, define
+from pipeframe_async.executors.defining.definer import define
+from pipeframe_async.executors.defining.modules import by_value
 
 MOST_CHAINS = 256
 """Chains of which it is known what they were asked for. Those beyond are asked again, in a batch's time."""

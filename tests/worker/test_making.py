@@ -1,4 +1,4 @@
-"""What is made of definitions where they are read; `tests/executors/test_defining.py` has both ends of it."""
+"""What is made of definitions where they are read; `tests/executors/defining/` has both ends of it."""
 
 from __future__ import annotations
 

@@ -7,8 +7,6 @@ those that are there. cloudpickle does the most of it; here is what it cannot do
 
 from __future__ import annotations
 
-import contextvars
-import dataclasses
 import functools
 import io
 import linecache
@@ -16,14 +14,11 @@ import os
 import pickle
 import re
 import sys
-import threading
 import types
 import typing
-import weakref
 from collections.abc import Callable, Iterator
 from enum import EnumMeta
-from importlib.machinery import BuiltinImporter
-from inspect import Parameter, isclass, signature
+from inspect import isclass
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -33,6 +28,9 @@ from cloudpickle import cloudpickle as parts
 from pipeframe_async._worker import making, standin
 from pipeframe_async._worker.codec import PROTOCOL
 from pipeframe_async._worker.standin import MAIN, MAINS, Name
+from pipeframe_async.executors.defining.modules import about, by_value, guarded, importable
+from pipeframe_async.executors.defining.reducers import REDUCERS, Boxed
+from pipeframe_async.executors.defining.structs import struct_of, without
 from pipeframe_async.pipeline import PipelineEngine
 
 LARGEST_GUESS = 2**20
@@ -40,53 +38,8 @@ LARGEST_GUESS = 2**20
 data that nobody has asked for."""
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
-_GUARD = re.compile(r"^if\s+(__name__\s*==\s*['\"]__main__['\"]|['\"]__main__['\"]\s*==\s*__name__)", re.MULTILINE)
-_ABOUT = ("__package__", "__file__", "__path__", "__doc__")
-_LOCKS = (type(threading.Lock()), type(threading.RLock()))
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), type, FunctionType, ModuleType)
-_ALIAS = getattr(typing, "TypeAliasType", None)
 _DISPATCHER = functools.singledispatch(len).__code__  # type: ignore[attr-defined] # a function, in truth
-_verdicts: dict[str, tuple[ModuleType, bool]] = {}
-
-
-def by_value(name: object) -> bool:
-    """Whether a module of this name cannot be imported by a worker, though it is here."""
-    if name in MAINS:
-        return True
-    module = sys.modules.get(name) if isinstance(name, str) else None
-    if module is None or not isinstance(module, ModuleType):
-        return False
-    assert isinstance(name, str)
-    known = _verdicts.get(name)
-    if known is None or known[0] is not module:
-        known = _verdicts[name] = module, not _can_be_imported(name, module)
-    return known[1]
-
-
-def _can_be_imported(name: str, module: ModuleType) -> bool:
-    """Whether a finder knows it; a part of something compiled is the affair of the package it is in."""
-    file = getattr(module, "__file__", None)
-    parent, _, _ = name.rpartition(".")
-    if parent:
-        above = sys.modules.get(parent)
-        if above is None or by_value(parent):
-            return above is not None and not by_value(parent)
-        if not isinstance(file, str) or not file.endswith(".py"):
-            return True
-    elif name in sys.builtin_module_names or isinstance(getattr(module, "__loader__", None), BuiltinImporter):
-        return True
-    path = getattr(sys.modules.get(parent), "__path__", None) if parent else None
-    for finder in sys.meta_path:
-        try:
-            found = finder.find_spec(name, path)
-        except Exception:  # somebody else's finder, which only the next import would have to bear
-            continue
-        if found is not None:
-            origin = found.origin
-            return not (file and origin and os.path.isfile(origin) and os.path.isfile(file)) or os.path.samefile(
-                origin, file
-            )
-    return False
 
 
 class Defined(typing.NamedTuple):
@@ -113,42 +66,10 @@ def define(
     """
     stream = io.BytesIO()
     pickler = Definer(stream, hooks, there)
-    pickler._held = int(held)
+    pickler.held = int(held)
     pickler.dump(value)
-    head = making.Head(standin.home, _about(pickler.modules), _guarded(), pickler.sources)
+    head = making.Head(standin.home, about(pickler.modules), guarded(), pickler.sources)
     return Defined(making.MAGIC + pickle.dumps(tuple(head), PROTOCOL) + stream.getvalue(), pickler.names)
-
-
-def _about(names: set[str]) -> dict[str, dict[str, Any]]:
-    """What modules say of themselves."""
-    about = {}
-    for name in sorted({MAIN, *names}):
-        values = vars(sys.modules.get(name, types))
-        about[name] = {key: values[key] for key in _ABOUT if isinstance(values.get(key), (str, list))}
-        if name != MAIN:
-            continue
-        about[name].setdefault("__package__", None)
-        if _guarded() and (spec := values.get("__spec__")) is not None:
-            about[name]["__spec__"] = type(spec)(spec.name, None, origin=spec.origin)
-    return about
-
-
-@functools.lru_cache(16)
-def _has_guard(file: str, changed: float) -> bool:
-    try:
-        with open(file, encoding="utf-8", errors="replace") as source:
-            return _GUARD.search(source.read()) is not None
-    except OSError:
-        return False
-
-
-def _guarded() -> bool:
-    """Whether the main module may be run again, by a process that a step starts."""
-    file = getattr(sys.modules.get(MAIN), "__file__", None)
-    try:
-        return isinstance(file, str) and _has_guard(file, os.stat(file).st_mtime)
-    except OSError:
-        return False
 
 
 class Definer(cloudpickle.Pickler):  # type: ignore[misc]
@@ -164,7 +85,7 @@ class Definer(cloudpickle.Pickler):  # type: ignore[misc]
         self._hooks = hooks
         self._there = there
         self._deep = deep  # look after names in annotations
-        self._held = 0  # inside of a value that a module or class of the program holds
+        self.held = 0  # inside of a value that a module or class of the program holds
         self._kept: list[Any] = []  # alive until this is done: a memo goes by address
 
     def reducer_override(self, obj: Any) -> Any:
@@ -176,7 +97,7 @@ class Definer(cloudpickle.Pickler):  # type: ignore[misc]
             return self._code(obj)
         if isclass(obj) and isinstance(obj, type):
             return self._class(obj)
-        if (reduce := _REDUCERS.get(kind)) is not None and (reduced := reduce(self, obj)) is not None:
+        if (reduce := REDUCERS.get(kind)) is not None and (reduced := reduce(self, obj)) is not None:
             return reduced
         return super().reducer_override(obj)
 
@@ -185,8 +106,8 @@ class Definer(cloudpickle.Pickler):  # type: ignore[misc]
     def _function(self, obj: Any) -> Any:
         if self._hooks is not None and (instead := self._hooks(obj)) is not None:
             return instead
-        if obj.__code__ is _DISPATCHER and not _importable(obj):
-            return self._named(
+        if obj.__code__ is _DISPATCHER and not importable(obj):
+            return self.named(
                 obj, making.dispatcher, (obj.registry[object],), making.fill_dispatcher, [*obj.registry.items()]
             )
         if obj.__module__ is None and by_value(parts._whichmodule(obj, obj.__qualname__)):
@@ -285,9 +206,9 @@ class Definer(cloudpickle.Pickler):  # type: ignore[misc]
         elif typing.is_typeddict(obj):
             notes = dict(obj.__annotations__)
             new, arguments = making.new_typed_dict, (*key, called, notes, obj.__total__)  # type: ignore[attr-defined]
-        elif (struct := _struct(obj)) is not None:
+        elif (struct := struct_of(obj)) is not None:
             post = attributes.pop("__post_init__", None)
-            attributes = _without(attributes, obj, struct.fields)
+            attributes = without(attributes, obj, struct.fields)
             if post is not None:
                 attributes[making.POST_INIT] = post
             new = making.new_struct
@@ -310,7 +231,7 @@ class Definer(cloudpickle.Pickler):  # type: ignore[misc]
 
     # --- the rest ---
 
-    def _named(self, obj: Any, make: Any, arguments: Any, fill: Any = None, value: Any = None, name: str = "") -> Any:
+    def named(self, obj: Any, make: Any, arguments: Any, fill: Any = None, value: Any = None, name: str = "") -> Any:
         """Something that its module may have under its name."""
         module = getattr(obj, "__module__", None) or ""
         name = (name or standin.home_name(obj)) if by_value(module) else ""
@@ -332,14 +253,15 @@ class Definer(cloudpickle.Pickler):  # type: ignore[misc]
             return value
         box = making.Box((value,))
         self._kept.append(box)
-        return _Boxed(box)
+        return Boxed(box)
 
-    def _in_box(self, box: making.Box) -> Iterator[Any]:
+    def in_box(self, box: making.Box) -> Iterator[Any]:
+        """What a box holds, as held."""
         # A pickler asks for the second before it writes the first, and for the third when both are written.
-        self._held += 1
+        self.held += 1
         yield box[0]
         yield None
-        self._held -= 1
+        self.held -= 1
 
     def _key(self, module: str, name: str) -> Name:
         return (MAIN if module in MAINS else module), name
@@ -348,24 +270,6 @@ class Definer(cloudpickle.Pickler):  # type: ignore[misc]
         self.modules.add(key[0])
         if key[1]:
             self.names.add(key)
-
-    def _lock(self, obj: Any) -> Any:
-        return (_maker_of(type(obj)), ()) if self._held else None
-
-
-class _Boxed:
-    """A box on its way into a pickle."""
-
-    def __init__(self, box: making.Box) -> None:
-        self.box = box
-
-
-def _maker_of(kind: type) -> Callable[[], Any]:
-    return threading.Lock if kind is _LOCKS[0] else threading.RLock
-
-
-def _importable(obj: Any) -> bool:
-    return not by_value(obj.__module__) and bool(standin.home_name(obj))
 
 
 def _attributes(code: CodeType) -> set[str]:
@@ -387,143 +291,3 @@ def _own(member: Any) -> dict[str, Any]:
     """What a member of an enumeration has of its own."""
     kept = ("_value_", "_name_", "__objclass__", "_sort_order_")
     return {name: value for name, value in vars(member).items() if name not in kept}
-
-
-class _Struct(typing.NamedTuple):
-    make: Any
-    fields: tuple[str, ...]
-    rows: list[Any]
-    options: dict[str, Any]
-    bases: tuple[type, ...]
-
-
-def _struct(obj: Any) -> _Struct | None:
-    """A `msgspec.Struct` as `msgspec.defstruct` is told it."""
-    msgspec: Any = sys.modules.get("msgspec")
-    if msgspec is None or not isinstance(obj, type(msgspec.Struct)):
-        return None
-    own = [field for field in msgspec.structs.fields(obj) if field.name in obj.__annotations__]
-    notes = obj.__annotations__
-    rows = []
-    for field in own:
-        row: tuple[Any, ...] = (field.name, notes[field.name])
-        if field.default is not msgspec.NODEFAULT:
-            row = (*row, field.default)
-        elif field.default_factory is not msgspec.NODEFAULT:
-            row = (*row, _Factory(field.default_factory, msgspec.field))
-        rows.append(row)
-    config = obj.__struct_config__
-    names = (
-        "frozen eq order array_like gc weakref dict cache_hash forbid_unknown_fields omit_defaults repr_omit_defaults"
-    )
-    options = {name: getattr(config, name) for name in names.split() if hasattr(config, name)}
-    options |= {"tag": config.tag, "tag_field": config.tag_field}
-    kinds = {parameter.kind for name, parameter in signature(obj).parameters.items() if name in notes}
-    if kinds == {Parameter.KEYWORD_ONLY}:
-        options["kw_only"] = True
-    renamed = {field.name: field.encode_name for field in own if field.encode_name != field.name}
-    if renamed:
-        options["rename"] = renamed
-    bases = tuple(base for base in obj.__bases__ if base is not msgspec.Struct)
-    return _Struct(msgspec.defstruct, tuple(field.name for field in own), rows, options, bases)
-
-
-class _Factory:
-    """A default factory on its way."""
-
-    def __init__(self, factory: Any, field: Any) -> None:
-        self.factory = factory
-        self.field = field
-
-    def __reduce__(self) -> Any:
-        return making.field_of, (self.field, self.factory)
-
-
-def _without(attributes: dict[str, Any], obj: Any, fields: tuple[str, ...]) -> dict[str, Any]:
-    """Attributes of a struct that it does not have from its making."""
-    return {
-        name: value
-        for name, value in attributes.items()
-        if name not in fields
-        and not name.startswith(("__struct_", "__match_args__", "__slots__"))
-        and not isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType))
-    }
-
-
-def _cache(definer: Definer, obj: Any) -> Any:
-    if _importable(obj):
-        return None
-    wanted = obj.cache_parameters()
-    attributes = {name: value for name, value in vars(obj).items() if name not in ("__wrapped__", "cache_parameters")}
-    arguments = (wanted["maxsize"], wanted["typed"], obj.__wrapped__)
-    return definer._named(obj, making.cache, arguments, making.fill_attributes, attributes)
-
-
-def _new_type(definer: Definer, obj: Any) -> Any:
-    if not by_value(obj.__module__):
-        return None
-    arguments = (obj.__name__, obj.__module__, obj.__qualname__, obj.__supertype__)
-    return definer._named(obj, making.new_type, arguments)
-
-
-def _of_typing(definer: Definer, obj: Any) -> Any:
-    """ParamSpec and TypeVarTuple, which know the module they were made in."""
-    if not by_value(obj.__module__):
-        return None
-    return definer._named(obj, making.attributed, (type(obj), obj.__module__, obj.__name__))
-
-
-def _type_var(definer: Definer, obj: Any) -> Any:
-    if not by_value(obj.__module__):
-        return None
-    described = (obj.__name__, obj.__bound__, obj.__constraints__, obj.__covariant__, obj.__contravariant__, None)
-    return definer._named(obj, making.attributed, (parts._make_typevar, obj.__module__, *described))
-
-
-def _alias(definer: Definer, obj: Any) -> Any:
-    if not by_value(obj.__module__):
-        return None
-    return definer._named(obj, making.alias, (obj.__name__, obj.__value__, obj.__type_params__))
-
-
-def _context_var(definer: Definer, obj: Any) -> Any:
-    try:
-        default = (contextvars.Context().run(obj.get),)
-    except LookupError:
-        default = ()  # type: ignore[assignment]
-    return making.context_var, (obj.name, *default)
-
-
-def _module(definer: Definer, obj: ModuleType) -> Any:
-    if not by_value(obj.__name__):
-        return None
-    definer.modules.add(obj.__name__)
-    return making.module, (obj.__name__,)
-
-
-def _weak(definer: Definer, obj: Any) -> Any:
-    return type(obj), (dict(obj),)
-
-
-def _missing(definer: Definer, obj: Any) -> Any:
-    return getattr, (dataclasses, "MISSING" if obj is dataclasses.MISSING else "KW_ONLY")
-
-
-_REDUCERS: dict[type, Callable[[Definer, Any], Any]] = {
-    _Boxed: lambda definer, obj: (making.Box, (), None, definer._in_box(obj.box)),
-    functools._lru_cache_wrapper: _cache,
-    typing.NewType: _new_type,
-    typing.TypeVar: _type_var,
-    typing.ParamSpec: _of_typing,
-    typing.TypeVarTuple: _of_typing,
-    contextvars.ContextVar: _context_var,
-    ModuleType: _module,
-    weakref.WeakKeyDictionary: _weak,
-    weakref.WeakValueDictionary: _weak,
-    threading.local: lambda definer, obj: (threading.local, ()) if definer._held else None,
-    type(dataclasses.MISSING): _missing,
-    type(dataclasses.KW_ONLY): _missing,
-    **dict.fromkeys(_LOCKS, Definer._lock),
-}
-if _ALIAS is not None:
-    _REDUCERS[_ALIAS] = _alias
