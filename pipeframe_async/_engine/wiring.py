@@ -138,6 +138,8 @@ class Parts:
             return "the consumer"
         if self.books.handles.waiting:
             return "an ack or nack"
+        if self.backlog.spill.moving:
+            return "the disk"
         if self.intake.closing:
             return "the feed, to close"
         feeding = not self.backlog.ended and not self.intake.waits_for_room
@@ -171,7 +173,7 @@ def wired(
     watermark = None if hooks.on_progress is None else WatermarkReporter(hooks.on_progress)
     ledger = Ledger(limits.buffer_size, limits.buffer_bytes)
     books = Books(ledger, work=bell, settled=stall.touch, watermark=watermark)
-    spill = Spill(workforce.executor.codec, plan.names[0], limits.buffer_bytes)
+    spill = Spill(workforce.executor.codec, plan.names[0], bell.ring)
     backlog = Backlog(books, spill, bell, whole=plan.source == "batch")
     tie = Tie(plan.order, len(workforce.executor.lanes)) if callable(plan.order) else None
     keep = streaming or hooks.sink is not None or calls is not None

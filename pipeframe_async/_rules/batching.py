@@ -82,7 +82,7 @@ class Measured:
     """What the batches of one segment were measured to take, wherever they were run.
 
     Attributes:
-        record_bytes, result_bytes: of one, pickled.
+        record_bytes, result_bytes: of one, pickled; the first is `guessed` until one was.
         parent_seconds: of packing one.
         handling_seconds: of telling apart what one came to.
         largest: records of the largest batch that was answered.
@@ -93,6 +93,7 @@ class Measured:
         self._seconds = self._records = 0.0
         self.record_bytes = self.result_bytes = self.parent_seconds = self.handling_seconds = 0.0
         self.largest = self.changes = 0
+        self.guessed = True  # nothing was packed yet
 
     @property
     def record_seconds(self) -> float:
@@ -104,9 +105,16 @@ class Measured:
         """Whether there was a reply."""
         return bool(self._records)
 
+    def weighed(self, nbytes: int) -> None:
+        """A record was looked at, and is likely to have so many bytes; counts until one was packed."""
+        if self.guessed:
+            self.record_bytes = _blend(self.record_bytes, nbytes)
+            self.changes += 1
+
     def packed(self, records: int, nbytes: int, seconds: float) -> None:
         """A batch was pickled: so many bytes, in so many seconds of the loop's time."""
-        self.record_bytes = _blend(self.record_bytes, nbytes / records)
+        self.record_bytes = nbytes / records if self.guessed else _blend(self.record_bytes, nbytes / records)
+        self.guessed = False
         self.parent_seconds = _blend(self.parent_seconds, seconds / records)
         self.changes += 1
 
@@ -210,6 +218,16 @@ class Sizer:
             return self._capacity
         full = self._slots * self.size if bounds.queues else 0
         return max(full, int(bounds.waiting_bytes / each), bounds.least_waiting)
+
+    @property
+    def most_held(self) -> int:
+        """How many records may be in memory, as large as they are."""
+        each = self.measured.record_bytes
+        return self._capacity if each * self._capacity <= self._capacity_bytes else int(self._capacity_bytes / each)
+
+    def fitting(self, nbytes: int) -> int:
+        """How many records come to no more than so many bytes; at least one."""
+        return max(1, _how_many(self.measured.record_bytes, nbytes))
 
     def expected_bytes(self, records: int) -> int:
         """What so many records are likely to hold on the way out or back, whichever is more."""

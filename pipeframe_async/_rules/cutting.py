@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pipeframe_async.model import AnyFailure, Failure
-
 
 class Sizes(Protocol):
     """How large batches are; `batching.Sizer` learns it."""
@@ -66,14 +64,3 @@ def how_many(
     """
     size = sizes.cut(waiting, ended=ended, idle=idle_workers, workers=workers, room_bytes=room_bytes)
     return size or int(alone)
-
-
-def too_large(record: object, step: str, nbytes: int, capacity_bytes: int) -> AnyFailure:
-    """The failure of a record that alone is more than the whole buffer may hold."""
-    return Failure(
-        record=record,
-        step=step,
-        kind="unpicklable",
-        error_type="ConfigError",
-        message=f"the record pickles to {nbytes:,} bytes, more than buffer_bytes={capacity_bytes:,} allows",
-    )

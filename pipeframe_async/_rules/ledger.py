@@ -176,8 +176,9 @@ class Ledger:
         self._book(Outcome(aborted=spilled))
 
     def stats(self, *, elapsed: float, worker_restarts: int, unbooked: int = 0, ack_errors: int = 0) -> Stats:
-        """The books as a snapshot; `unbooked`: records that were fed and will be admitted at the next look."""
+        """The books as a snapshot; `unbooked`: records that were fed and will be booked at the next look."""
         t = self._total
+        within = min(unbooked, max(0, self.room))  # what has no permit is on its way to the disk
         return Stats(
             fed=self.fed + unbooked,
             emitted=t.emitted,
@@ -190,9 +191,9 @@ class Ledger:
             re_executed=self.re_executed,
             worker_restarts=worker_restarts,
             ack_errors=ack_errors,
-            in_flight=self.in_flight + unbooked,
+            in_flight=self.in_flight + within,
             in_flight_bytes=self.in_flight_bytes,
-            spilled=self.spilled,
+            spilled=self.spilled + unbooked - within,
             elapsed=elapsed,
         )
 

@@ -17,7 +17,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Final, TypeVar, TypeVarTuple
 
-from pipeframe_async._engine.delivering.hooks import DaemonThread
+from pipeframe_async._engine.aside import DaemonThread
 from pipeframe_async._engine.stall import describe
 
 T = TypeVar("T")

@@ -14,7 +14,9 @@ EDGES: Final = frozenset({"executors", "observe"})
 
 WORD: Final = Room(ours=WORDS, never=frozenset({"asyncio", "multiprocessing", "concurrent"}))
 
-ENGINE: Final = Room(ours=WORDS | {"_rules", "_engine.bell", "_engine.supervise"}, never=frozenset({"multiprocessing"}))
+ENGINE: Final = Room(
+    ours=WORDS | {"_rules", "_engine.aside", "_engine.bell", "_engine.supervise"}, never=frozenset({"multiprocessing"})
+)
 
 ROOMS: Final[dict[str, Room]] = {
     **dict.fromkeys(WORDS, WORD),
@@ -28,6 +30,7 @@ ROOMS: Final[dict[str, Room]] = {
     "_worker": Room(ours=WORDS, never=frozenset({"asyncio", "concurrent"}), outside=frozenset({"cloudpickle"})),
     "_engine": Room(ours=WORDS | {"plan", "_rules"}, never=frozenset({"multiprocessing"})),
     # Inside it: the ground that all stand on, and from right to left what each room may know.
+    "_engine.aside": Room(never=frozenset({"multiprocessing"})),
     "_engine.bell": Room(never=frozenset({"multiprocessing"})),
     "_engine.supervise": Room(never=frozenset({"multiprocessing"})),
     "_engine.settling": ENGINE,

@@ -200,7 +200,7 @@ class Shelf:
         self.bell = CountedBell()
         self.settlements = 0
         self.books = Books(self.ledger, work=self.bell, settled=self._settled)
-        self.backlog = Backlog(self.books, Spill(Packing(), "step", capacity_bytes), self.bell, whole=whole)
+        self.backlog = Backlog(self.books, Spill(Packing(), "step", self.bell.ring), self.bell, whole=whole)
 
     def _settled(self) -> None:
         self.settlements += 1
@@ -208,7 +208,6 @@ class Shelf:
     def feed(self, *records: Any) -> None:
         """As intake does: in memory what has a permit, the rest on disk."""
         self.backlog.records.extend(records)
-        self.backlog.overflow()
         self.backlog.note()
 
     def settle(self, first: int, count: int, nbytes: int = 0) -> None:

@@ -125,7 +125,7 @@ OVERHEAD = 100
     buffer_size=st.sampled_from([1, 3, 50]),
     ship=st.booleans(),
 )
-def test_bytes_in_flight_stay_within_the_buffer_and_only_what_cannot_fit_fails(
+def test_bytes_in_flight_stay_within_the_buffer_and_what_cannot_fit_goes_alone(
     sizes: list[int], lanes: int, source: str, buffer_size: int, ship: bool
 ) -> None:
     async def main() -> None:
@@ -135,13 +135,10 @@ def test_bytes_in_flight_stay_within_the_buffer_and_only_what_cannot_fit_fails(
         pipeline = (Sunk if ship else Through)(of_sizes(sizes), source=source, dead_letter=dead.extend)
         await frame.run(pipeline)
         report = settled(frame)
-        assert (report.delivered, report.failed) == (len(sizes) - sizes.count(5000), sizes.count(5000))
-        assert [(len(failure.record), failure.kind) for failure in dead if failure.record is not None] == [
-            (5000, "unpicklable")
-        ] * sizes.count(5000)
+        assert (report.delivered, report.failed, dead) == (len(sizes), 0, [])
         if ship:
-            assert [len(record) for record in pipeline.taken] == [size for size in sizes if size != 5000]
-        assert frame.made[-1].parts.books.ledger.peak_bytes <= 2000 + OVERHEAD
+            assert [len(record) for record in pipeline.taken] == sizes
+        assert frame.made[-1].parts.books.ledger.peak_bytes <= max([2000, *sizes]) + OVERHEAD
 
     run_virtual(main)
 

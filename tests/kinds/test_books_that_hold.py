@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import pytest
 
 from pipeframe_async import Chunk, FeedError, PipelineFailed, Retry
+from pipeframe_async._engine.feeding import spill
 from pipeframe_async.testing import FakeExecutor
 from tests.engine.harness import Answers, FakeFrame, Sunk, Through, balanced, settled
 
@@ -31,29 +32,36 @@ class FullDisk:
         if self.writes < 0:
             raise OSError(errno.ENOSPC, "No space left on device")
 
+    def writelines(self, lines: Iterable[bytes]) -> None:
+        self.write(b"".join(lines))
+
+    def flush(self) -> None:
+        pass
+
     def close(self) -> None:
         self.closed = True
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("writes", [0, 1, 7, 20])
+@pytest.mark.parametrize("writes", [0, 1, 2, 7])
 @pytest.mark.parametrize("in_thread", [False, True])
 async def test_a_disk_that_is_full_is_the_machines_fault(
     writes: int, in_thread: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk, answers = FullDisk(writes), Answers()
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: disk)
+    monkeypatch.setattr(spill, "BLOCK_BYTES", 1)
 
     async def feed() -> AsyncIterator[Any]:
-        for number in range(100):
+        for number in range(10_000):
             yield answers.delivery(number)
 
     def plain() -> Iterator[Any]:
-        for number in range(100):
+        for number in range(10_000):
             yield answers.delivery(number)
 
     frame, pipeline = FakeFrame(buffer_size=10), Sunk(plain if in_thread else feed, source="batch")
-    with pytest.raises(FeedError, match=r"could not be written to .*No space left.*TMPDIR") as caught:
+    with pytest.raises(FeedError, match=r"could not be kept in .*No space left.*TMPDIR") as caught:
         await frame.run(pipeline)
     report = settled(frame)
     assert isinstance(caught.value.__cause__, OSError)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeframe_async._rules.batching import Sizer
-from pipeframe_async._rules.cutting import how_many, may_go, too_large
+from pipeframe_async._rules.cutting import how_many, may_go
 
 
 @dataclass(frozen=True)
@@ -103,15 +103,3 @@ def test_what_it_is_told_of_the_feed_and_the_workers_is_what_the_sizes_are_asked
     how: dict[str, Any] = {"workers": 2, "room_bytes": 10**6, "alone": False}
     assert how_many(sizer, 400, ended=False, idle_workers=2, **how) == 200  # shared between those who are idle
     assert how_many(sizer, 800, ended=True, idle_workers=0, **how) == 200  # so that lanes finish together
-
-
-def test_a_record_too_large_for_the_buffer_says_how_large_it_is_and_what_is_allowed() -> None:
-    failure = too_large("huge", "parse", 12_345, 1_000)
-    assert (failure.record, failure.step, failure.kind, failure.error_type) == (
-        "huge",
-        "parse",
-        "unpicklable",
-        "ConfigError",
-    )
-    assert "12,345 bytes" in failure.message
-    assert "buffer_bytes=1,000" in failure.message

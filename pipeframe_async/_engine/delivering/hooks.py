@@ -1,25 +1,17 @@
-"""A user's `sink`, `dead_letter` or `on_progress`, called: on the loop, or in a thread of its own where it is `def`.
-
-The thread is a daemon: one whose call hangs is left behind, and keeps no program from ending, as a pool's would.
-"""
+"""A user's `sink`, `dead_letter` or `on_progress`, called: on the loop, or in a thread of its own where it is `def`."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
 from contextvars import copy_context
 from functools import partial
-from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
+from pipeframe_async._engine.aside import DaemonThread
 from pipeframe_async.errors import SinkError, text_of
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Hook:
@@ -73,35 +65,3 @@ class Hook:
         """Let the thread go; a call that still runs in it ends by itself."""
         if self._thread is not None:
             self._thread.shutdown()
-
-
-class DaemonThread(Executor):
-    """Calls functions in a thread of its own, one after the other; it begins with the first call, and is a daemon."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have it called when those before have returned."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
-            self._thread.start()
-        told: Future[T] = Future()
-        self._calls.put((told, partial(fn, *args, **kwargs)))
-        return told
-
-    def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
-        """No more calls come; what is being called ends by itself. Waits for nobody."""
-        self._calls.put(None)
-
-    def _main(self) -> None:
-        while (asked := self._calls.get()) is not None:
-            told, call = asked
-            if not told.set_running_or_notify_cancel():
-                continue
-            try:
-                told.set_result(call())
-            except BaseException as error:
-                told.set_exception(error)

@@ -61,6 +61,8 @@ class Backlog:
         self._books = books
         self._ledger = books.ledger
         self._life = BacklogLife(whole=whole)
+        self._whole = whole
+        self._most = self._ledger.capacity
         self._noted = 0  # how many of `records` are in the books
 
     def __repr__(self) -> str:
@@ -101,29 +103,27 @@ class Backlog:
         """Records appended since the last look. Looks only, so any thread may ask."""
         return max(0, len(self.records) - self._noted)
 
+    def hold(self, most: int) -> None:
+        """So many records may be in memory, as large as they are; of a batch feed the rest goes to disk."""
+        self._most = most
+
     def note(self) -> None:
-        """Book what was appended since the last time."""
+        """Book what was appended since the last time: with a permit each, or bound for the disk."""
+        if self._whole:
+            self._overflow()
         if new := len(self.records) - self._noted:
             self._ledger.admit(new)
             self._noted += new
 
-    def overflow(self) -> None:
-        """What was appended beyond the permits there are: to disk.
-
-        Raises:
-            FeedError: it could not be written; what was not is fed and aborted.
-        """
-        if (over := len(self.records) - self._noted - self._ledger.room) <= 0:
+    def _overflow(self) -> None:
+        """Beyond the permits there are, and beyond what memory may hold; once there is any, all that comes after it."""
+        fits = 0 if len(self.spill) else max(0, min(self._ledger.room, self._most - self._noted))
+        if (over := self.unbooked - fits) <= 0:
             return
-        records, before = self.records[-over:], len(self.spill)
+        for record in self.records[-over:]:
+            self.spill.put(record)
         del self.records[-over:]
-        try:
-            for record in records:
-                self.spill.put(record)
-        finally:
-            written = len(self.spill) - before
-            self._ledger.spill(written)
-            self._ledger.refuse(over - written)  # none, but where the disk is full: the feed fails by that
+        self._ledger.spill(over)
 
     def look_after(self, records: int) -> None:
         """Intake looks around again when so many more were appended; 0: at the next one."""
@@ -147,11 +147,17 @@ class Backlog:
     def take(self, most: int) -> Lot | None:
         """Remove the first so many records in memory; or of those on disk, as many as there are permits and bytes for.
 
-        None where there are none, and none for now: who asked is rung when more came free.
+        None where there are none, and none for now: who asked is rung when more came free, or was read.
+
+        Raises:
+            FeedError: they cannot be read.
         """
         if self.records:
             return self._from_memory(most)
-        packed, rejected = self.spill.take(min(most, self._ledger.room), max(0, self._ledger.room_bytes))
+        ledger = self._ledger
+        packed, rejected = self.spill.take(
+            min(most, ledger.room), max(0, ledger.room_bytes), alone=not ledger.in_flight_bytes
+        )
         if not packed.records:
             self._books.want_room()
             return None

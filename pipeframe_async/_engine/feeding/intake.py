@@ -19,9 +19,11 @@ from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.feeding.backlog import Backlog
 from pipeframe_async._engine.feeding.idle import IdleTimer
 from pipeframe_async._engine.feeding.source import CLOSE_TIMEOUT, Source, opened
+from pipeframe_async._engine.feeding.spill import BLOCK_BYTES
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.feed_forms import Feed
+from pipeframe_async._rules.weight import weight
 from pipeframe_async.errors import FeedError, text_of
 from pipeframe_async.model import Chunk, Delivery, made
 
@@ -29,6 +31,9 @@ logger = logging.getLogger("pipeframe_async")
 
 BREATH = 0.003
 """Seconds a feed that never awaits may keep the loop. Longer shows as lag; a breath costs about 20 µs."""
+FIRST = 16
+"""Records of a feed in a thread that are taken before any was looked at, and until any were packed. More may be large
+ones, fewer cost hand-overs."""
 MOST_UNWATCHED = 1_000
 """Records between two looks at the clock. More lets a feed that turns slow keep the loop; fewer cost time."""
 
@@ -179,12 +184,7 @@ class Intake:
         if self._backlog.ended:
             return
         if self._source is not None:
-            try:
-                self._keep(self._source.rest())
-            except FeedError as error:  # there was no room on disk for what it still handed over
-                self._blame(error)
-        elif self._whole:
-            self._backlog.overflow()
+            self._keep(self._source.rest())
         if self.error is not None and self._whole:
             self._backlog.abort()  # a batch whose feed failed has run no step
         self._backlog.end()
@@ -198,8 +198,6 @@ class Intake:
         self._backlog.note()
         room = len(records) if self._whole else self._ledger.room
         self._append(records[:room], deliveries=deliveries)
-        if self._whole:
-            self._backlog.overflow()
         self._refuse(records[room:])
 
     def _append(self, records: list[Any], *, deliveries: bool) -> None:
@@ -294,8 +292,13 @@ class Intake:
     async def _take(self, source: Source) -> None:
         self._source = source
         # A stop cancels the wait: what the source holds by then is kept by `run`. What it has handed over is ours.
-        while (records := await source.take(self._room or MOST_UNWATCHED)) is not None:
+        while (records := await source.take(self._most())) is not None:
             await self._extend(records)  # there may be less room by now: it waits for more
+
+    def _most(self) -> int:
+        """Records that are taken at once: few until it is known how large they are."""
+        most = self._room or self._block
+        return min(most, FIRST) if self._sizer().measured.guessed else most
 
     async def _extend(self, handed: list[Any]) -> None:
         """Many records at once: as many as there is room for, then the next."""
@@ -316,7 +319,7 @@ class Intake:
                     await self._wait_for_room()
                     if self._stopped:
                         raise Stopped
-                part = records[at : at + (self._room or MOST_UNWATCHED)]
+                part = records[at : at + (self._room or self._block)]
                 self._append(part, deliveries=deliveries)  # of a batch feed, what has no room is spilled
                 at += len(part)
                 await self._checkpoint()
@@ -331,15 +334,17 @@ class Intake:
     async def _checkpoint(self) -> None:
         """Book what came in, wake who waits for it, and see to it that the next record has a permit."""
         backlog = self._backlog
+        self._weigh()
         if self._stopped:
             if backlog.ended:
                 self._ledger.refuse(backlog.disown())  # it came when all the others were done
             else:
                 backlog.note()
             raise Stopped
-        if self._whole:
-            backlog.overflow()
         backlog.note()
+        if backlog.spill.full:
+            await backlog.spill.write()  # a stop may come meanwhile: it is looked for below
+            self._breathed = time.perf_counter()
         taken = len(backlog.records) >= self._sizer().size and not self._whole and backlog.bell.ring()
         if self._room == 0 and not self._whole:
             await self._wait_for_room()
@@ -351,13 +356,28 @@ class Intake:
             self._armed = True
             backlog.flow()
             asyncio.get_running_loop().call_soon(self._paused)
-        backlog.look_after(max(1, min(self._room, self._unwatched, self._shortfall())))
+        backlog.look_after(max(1, min(self._room or self._block, self._unwatched, self._shortfall())))
+
+    def _weigh(self) -> None:
+        """Before any were packed, one record tells how large they are."""
+        sizer, backlog = self._sizer(), self._backlog
+        if sizer.measured.guessed and backlog.records:
+            sizer.measured.weighed(weight(backlog.records[-1]))
+            backlog.hold(sizer.most_held)
 
     @property
     def _room(self) -> int:
         """Records that may be fed now: as many as there are permits, unless those that wait are large."""
-        room = self._ledger.room
-        return room if self._whole else min(room, max(0, self._sizer().most_waiting - len(self._backlog.records)))
+        backlog, sizer = self._backlog, self._sizer()
+        if self._whole and len(backlog.spill):
+            return 0  # nothing may be in front of what is on disk
+        most = sizer.most_held if self._whole else sizer.most_waiting
+        return min(self._ledger.room, max(0, most - len(backlog.records)))
+
+    @property
+    def _block(self) -> int:
+        """Records that may be fed without room, before they are bound for the disk."""
+        return self._sizer().fitting(BLOCK_BYTES) if self._whole else 1
 
     def _shortfall(self) -> int:
         """Records until a lane that waits for a full batch can have one."""

@@ -14,10 +14,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from pipeframe_async._engine.lanes.batch import Batch, Line, Taken
+from pipeframe_async._engine.lanes.batch import Batch, Line
 from pipeframe_async._engine.lanes.places import Place, Places
 from pipeframe_async._engine.settling.books import Books
-from pipeframe_async._rules.cutting import how_many, may_go, too_large
+from pipeframe_async._rules.cutting import how_many, may_go
 from pipeframe_async.wire import Live, Packed
 
 
@@ -85,11 +85,10 @@ class Cutter:
             packed, taken.rejected = place.codec.pack(taken.values or (), self._step)
             seconds = time.perf_counter() - started
             packed = self._weighed(place, packed, seconds)
-            if packed.nbytes > line.room_bytes:
-                if self._ledger.in_flight_bytes or packed.records > 1:
-                    line.give_back(taken)
-                    return None if self._ledger.in_flight_bytes else self._made(line, place, packed.records // 2)
-                packed = self._refused(taken, packed)
+            # One that alone is larger than the whole buffer goes by itself, when nothing else is in flight.
+            if packed.nbytes > line.room_bytes and (self._ledger.in_flight_bytes or packed.records > 1):
+                line.give_back(taken)
+                return None if self._ledger.in_flight_bytes else self._made(line, place, packed.records // 2)
             taken.packed = packed
         likely = place.sizer.expected_bytes(packed.records) if self._ship else 0
         line.open(taken, max(packed.nbytes, min(likely, line.room_bytes)))
@@ -103,9 +102,3 @@ class Cutter:
             return packed._replace(data=Live(packed.data.values, place.sizer.record_bytes(packed.records)))
         place.sizer.packed(packed.records, packed.nbytes, seconds)
         return packed
-
-    def _refused(self, taken: Taken, packed: Packed) -> Packed:
-        """One record, larger than the whole buffer, and nothing it could wait for: it fails, and has no bytes."""
-        assert taken.values is not None
-        taken.rejected[0] = too_large(taken.values[0], self._step, packed.nbytes, self._ledger.capacity_bytes)
-        return Packed(1, (b"",))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import tempfile
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeframe_async import Chunk, FeedError
-from pipeframe_async._engine.feeding.spill import Spill
+from pipeframe_async._engine.feeding.spill import BLOCK_BYTES, Spill, _Block
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.testing import FakeExecutor, run_virtual
 from pipeframe_async.wire import Reply
@@ -182,54 +186,161 @@ async def test_a_stream_of_a_spilled_batch_may_be_left_early() -> None:
 # The file by itself.
 
 
-def a_spill(most_bytes: int = 10_000) -> Spill:
-    return Spill(Packing(), "first", most_bytes)
+class Shelved:
+    """A spill with records in it; `moves` counts what its thread has moved."""
+
+    def __init__(self, *records: Any) -> None:
+        self.moves = 0
+        self.spill = Spill(Packing(), "first", self._moved)
+        for record in records:
+            self.spill.put(record)
+
+    def _moved(self) -> None:
+        self.moves += 1
+
+    async def taken(self, records: int, room_bytes: int = 2**30, *, alone: bool = False) -> list[Any]:
+        """What is taken; read first where it must be."""
+        packed, _ = self.spill.take(records, room_bytes, alone=alone)
+        while not packed.records and self.spill.moving:
+            moves = self.moves
+            while self.moves == moves:
+                await asyncio.sleep(0.001)
+            packed, _ = self.spill.take(records, room_bytes, alone=alone)
+        return Packing().unpack(Reply(packed.records, results=packed.data), "first")[0]
 
 
-def taken(spill: Spill, records: int, room_bytes: int = 2**20) -> list[Any]:
-    packed, _ = spill.take(records, room_bytes)
-    return Packing().unpack(Reply(packed.records, results=packed.data), "first")[0]
+@pytest.mark.parametrize("blocks", [0, 1, 3])
+async def test_records_come_back_in_the_order_they_were_put(blocks: int) -> None:
+    shelved = Shelved()
+    for block in range(blocks):
+        shelved.spill.put(block)
+        shelved.spill.put(None)
+        await shelved.spill.write()
+    for record in (7, 8, 9):  # and these are never written
+        shelved.spill.put(record)
+    assert len(shelved.spill) == 2 * blocks + 3
+    expected = [part for block in range(blocks) for part in (block, None)] + [7, 8, 9]
+    got: list[Any] = []
+    while len(shelved.spill):
+        got += await shelved.taken(2)
+    assert got == expected
+    shelved.spill.close()
 
 
-def test_records_come_back_in_the_order_they_were_put() -> None:
-    spill = a_spill()
-    for record in range(5):
-        spill.put(record)
-    assert len(spill) == 5
-    assert (taken(spill, 2), taken(spill, 9), len(spill)) == ([0, 1], [2, 3, 4], 0)
-    spill.close()
+async def test_what_is_less_than_a_block_takes_no_file() -> None:
+    shelved = Shelved(1, 2)
+    assert not shelved.spill.full
+    assert shelved.spill.take(9, 1000)[0].records == 2
+    shelved.spill.put(bytes(2 * BLOCK_BYTES))
+    assert shelved.spill.full
+    shelved.spill.close()
 
 
-def test_no_more_bytes_come_back_than_there_is_room_for_and_the_next_waits() -> None:
-    spill = a_spill()
-    for size in (100, 100, 1000):
-        spill.put(bytes(size))
-    assert [len(record) for record in taken(spill, 9, 400)] == [100, 100]
-    assert taken(spill, 9, 400) == []
-    assert [len(record) for record in taken(spill, 9, 1400)] == [1000]
-    spill.close()
+async def test_a_block_is_read_while_the_last_one_is_worked_on() -> None:
+    shelved = Shelved(1)
+    await shelved.spill.write()
+    shelved.spill.put(2)
+    await shelved.spill.write()
+    shelved.spill.put(3)
+    assert await shelved.taken(9) == [1]
+    assert shelved.spill.moving
+    assert await shelved.taken(9) == [2]
+    assert await shelved.taken(9) == [3]  # not before what is on its way from the disk
+    shelved.spill.close()
 
 
-def test_a_record_without_bytes_is_an_empty_frame_and_a_failure_at_its_place() -> None:
-    spill = a_spill()
-    for record in (1, lambda: None, 3):
-        spill.put(record)
-    packed, failures = spill.take(9, 2**20)
+@pytest.mark.parametrize("written", [False, True])
+async def test_no_more_bytes_come_back_than_there_is_room_for_and_the_next_waits(written: bool) -> None:
+    shelved = Shelved(bytes(100), bytes(100), bytes(1000), bytes(1000))
+    if written:
+        await shelved.spill.write()
+    assert [len(record) for record in await shelved.taken(9, 400)] == [100, 100]
+    assert await shelved.taken(9, 400) == []
+    assert [len(record) for record in await shelved.taken(9, 1400)] == [1000]
+    assert [len(record) for record in await shelved.taken(9, 0, alone=True)] == [1000]
+    shelved.spill.close()
+
+
+async def test_alone_it_may_be_of_any_size_and_what_has_room_behind_it_goes_along() -> None:
+    shelved = Shelved(bytes(100), bytes(100), bytes(1000))
+    assert [len(record) for record in await shelved.taken(9, 400, alone=True)] == [100, 100]
+    shelved.spill.close()
+
+
+@pytest.mark.parametrize("written", [False, True])
+async def test_a_record_without_bytes_is_an_empty_frame_and_a_failure_at_its_place(written: bool) -> None:
+    shelved = Shelved(1, lambda: None, 3, lambda: None)
+    if written:
+        await shelved.spill.write()
+        shelved.spill.take(9, 2**20)
+        while not shelved.moves > 1:
+            await asyncio.sleep(0.001)
+    packed, failures = shelved.spill.take(3, 2**20)
     assert packed.records == 3
     assert [(place, failure.kind, failure.step) for place, failure in failures.items()] == [(1, "unpicklable", "first")]
-    spill.close()
+    packed, failures = shelved.spill.take(3, 2**20)
+    assert (packed.records, list(failures)) == (1, [0])
+    shelved.spill.close()
 
 
-def test_a_record_larger_than_the_whole_buffer_takes_no_disk() -> None:
-    spill = a_spill(most_bytes=1000)
-    spill.put(bytes(5000))
-    packed, failures = spill.take(1, 0)
-    assert (packed.nbytes, failures[0].error_type) == (0, "ConfigError")
-    spill.close()
+async def test_a_file_that_cannot_be_written_says_where_it_is_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**options: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    shelved = Shelved(1)
+    with pytest.raises(FeedError, match=r"No space left on device.* TMPDIR, .*buffer_bytes"):
+        await shelved.spill.write()
+    with pytest.raises(FeedError, match="No space"):
+        shelved.spill.take(1, 100)
+    shelved.spill.close()
+
+
+async def test_a_file_that_cannot_be_read_is_said_to_whoever_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelved = Shelved(1)
+    await shelved.spill.write()
+    monkeypatch.setattr(_Block, "read", Mock(side_effect=OSError(errno.EIO, "Input/output error")))
+    with pytest.raises(FeedError, match="Input/output error"):
+        await shelved.taken(1)
+    shelved.spill.close()
+
+
+async def test_a_cancel_of_who_writes_leaves_what_it_writes_whole() -> None:
+    shelved = Shelved(1)
+    writing = asyncio.ensure_future(shelved.spill.write())
+    await asyncio.sleep(0)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    shelved.spill.put(2)
+    assert await shelved.taken(9) + await shelved.taken(9) == [1, 2]
+    shelved.spill.close()
+
+
+async def test_closed_while_its_thread_is_at_work_the_file_is_closed_by_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, files = threading.Event(), threading.Event(), list[Any]()
+
+    def slow(block: _Block, file: Any) -> None:
+        files.append(file)
+        begun.set()
+        go_on.wait()
+
+    monkeypatch.setattr(_Block, "write", slow)
+    shelved = Shelved(1)
+    writing = asyncio.ensure_future(shelved.spill.write())
+    while not begun.is_set():
+        await asyncio.sleep(0.001)
+    shelved.spill.close()
+    assert not files[0].closed
+    go_on.set()
+    await writing
+    while not files[0].closed:
+        await asyncio.sleep(0.001)
+    assert len(shelved.spill) == 0
 
 
 def test_what_was_never_written_can_be_closed_and_closing_forgets_what_was() -> None:
-    spill = a_spill()
+    spill = Shelved().spill
     spill.close()
     spill.put(1)
     spill.close()

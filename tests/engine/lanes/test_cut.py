@@ -155,13 +155,14 @@ def test_what_turns_out_too_large_goes_in_halves_where_nothing_could_free_any(be
     assert (batch.count, line.given_back, len(line.records)) == (2, [4], 2)
 
 
-def test_one_record_larger_than_the_whole_buffer_fails_and_has_no_bytes(bench: Bench) -> None:
-    cutter, line, _ = bench([bytes(5000), b"small"], capacity_bytes=1000)
+def test_one_record_larger_than_the_whole_buffer_goes_alone(bench: Bench) -> None:
+    cutter, line, shelf = bench([bytes(5000), b"small"], capacity_bytes=1000)
     batch = cut(cutter, line)
     assert batch is not None
-    assert (batch.count, batch.packed.nbytes, batch.records) == (1, 0, [bytes(5000)])
-    assert "buffer_bytes=1,000" in batch.rejected[0].message
-    assert line.records == [b"small"]
+    assert (batch.count, batch.rejected, line.records) == (1, {}, [b"small"])
+    shelf.ledger.admit(1)
+    shelf.ledger.open(99, 1, batch.packed.nbytes)
+    assert cut(cutter, line) is None  # as long as it is there
 
 
 def test_a_record_without_a_pickle_is_rejected_in_its_place(bench: Bench) -> None:
