@@ -348,8 +348,6 @@ class Model:
             return Came(failures=[("order", "raised", "KeyError", 1)])
         if kind in ("pack", "load") and not first.on_loop:
             return Came(failures=[(first.name, "unpicklable", "TypeError" if kind == "pack" else "ValueError", 1)])
-        if kind == "huge" and not first.on_loop:
-            return Came(failures=[(first.name, "unpicklable", "ConfigError", 1)])
         return self.part((i, ()), 0, 0)
 
     def part(self, value: Any, segment: int, at: int) -> Came:

@@ -110,7 +110,8 @@ class Journeys:
                 if self._aborted:  # one that failed as it began was one too many: those in hand are given up too
                     self._books.given_up(lot.first + index, lot.first + len(records))
                     return
-                self._begin(lot.first + index, record, failures.get(index))
+                there = index not in failures or index in lot.rejected  # else there are only bytes nobody can read
+                self._begin(lot.first + index, record, failures.get(index), asked=there)
 
     def _read(self, lot: Lot) -> tuple[list[Any], dict[int, AnyFailure]]:
         """Records from disk, for a key or for async steps; and by index the failures of those that cannot be read."""
@@ -120,14 +121,15 @@ class Journeys:
         left = iter(read)
         return [failures[i].record if i in failures else next(left) for i in range(lot.packed.records)], failures
 
-    def _begin(self, position: int, record: Any, failure: AnyFailure | None) -> None:
+    def _begin(self, position: int, record: Any, failure: AnyFailure | None, *, asked: bool) -> None:
+        """A record goes on its way; it has failed already where it has no bytes, or its key cannot be `asked` for."""
         self._books.ledger.open(position, 1, 0)
         journey = self._under_way[position] = Journey(position, record)
         if self._context is not None:
             journey.context = self._context(position)
         part = journey.start()
         if self._tie is not None:
-            error = self._tie.enter(journey, asked=failure is None)
+            error = self._tie.enter(journey, asked=asked)
             failure = failure if error is None else failed(error, "order", record)
         if position in self._withdrawn:
             self._withdrawn.discard(position)
