@@ -53,8 +53,8 @@ class PipeFrame:
             changed by a step, what cannot be pickled is no failure), `buffer_bytes` counts records as large as those
             that were last pickled, and `setup` and `teardown` run in this process too. A chain with a `time_limit`
             always stays in the processes.
-        buffer_bytes: most bytes of pickled records between the feed and the consumer, ≥ 1. A record that alone is larger
-            goes by itself. Before any were pickled they are guessed.
+        buffer_bytes: most bytes of pickled records between the feed and the consumer, ≥ 1; guessed before any were
+            pickled. A record that alone is larger goes by itself.
         drain_timeout: seconds that what is in flight has to finish after `stop()`.
         handle_signals: let SIGINT and SIGTERM stop the run, a second one abort it: then KeyboardInterrupt is raised,
             with the books in its `report`. For programs of your own; never inside somebody's app.
