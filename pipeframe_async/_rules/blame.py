@@ -13,7 +13,8 @@ from __future__ import annotations
 GUILTY = 6
 """Points at which a record that is alone is blamed."""
 OWN_POINTS = 3
-"""Points for a death nobody else can have caused: in the batch and once more alone make it guilty."""
+"""Points for a death nobody else can have caused: in the batch and once more alone make it guilty. Time that was over has
+as many, by itself: the worker may have stood still, but hardly twice."""
 FOREIGN_POINTS = 1
 """Points for a death that may have come from outside: five more alone. On a busy machine whose workers are killed
 every 40 ms a record is hit with a chance of up to a tenth a try; with three tries alone one in 400 kills was blamed."""
@@ -29,7 +30,7 @@ class Inquest:
 
     def __init__(self, records: int, settled: frozenset[int] = frozenset()) -> None:
         self._stretches: list[tuple[int, int]] = []
-        self._points: dict[int, int] = {}
+        self._points: dict[tuple[int, bool], int] = {}  # by index, and whether for time that it took
         self._tries: dict[int, int] = {}
         begin = 0
         for index in (*sorted(settled), records):
@@ -60,12 +61,13 @@ class Inquest:
         """How often a worker died over this record, or it took too long."""
         return self._tries.get(index, 0)
 
-    def died(self, at: int | None, *, foreign: bool, done: bool = False) -> int | None:
+    def died(self, at: int | None, *, foreign: bool, late: bool = False, done: bool = False) -> int | None:
         """A worker died over the stretch.
 
         Args:
             at: the index it was at; None where that is not known.
             foreign: whether somebody else may have ended it.
+            late: whether it was ended for the time that the record took.
             done: whether the stretch before `at` is settled all the same.
 
         Returns:
@@ -80,15 +82,8 @@ class Inquest:
         before = [] if done or at == start else [(start, at)]
         after = [] if at + 1 == stop else [(at + 1, stop)]
         self._tries[at] = self.tries(at) + 1
-        points = self._points[at] = self._points.get(at, 0) + (FOREIGN_POINTS if foreign else OWN_POINTS)
+        points = self._points.get((at, late), 0) + (FOREIGN_POINTS if foreign else OWN_POINTS)
+        self._points[at, late] = points
         guilty = points >= GUILTY and stop - start == 1
         self._stretches[:1] = [*before, *([] if guilty else [(at, at + 1)]), *after]
         return at if guilty else None
-
-    def timed_out(self, at: int, *, done: bool = False) -> int:
-        """The record at this index took too long: it is to blame, for the clock has no doubt. Returns the index."""
-        start, stop = self._stretches[0]
-        self._tries[at] = self.tries(at) + 1
-        stretches = [(start, at)] if not done and start < at else []
-        self._stretches[:1] = [*stretches, *([(at + 1, stop)] if at + 1 < stop else [])]
-        return at

@@ -115,9 +115,9 @@ async def test_no_batch_mate_of_what_hangs_is_begun_twice(name: str, tmp_path: P
     report = await PipeFrame(1).run(pipeline)
     assert pipeline.taken == good(pipeline.records)
     begun = pipeline.begun()
-    assert begun.pop("bad") == 1
+    assert begun.pop("bad") == 2  # once more alone: its worker may have stood still
     assert begun == {str(n): 1 for n in good(pipeline.records)}
-    assert report.re_executed == 0
+    assert report.re_executed == 1
 
 
 @pytest.mark.parametrize("name", IN_C)
@@ -126,7 +126,7 @@ async def test_what_hangs_in_c_costs_what_came_after_it_nothing(name: str, tmp_p
     report = await PipeFrame(1).run(pipeline)
     assert pipeline.taken == good(pipeline.records)
     begun = pipeline.begun()
-    assert begun.pop("bad") == 1
+    assert begun["bad"] == 2
     assert all(begun[str(n)] == 1 for n in range(BAD_AT + 1, 2 * SIZE))
     assert all(begun[str(n)] <= 2 for n in range(BAD_AT))
     assert report.re_executed == sum(begun.values()) - len(begun)

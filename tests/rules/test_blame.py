@@ -21,7 +21,7 @@ class Worker:
     """Runs the parts of an inquest as a lane of workers would, and keeps what came of each place.
 
     `killers` end their worker whenever they are run; `disguised` ones so that it looks like somebody else's deed;
-    `stuck` ones are ended by the clock. `vague`: nobody knows at which record a worker was. `saves`: what a worker
+    `vague`: nobody knows at which record a worker was. `saves`: what a worker
     had finished before its end is saved.
     """
 
@@ -29,7 +29,6 @@ class Worker:
     unsettled: set[int]
     killers: frozenset[int] = frozenset()
     disguised: frozenset[int] = frozenset()
-    stuck: frozenset[int] = frozenset()
     vague: bool = False
     saves: bool = False
     kills: list[int] = field(default_factory=list)
@@ -53,11 +52,6 @@ class Worker:
         for place in range(start, stop):
             if self._hit(place, alone=stop - start == 1):
                 return self._die(place, start, foreign=True)
-            if place in self.stuck:
-                self.deaths += 1
-                culprit = self.inquest.timed_out(place, done=self.saves)
-                assert culprit == place
-                return self._settle(place, start, culprit, done=self.saves)
             if place in self.killers | self.disguised:
                 return self._die(place, start, foreign=place in self.disguised)
         self.inquest.answered()
@@ -99,13 +93,12 @@ def workers(draw: st.DrawFn, *, guilty: bool = True, kills: bool = True) -> Work
     records = draw(st.integers(0, 70))
     places = st.frozensets(st.integers(0, records - 1), max_size=8) if records else st.just(frozenset())
     settled = draw(places)
-    killers, disguised, stuck = (draw(places) if guilty else frozenset() for _ in range(3))
+    killers, disguised = (draw(places) if guilty else frozenset() for _ in range(2))
     return Worker(
         Inquest(records, settled),
         set(range(records)) - settled,
         killers,
         disguised - killers,
-        stuck - killers - disguised,
         draw(st.booleans()),
         draw(st.booleans()),
         draw(st.lists(st.integers(0, 100), max_size=60)) if kills else [],
@@ -115,7 +108,7 @@ def workers(draw: st.DrawFn, *, guilty: bool = True, kills: bool = True) -> Work
 @given(workers())
 def test_every_place_is_settled_once_and_exactly_the_guilty_are_blamed(worker: Worker) -> None:
     places = set(worker.unsettled)
-    guilty = (worker.killers | worker.disguised | worker.stuck) & places
+    guilty = (worker.killers | worker.disguised) & places
     worker.work()
     assert sorted(worker.blamed) == sorted(guilty)
     assert sorted(worker.ran) == sorted(places - guilty)
@@ -136,7 +129,7 @@ def test_the_guilty_cost_a_bounded_number_of_deaths(worker: Worker) -> None:
     worker.work()
     own = len(worker.killers & places) * (halves + ceil(GUILTY / OWN_POINTS))
     foreign = len(worker.disguised & places) * (halves + HITS)
-    assert worker.deaths <= own + foreign + len(worker.stuck & places)
+    assert worker.deaths <= own + foreign
 
 
 @given(workers(kills=False))
@@ -144,7 +137,6 @@ def test_a_record_that_is_known_to_kill_does_so_twice(worker: Worker) -> None:
     worker.vague = False
     worker.work()
     assert {worker.inquest.tries(place) for place in worker.blamed if place in worker.killers} <= {2}
-    assert {worker.inquest.tries(place) for place in worker.blamed if place in worker.stuck} <= {1}
     assert {worker.inquest.tries(place) for place in worker.blamed if place in worker.disguised} <= {HITS}
 
 
@@ -191,10 +183,7 @@ def test_what_was_saved_before_a_death_is_not_run_again() -> None:
     inquest.died(4, foreign=True, done=True)
     assert inquest.stretch == (4, 5)
     inquest = Inquest(10)
-    assert inquest.timed_out(4, done=True) == 4
-    assert inquest.stretch == (5, 10)
-    inquest = Inquest(10)
-    assert inquest.timed_out(4) == 4
+    inquest.died(4, foreign=True)
     assert inquest.stretch == (0, 4)
 
 
@@ -213,3 +202,13 @@ def test_a_place_that_is_struck_off_is_not_run(records: int, struck: list[int]) 
 def test_the_points_say_what_their_names_say() -> None:
     assert ceil(GUILTY / OWN_POINTS) == 2  # in the batch, and once more alone
     assert HITS >= 4
+
+
+def test_time_and_deaths_are_counted_each_by_itself() -> None:
+    inquest = Inquest(3)
+    assert inquest.died(1, foreign=False, late=True, done=True) is None
+    assert inquest.stretch == (1, 2)
+    for _ in range(GUILTY - 1):
+        assert inquest.died(1, foreign=True) is None
+    assert inquest.died(1, foreign=False, late=True) == 1
+    assert (inquest.stretch, inquest.tries(1)) == ((2, 3), GUILTY + 1)

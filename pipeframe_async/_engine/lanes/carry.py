@@ -194,10 +194,7 @@ class Carrier:
         if at is not None and death.step is not None:
             trial.readable.add(at)
         saved = self._saved(trial, death, start)
-        if death.kind == "timeout" and (at is not None or stop - start == 1):
-            culprit: int | None = trial.inquest.timed_out(start if at is None else at, done=saved)
-        else:
-            culprit = trial.inquest.died(at, foreign=death.foreign, done=saved)
+        culprit = trial.inquest.died(at, foreign=death.foreign, late=death.kind == "timeout", done=saved)
         if culprit is not None:
             trial.blamed[culprit] = self._failure(trial, death, culprit)
         elif at is not None:

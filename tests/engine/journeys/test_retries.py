@@ -196,11 +196,12 @@ async def test_a_record_out_of_time_counts_as_a_timeout(on: Any, attempts: int) 
         await asyncio.sleep(1000)
 
     stuck = FakeExecutor(stuck=lambda record: record == 3)
-    for steps, executor in (([never], None), ([passing], stuck)):
+    # In a worker it is tried once more alone before it has failed, as after a worker's death.
+    for steps, executor, alone in (([never], None, 0), ([passing], stuck, 1)):
         pipeline = Tried([3], steps=steps, retry=Retry(2, on=on, backoff=0.1), time_limit=1.0)
         await run(pipeline, FakeFrame(executor))
         (failure,) = pipeline.dead
-        assert (failure.kind, failure.attempts) == ("timeout", attempts)
+        assert (failure.kind, failure.attempts) == ("timeout", attempts + alone)
 
 
 async def test_a_record_that_kills_its_worker_is_tried_again_only_if_that_was_asked_for() -> None:

@@ -202,17 +202,17 @@ def test_what_was_saved_before_a_death_is_not_run_again() -> None:
     assert done.ledger.re_executed == 1  # the one that kills
 
 
-def test_a_record_over_its_limit_is_blamed_at_once() -> None:
+def test_a_record_over_its_limit_is_tried_once_more_alone() -> None:
     done, lane = carried("passes", "hangs", "passes")
-    assert lane.parts == [(0, 3), (2, 3)]
+    assert lane.parts == [(0, 3), (1, 2), (2, 3)]
     ((place, failure),) = done.answer.failures
-    assert (place, failure.kind, failure.error_type, failure.attempts) == (1, "timeout", "TimeoutError", 1)
-    assert done.ledger.re_executed == 0
+    assert (place, failure.kind, failure.error_type, failure.attempts) == (1, "timeout", "TimeoutError", 2)
+    assert done.ledger.re_executed == 1
 
 
 def test_what_was_saved_and_cannot_be_read_here_is_run_again_record_by_record() -> None:
     done, lane = carried("passes", "result cannot be read", "hangs", "passes")
-    assert lane.parts == [(0, 4), (0, 2), (0, 2), (3, 4)]
+    assert lane.parts == [(0, 4), (0, 2), (0, 2), (2, 3), (3, 4)]
     assert done.failed() == [(1, "unpicklable"), (2, "timeout")]
     assert done.answer.results == [0, 3]
 
