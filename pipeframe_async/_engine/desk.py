@@ -108,4 +108,4 @@ class Desk:
     async def ended(self) -> None:
         """Wait for the runs, which have been told to end."""
         if self._serving:
-            await asyncio.wait(self._serving)
+            await asyncio.wait(self._serving)  # each forgets itself; none begins any more, for the desk is closed

@@ -1,9 +1,9 @@
-"""One run's life: its parts are started, watched and ended, and what happened is said.
+"""One run's life: its organs are started, watched and ended, and what happened is said.
 
     feeding ──► draining ──► closed
 
 Comes in: a plan, a feed, a workforce. Goes out: a report, or an error that has it. An error in any part ends them all;
-whatever way it ends, every record has an outcome and no task is left. What the parts are is in `wiring.py`.
+whatever way it ends, every record has an outcome and no task is left. What the organs are is in `wiring.py`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Run:
         on_end: called when it is over.
 
     Attributes:
-        parts: what it is made of.
+        organs: what it is made of.
         left_work: batches were given up while a worker had them.
         report: of a run that is over.
     """
@@ -63,8 +63,8 @@ class Run:
         self._drain_timeout = limits.drain_timeout
         self._life = Lifecycle()
         ways = Ways(dried=self._dried, tripped=self._trip)
-        self.parts = wired(plan, feed, workforce, limits, ways, streaming=streaming, calls=calls)
-        self._accounts = Accounts(self.parts)
+        self.organs = wired(plan, feed, workforce, limits, ways, streaming=streaming, calls=calls)
+        self._accounts = Accounts(self.organs)
         self._give_up = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
         self._on_end = on_end
@@ -74,7 +74,7 @@ class Run:
     @property
     def results(self) -> Results[Any]:
         """For the one who iterates."""
-        return self.parts.results
+        return self.organs.results
 
     async def execute(self) -> RunReport:
         """Run to the end.
@@ -101,7 +101,7 @@ class Run:
             self._life.close("failed")
             error = failed
         else:
-            error = self.parts.intake.error or self._too_many_failures()
+            error = self.organs.intake.error or self._too_many_failures()
             self._life.close("failed" if error else None)
         return self._conclude(error)
 
@@ -129,7 +129,7 @@ class Run:
 
     def _stop_feeding(self, why: EndedBy) -> None:
         self._life.drain(why)
-        self.parts.intake.stop()
+        self.organs.intake.stop()
 
     @property
     def stopping(self) -> bool:
@@ -146,53 +146,54 @@ class Run:
         return self._accounts.stats()
 
     async def _work(self) -> None:
-        """Start the parts; they end from left to right.
+        """Start the organs; they end from left to right.
 
         Runs in the task of `execute`, which owns all tasks made here and ends them on every way out. While it waits
         any of them may fail, records move, and `stop`, `abandon` or a cancel may come in.
         """
-        parts = self.parts
+        organs = self.organs
         feed = self._spawn("intake", self._feed())
-        serving = [self._spawn(part, work) for part, work in parts.serving()]
-        delivering = self._spawn("deliver", parts.deliver.run())
+        serving = [self._spawn(part, work) for part, work in organs.serving()]
+        delivering = self._spawn("deliver", organs.deliver.run())
         give_up = self._spawn("give-up", self._give_up.wait())
         after = []  # what comes to its end when everything is delivered
-        if parts.watermark is not None:
-            after.append(self._spawn("watermark", parts.watermark.run()))
-        parts.stall.begin(Watched(parts.waits_for, self._accounts.moved, self._state))
+        if organs.watermark is not None:
+            after.append(self._spawn("watermark", organs.watermark.run()))
+        organs.stall.begin(Watched(organs.waits_for, self._accounts.moved, self._state))
         try:
-            await finished(serving, give_up, watched=[feed, delivering, parts.stall.found])
-            parts.collect.end()
-            await finished([delivering], give_up, watched=[feed, parts.stall.found])
-            after.append(self._spawn("taken", parts.results.drained()))
+            # Slots end when nothing is left. An error of any organ ends the wait, and a stop that lasts too long.
+            await finished(serving, give_up, watched=[feed, delivering, organs.stall.found])
+            organs.collect.end()
+            await finished([delivering], give_up, watched=[feed, organs.stall.found])  # the sink may take its time
+            after.append(self._spawn("taken", organs.results.drained()))
             await finished(after[-1:], give_up, watched=[feed])
-            if parts.watermark is not None:
-                parts.watermark.end()
+            if organs.watermark is not None:
+                organs.watermark.end()
             # Whatever has ended the feed, and however slow the source is: nobody else is waited for any more.
-            after.append(self._spawn("answered", parts.books.handles.answered(self._drain_timeout)))
+            after.append(self._spawn("answered", organs.books.handles.answered(self._drain_timeout)))
             await finished(after, give_up, watched=[feed])
-            parts.intake.close()  # what it has opened was needed until here
-            await finished([feed], give_up)
+            organs.intake.close()  # what it has opened was needed until here
+            await finished([feed], give_up)  # the user's clean-up
         finally:
-            parts.stall.end()
-            self.left_work = parts.dispatch.working
-            parts.intake.close()
+            organs.stall.end()
+            self.left_work = organs.dispatch.working
+            organs.intake.close()
             try:
-                await ended([*serving, delivering, *after, give_up])
+                await ended([*serving, delivering, *after, give_up])  # each is cancelled; what it holds is given up
             finally:
                 await ended([feed], patience=CLOSE_TIMEOUT)  # a feed that cleans up is not cut short by a second cancel
 
     def _state(self) -> str:
         tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith(f"pipeframe-{self._plan.name}-")]
-        return f"backlog {self.parts.backlog}, lanes {self.parts.dispatch}\n{describe(tasks)}\n{all_stacks()}"
+        return f"backlog {self.organs.backlog}, lanes {self.organs.dispatch}\n{describe(tasks)}\n{all_stacks()}"
 
     async def _feed(self) -> None:
         """The intake task: pulls the feed, and is the one in which it is closed."""
-        parts = self.parts
-        await parts.intake.run()  # `stop` may have turned the life to draining by the time it returns
-        self._life.drain("failed" if parts.intake.error else "exhausted")
-        if parts.collect.failed:
-            parts.backlog.abort()  # what a feed still handed over while it was being stopped
+        organs = self.organs
+        await organs.intake.run()  # `stop` may have turned the life to draining by the time it returns
+        self._life.drain("failed" if organs.intake.error else "exhausted")
+        if organs.collect.failed:
+            organs.backlog.abort()  # what a feed still handed over while it was being stopped
 
     def _spawn(self, part: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         return spawn(work, f"pipeframe-{self._plan.name}-{part}")
@@ -200,14 +201,14 @@ class Run:
     def _trip(self) -> None:
         """Too many failures: what has not been sent is aborted, what is in the lanes is finished."""
         self.stop("failed")
-        self.parts.backlog.abort()
-        self.parts.journeys.abort()
+        self.organs.backlog.abort()
+        self.organs.journeys.abort()
 
     def _too_many_failures(self) -> PipelineFailed | None:
-        collect = self.parts.collect
+        collect = self.organs.collect
         if not collect.failed:
             return None
-        failures, failed = collect.failures, self.parts.books.ledger.total.failed
+        failures, failed = collect.failures, self.organs.books.ledger.total.failed
         error = PipelineFailed(
             f"{failed:,} record{'s' if failed != 1 else ''} failed, more than max_failures="
             f"{self._plan.max_failures!r} allows; the first: {failures[0]}",
@@ -225,13 +226,13 @@ class Run:
         if self._deadline is not None:
             self._deadline.cancel()
         try:
-            self.parts.journeys.close()
-            self.parts.backlog.close()
-            self.parts.results.abandon()
-            for hook in self.parts.hooks.there:
+            self.organs.journeys.close()
+            self.organs.backlog.close()
+            self.organs.results.abandon()
+            for hook in self.organs.hooks.there:
                 hook.close()
         finally:  # whatever went wrong: handles are answered, and permits released
-            await self.parts.books.close(self._drain_timeout)
+            await self.organs.books.close(self._drain_timeout)
 
     def _conclude(self, error: BaseException | None) -> RunReport:
         """Say what happened, in the report and in the error."""
@@ -240,7 +241,7 @@ class Run:
         if isinstance(error, PipeFrameError):
             error.report = report
         try:
-            self.parts.books.ledger.audit(final=True)
+            self.organs.books.ledger.audit(final=True)
         except InternalError as broken:
             broken.report, broken.__cause__ = report, error
             error = broken

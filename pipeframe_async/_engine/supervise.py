@@ -80,7 +80,7 @@ async def _awaited(tasks: Sequence[Task], seconds: float) -> asyncio.CancelledEr
     if not pending or seconds <= 0:
         return None
     try:
-        await asyncio.wait(pending, timeout=seconds)
+        await asyncio.wait(pending, timeout=seconds)  # they are the caller's, and stay so after a cancel of it
     except asyncio.CancelledError as error:
         return error
     return None

@@ -1,6 +1,6 @@
 """What a run has used and done, as it is now and when it has ended: its stats and its report.
 
-Comes in: the parts of a run, which are looked at and never changed. Which part bounded it decides
+Comes in: the organs of a run, which are looked at and never changed. Which of them bounded it decides
 `_rules/bottleneck.py`.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from pipeframe_async._engine.wiring import Parts
+from pipeframe_async._engine.wiring import Organs
 from pipeframe_async._rules.bottleneck import Usage
 from pipeframe_async._rules.summary import summary
 from pipeframe_async.report import EndedBy, RunReport, Stats, StepReport
@@ -19,23 +19,23 @@ class Accounts:
     """The accounts of one run; they begin when they are made.
 
     Args:
-        parts: the run's.
+        organs: the run's.
     """
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._restarts_before = parts.workforce.executor.restarts
+    def __init__(self, organs: Organs) -> None:
+        self._organs = organs
+        self._restarts_before = organs.workforce.executor.restarts
         self._started, self._started_cpu = time.perf_counter(), time.thread_time()
         self._ended: float | None = None
 
     def stats(self) -> Stats:
         """The books as they are now. Looks only, so any thread may ask."""
-        parts = self._parts
-        return parts.books.ledger.stats(
-            unbooked=parts.backlog.unbooked if self._ended is None else 0,
+        organs = self._organs
+        return organs.books.ledger.stats(
+            unbooked=organs.backlog.unbooked if self._ended is None else 0,
             elapsed=(self._ended or time.perf_counter()) - self._started,
-            worker_restarts=parts.workforce.executor.restarts - self._restarts_before,
-            ack_errors=parts.books.handles.errors + (parts.watermark.errors if parts.watermark is not None else 0),
+            worker_restarts=organs.workforce.executor.restarts - self._restarts_before,
+            ack_errors=organs.books.handles.errors + (organs.watermark.errors if organs.watermark is not None else 0),
         )
 
     def moved(self) -> Stats:
@@ -50,20 +50,20 @@ class Accounts:
 
     def _steps(self) -> list[StepReport]:
         """What each step has done."""
-        both = any(stage.places.beside_records for stage in self._parts.def_stages)
-        steps = [clock.report() for stage in self._parts.stages for clock in stage.clocks]
+        both = any(stage.places.beside_records for stage in self._organs.def_stages)
+        steps = [clock.report() for stage in self._organs.stages for clock in stage.clocks]
         return [replace(step, where="both") if both and step.where != "loop" else step for step in steps]
 
     def _usage(self, elapsed: float) -> Usage:
-        parts, stages = self._parts, self._parts.def_stages
+        organs, stages = self._organs, self._organs.def_stages
         places = [stage.places for stage in stages]
-        slowest = max(parts.async_stages, key=lambda stage: stage.seconds, default=None)
+        slowest = max(organs.async_stages, key=lambda stage: stage.seconds, default=None)
         return Usage(
             elapsed=elapsed,
             loop=time.thread_time() - self._started_cpu,
-            delivering=sum(hook.seconds for hook in parts.hooks[:2] if hook is not None),  # sink and dead_letter
-            taking=elapsed - parts.results.waited if parts.results.taken else 0.0,
-            workers=sum(lane.workers for lane in parts.workforce.executor.lanes) if places else 0,
+            delivering=sum(hook.seconds for hook in organs.hooks[:2] if hook is not None),  # sink and dead_letter
+            taking=elapsed - organs.results.waited if organs.results.taken else 0.0,
+            workers=sum(lane.workers for lane in organs.workforce.executor.lanes) if places else 0,
             work=sum(stage.carrier.work_seconds for stage in stages),
             moving=sum(place.moving for place in places),
             worked=sum(place.worked for place in places),

@@ -83,13 +83,13 @@ class Hooks(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Organs:
     """The parts of one run, from the feed to the consumer.
 
     Attributes:
         hooks: of the user's.
         watermark: where somebody is told.
-        stages: the runs of steps, in order.
+        stages: the stages, in order.
     """
 
     books: Books
@@ -156,7 +156,7 @@ def wired(
     *,
     streaming: bool,
     calls: Calls | None,
-) -> Parts:
+) -> Organs:
     """Make the parts of a run and join them.
 
     Args:
@@ -185,7 +185,7 @@ def wired(
     )
     staging = _Staging(plan, workforce, limits, books, backlog, collect, tie, keep=keep, calls=calls)
     results: Results[Any] = Results(books.settle)
-    return Parts(
+    return Organs(
         books=books,
         backlog=backlog,
         intake=_intake(plan, feed, staging.stages[0], books, backlog, stall, ways, control=calls is None),
@@ -232,7 +232,6 @@ def _intake(
         backlog=backlog,
         sizer=lambda: first.sizer,
         timeout=plan.timeout,
-        whole=plan.source == "batch",
         dried=ways.dried,
         moved=stall.touch,
         control=control,

@@ -1,8 +1,8 @@
 """The life of a backlog as a table: an illegal turn raises and changes nothing.
 
-FILLING ──► ENDED        a batch feed: nothing is taken until it has ended
-OPEN ─────► ENDED        a stream: what waits may be taken while more comes
-   └──► ABORTING ──► ABORTED   what waits was given up; the feed ends a little later
+FILLING ─┬► ENDED ────────┐   a batch feed: nothing is taken until it has ended
+OPEN ────┤                ▼   a stream: what waits may be taken while more comes
+         └► ABORTING ─► ABORTED   what waits was given up; the feed ends a little later
 """
 
 from __future__ import annotations

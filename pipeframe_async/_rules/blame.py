@@ -13,8 +13,8 @@ from __future__ import annotations
 GUILTY = 6
 """Points at which a record that is alone is blamed."""
 OWN_POINTS = 3
-"""Points for a death nobody else can have caused: in the batch and once more alone make it guilty. Time that was over has
-as many, by itself: the worker may have stood still, but hardly twice."""
+"""Points for a death nobody else can have caused: in the batch and once more alone make it guilty. Time that was over
+has as many, by itself: the worker may have stood still, but hardly twice."""
 FOREIGN_POINTS = 1
 """Points for a death that may have come from outside: five more alone. On a busy machine whose workers are killed
 every 40 ms a record is hit with a chance of up to a tenth a try; with three tries alone one in 400 kills was blamed."""

@@ -1,10 +1,10 @@
-"""A fed record on its way through several runs of steps, until everything that came of it has its outcome.
+"""A fed record on its way through several stages, until everything that came of it has its outcome.
 
-Comes in: what each part of it came to in a run of steps. Goes out: the parts that go on, and at the end its results
+Comes in: what each part of it came to in a stage. Goes out: the parts that go on, and at the end its results
 in order and its books. It carries its key and the number of the lane that this is tied to, for those who need them, and
 looks at neither; it knows nothing of permits or time.
 
-A part is the record itself, or after a fan-out each child. Children keep their place among the results: each has a
+A part is the record itself, or after a fan-out each child. Children keep their order among the results: each has a
 cell of its own in the cell of what it came from.
 """
 
@@ -34,7 +34,7 @@ class Cell(list[Any]):
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """What one part came to in one run of steps, or in all steps at once.
+    """What one part came to in one stage, or in all steps at once.
 
     Attributes:
         results: each with whether it bypasses the steps that follow.
@@ -86,7 +86,7 @@ class Journey:
         return f"<journey of record {self.position}, {len(self.parts)} parts>"  # no record: it may land in a log
 
     def start(self) -> Part:
-        """The record itself, on its way to the first run of steps."""
+        """The record itself, on its way to the first stage."""
         part = Part(self, self._root, self.record)
         self.parts[part] = None
         return part
@@ -104,7 +104,7 @@ class Journey:
         self.given_up = True
 
     def arrived(self, part: Part, came: Came, *, last: bool, keep: bool, step: int = 0) -> list[Part]:
-        """A part has come through a run of steps.
+        """A part has come through a stage.
 
         Args:
             part: which one; it is no more.
@@ -162,14 +162,14 @@ class Journey:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Part:
-    """A record, or a child of one, that waits for a run of steps or is in it.
+    """A record, or a child of one, that waits for a stage or is in it.
 
     Attributes:
         journey: whose part.
         cell: where its results go.
         value: what the steps get.
         step: of a run of async steps, the one that is next.
-        attempts: how often it was tried in this run of steps, and failed.
+        attempts: how often it was tried in this stage, and failed.
         holder: who has it now.
     """
 
@@ -184,8 +184,12 @@ class Part:
         """It is there now."""
         self.holder = holder
 
+    def becomes(self, value: Any) -> None:
+        """This is what its steps get from now on."""
+        self.value = value
+
     def tried(self) -> None:
-        """It has failed once more in this run of steps, and has another attempt."""
+        """It has failed once more in this stage, and has another attempt."""
         self.attempts += 1
 
     def __repr__(self) -> str:

@@ -3,7 +3,7 @@
 Comes in: records as objects. Goes out: a `Tally` of results, failures as plain data, counts and times.
 It knows nothing of bytes, processes or time limits; a record that fails leaves no result behind.
 
-What a step returns is looked at in one place for speed (`unrolled.py`) and in one place for everything else
+What a step returns is looked at in `unrolled.py` for speed, and here for everything else
 (`_judge`), from where the children of a fan-out go on (`_advance`).
 """
 

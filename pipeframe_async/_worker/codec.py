@@ -76,18 +76,18 @@ class _NamingPickler(pickle.Pickler):
     def reducer_override(self, obj: object) -> Any:
         if not isinstance(obj, type) or not _is_of_main(obj):
             return NotImplemented
-        place = standin.active()
-        if place is None:
+        standins = standin.active()
+        if standins is None:
             name = standin.class_name(obj)
             return (standin.find, (obj.__module__, name)) if name.startswith(standin.UNNAMED) else NotImplemented
-        if (known := place.name_of(obj)) is not None:
+        if (known := standins.name_of(obj)) is not None:
             return standin.find, known
         return NotImplemented if standin.home_name(obj) else (loads, (_by_value(obj),))
 
 
 def _is_of_main(cls: type) -> bool:
-    place = standin.active()
-    return cls.__module__ in standin.MAINS or (place is not None and cls.__module__ in place.modules)
+    standins = standin.active()
+    return cls.__module__ in standin.MAINS or (standins is not None and cls.__module__ in standins.modules)
 
 
 def _by_value(cls: type) -> bytes:
@@ -98,8 +98,8 @@ def _by_value(cls: type) -> bytes:
 
         class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             def reducer_override(self, obj: Any) -> Any:
-                place = standin.active()
-                if place is not None and isinstance(obj, type) and (known := place.name_of(obj)) is not None:
+                standins = standin.active()
+                if standins is not None and isinstance(obj, type) and (known := standins.name_of(obj)) is not None:
                     return standin.find, known
                 return super().reducer_override(obj)
 

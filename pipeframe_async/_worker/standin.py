@@ -211,8 +211,8 @@ def find(module: str, name: str) -> Any:
     """What has this name, where this is called. Pickles name it."""
     if (found := _unnamed.get(name)) is not None:
         return found
-    place = loading() or _active
-    return resolved(sys.modules[module], name) if place is None else place.find(module, name)
+    standins = loading() or _active
+    return resolved(sys.modules[module], name) if standins is None else standins.find(module, name)
 
 
 # --- in a worker ---------------------------------------------------------------------------------------------------
@@ -235,10 +235,10 @@ def loading() -> StandIns | None:
 
 
 @contextmanager
-def loads_into(place: StandIns) -> Iterator[None]:
+def loads_into(standins: StandIns) -> Iterator[None]:
     """What this thread unpickles is made in these."""
-    before, _thread.loading = loading(), place
-    place.fresh.clear()
+    before, _thread.loading = loading(), standins
+    standins.fresh.clear()
     try:
         yield
     finally:
@@ -246,21 +246,21 @@ def loads_into(place: StandIns) -> Iterator[None]:
 
 
 @contextmanager
-def at_work(place: StandIns | None, *, keep: bool) -> Iterator[None]:
+def at_work(standins: StandIns | None, *, keep: bool) -> Iterator[None]:
     """Have them in `sys.modules`. Threads of one process take turns, unless it is the same chain they are at.
 
     Args:
-        place: None where the program's own modules are here.
+        standins: None where the program's own modules are here.
         keep: whether they may stay when this is over, for a process that is a lane's.
     """
     global _users
-    if place is None:
+    if standins is None:
         yield
         return
     with _turn:
-        while _users and _active is not place:
+        while _users and _active is not standins:
             _turn.wait()
-        _swap(place)
+        _swap(standins)
         _users += 1
     try:
         yield
@@ -272,9 +272,9 @@ def at_work(place: StandIns | None, *, keep: bool) -> Iterator[None]:
             _turn.notify_all()
 
 
-def _swap(place: StandIns | None) -> None:
+def _swap(standins: StandIns | None) -> None:
     global _active
-    if place is _active:
+    if standins is _active:
         return
     for name, module in _hidden.items():
         if module is None:
@@ -282,9 +282,9 @@ def _swap(place: StandIns | None) -> None:
         else:
             sys.modules[name] = module
     _hidden.clear()
-    _active = place
-    if place is None:
+    _active = standins
+    if standins is None:
         return
-    for name, stand_in in [*place.modules.items(), (MAINS[1], place.modules[MAIN])]:
+    for name, stand_in in [*standins.modules.items(), (MAINS[1], standins.modules[MAIN])]:
         _hidden[name] = sys.modules.get(name)
         sys.modules[name] = stand_in

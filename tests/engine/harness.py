@@ -254,7 +254,7 @@ def balanced(counts: RunReport | Stats) -> bool:
 def settled(frame: FakeFrame) -> RunReport:
     """Check that the last run has left nothing behind and kept its limits; returns its report."""
     run = frame.made[-1]
-    ledger, report = run.parts.books.ledger, run.results.report
+    ledger, report = run.organs.books.ledger, run.results.report
     ledger.audit(final=True)
     assert balanced(report), report
     assert ledger.in_flight == ledger.in_flight_bytes == ledger.spilled == 0
@@ -271,7 +271,7 @@ async def watched(run: Run, look: float = 0.01) -> RunReport:
         while True:
             stats = run.stats()
             assert balanced(stats), stats
-            assert stats.in_flight <= run.parts.books.ledger.capacity
+            assert stats.in_flight <= run.organs.books.ledger.capacity
             await asyncio.sleep(look)
 
     watching = asyncio.ensure_future(watch())

@@ -129,7 +129,7 @@ class Simulation:
 
         def after(number: int) -> None:
             for run in self.frame.made:
-                run.parts.books.ledger.audit()
+                run.organs.books.ledger.audit()
             if number >= self.scene.end_at and not self.ended_at and self.scene.ending not in ("none", "leave"):
                 self.ended_at = loop.time() or 1e-9
                 self._end(running, loop)

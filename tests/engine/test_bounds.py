@@ -45,7 +45,7 @@ async def test_a_feed_on_the_loop_is_never_further_ahead_than_the_buffer(form: F
     if form is not chunked:  # what is handed over at once cannot be asked for one by one
         assert tap.most <= size
     if pause:
-        assert frame.made[-1].parts.books.ledger.peak_in_flight == size
+        assert frame.made[-1].organs.books.ledger.peak_in_flight == size
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -138,7 +138,7 @@ def test_bytes_in_flight_stay_within_the_buffer_and_what_cannot_fit_goes_alone(
         assert (report.delivered, report.failed, dead) == (len(sizes), 0, [])
         if ship:
             assert [len(record) for record in pipeline.taken] == sizes
-        assert frame.made[-1].parts.books.ledger.peak_bytes <= max([2000, *sizes]) + OVERHEAD
+        assert frame.made[-1].organs.books.ledger.peak_bytes <= max([2000, *sizes]) + OVERHEAD
 
     run_virtual(main)
 

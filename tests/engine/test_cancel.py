@@ -198,7 +198,7 @@ def interrupted(
         def after(step: int) -> None:
             nonlocal hit
             for run in frame.made:
-                run.parts.books.ledger.audit()
+                run.organs.books.ledger.audit()
             if step == at and not task.done():
                 hit = True
                 how(frame, task)

@@ -226,7 +226,7 @@ def test_the_books_balance_after_every_single_step(
 
         def after(step: int) -> None:
             for run in trial.frame.made:
-                ledger = run.parts.books.ledger
+                ledger = run.organs.books.ledger
                 ledger.audit()
                 assert ledger.in_flight <= setting.size
             if looks:

@@ -141,7 +141,7 @@ class Machine(RuleBasedStateMachine):
     def the_books_balance_and_the_buffer_is_not_exceeded(self) -> None:
         if not hasattr(self, "run_"):
             return
-        ledger = self.run_.parts.books.ledger
+        ledger = self.run_.organs.books.ledger
         ledger.audit()
         stats = self.run_.stats()
         assert balanced(stats), stats
@@ -173,7 +173,7 @@ class Machine(RuleBasedStateMachine):
     def check(self) -> None:
         """The run is over: everything that was fed has had its outcome, and it is the right one."""
         assert self.closed == 1
-        ledger = self.run_.parts.books.ledger
+        ledger = self.run_.organs.books.ledger
         ledger.audit(final=True)
         stats = self.run_.stats()
         assert stats.fed == len(self.fed)

@@ -138,7 +138,7 @@ async def test_too_many_failures_are_an_error_that_has_them() -> None:
 
 async def test_books_that_do_not_balance_are_our_bug_and_said_so() -> None:
     run = a_run(Kept(range(3)))
-    run.parts.books.ledger.fed = -1
+    run.organs.books.ledger.fed = -1
     with pytest.raises(InternalError, match="the books do not balance") as caught:
         await run.execute()
     assert caught.value.report is run.report
@@ -147,7 +147,7 @@ async def test_books_that_do_not_balance_are_our_bug_and_said_so() -> None:
 async def test_an_error_is_the_cause_where_the_books_do_not_balance_either() -> None:
     class Torn(Kept):
         async def feed(self) -> Any:
-            run.parts.books.ledger._book(Outcome(delivered=1))
+            run.organs.books.ledger._book(Outcome(delivered=1))
             yield 1
             raise OSError("torn")
 

@@ -36,7 +36,7 @@ class Dumb(Bell):
 )
 async def test_a_lost_wake_up_is_found_and_says_where_everybody_stands(bell: str, rings: int) -> None:
     run = a_run(Kept(range(2000)), FakeExecutor(delay=0.01), buffer_size=20)
-    parts = run.parts
+    parts = run.organs
     holder: Any = {"backlog": parts.backlog, "freed": parts.books, "collect": parts.collect}[bell]
     setattr(holder, "freed" if bell == "freed" else "bell" if bell == "backlog" else "_bell", Dumb(rings))
     if bell == "backlog":

@@ -21,8 +21,8 @@ async def waits(record: Any) -> tuple[Any, bool]:
 
 async def test_records_that_nobody_has_looked_at_are_fed_and_in_flight() -> None:
     run = a_run(Kept())
-    accounts = Accounts(run.parts)
-    run.parts.backlog.records += [1, 2, 3]
+    accounts = Accounts(run.organs)
+    run.organs.backlog.records += [1, 2, 3]
     stats = accounts.stats()
     assert (stats.fed, stats.in_flight) == (3, 3)
     assert balanced(stats)
@@ -30,18 +30,18 @@ async def test_records_that_nobody_has_looked_at_are_fed_and_in_flight() -> None
 
 async def test_looking_changes_nothing() -> None:
     run = a_run(Kept())
-    accounts = Accounts(run.parts)
-    run.parts.backlog.records += [1, 2, 3]
+    accounts = Accounts(run.organs)
+    run.organs.backlog.records += [1, 2, 3]
     assert accounts.moved() == accounts.moved()
-    assert run.parts.books.ledger.fed == 0
+    assert run.organs.books.ledger.fed == 0
 
 
 async def test_what_has_moved_is_seen_without_the_clock() -> None:
     run = a_run(Kept())
-    accounts = Accounts(run.parts)
+    accounts = Accounts(run.organs)
     before = accounts.moved()
     assert before.elapsed == 0.0
-    run.parts.backlog.records.append(1)
+    run.organs.backlog.records.append(1)
     assert accounts.moved() != before
 
 
@@ -69,17 +69,17 @@ async def test_errors_of_handles_and_of_the_watermark_are_both_ack_errors() -> N
         raise OSError("gone")
 
     run = a_run(Kept(range(3), on_progress=on_progress))
-    run.parts.books.handles.errors = 2
+    run.organs.books.handles.errors = 2
     report = await run.execute()
-    assert run.parts.watermark is not None
-    assert report.ack_errors == 2 + run.parts.watermark.errors > 2
+    assert run.organs.watermark is not None
+    assert report.ack_errors == 2 + run.organs.watermark.errors > 2
 
 
 async def test_concluded_accounts_stand_still() -> None:
     run = a_run(Kept(range(10)))
     report = await run.execute()
     stats = run.stats()
-    run.parts.backlog.records.append("late")
+    run.organs.backlog.records.append("late")
     assert run.stats() == stats
     assert (stats.fed, stats.elapsed) == (report.fed, report.elapsed)
 
@@ -87,8 +87,8 @@ async def test_concluded_accounts_stand_still() -> None:
 async def test_the_report_says_which_part_bounded_the_run() -> None:
     run = a_run(Stream(range(10), steps=[waits], async_concurrency=1))
     await run.execute()
-    accounts = Accounts(run.parts)
-    run.parts.async_stages[0].seconds = 1e6
+    accounts = Accounts(run.organs)
+    run.organs.async_stages[0].seconds = 1e6
     assert "async_concurrency=1 places taken" in accounts.conclude("exhausted").bottleneck
 
 

@@ -12,7 +12,7 @@ from pipeframe_async._engine.calls import Calls
 from pipeframe_async._engine.lanes.batch import Batch
 from pipeframe_async._engine.lanes.workforce import Workforce
 from pipeframe_async._engine.settling.answer import Answer
-from pipeframe_async._engine.wiring import Limits, Parts, Ways, wired
+from pipeframe_async._engine.wiring import Limits, Organs, Ways, wired
 from pipeframe_async.plan import feed_of, plan_of
 from pipeframe_async.testing import FakeExecutor
 from tests.engine.harness import Kept, Stream, Through, a_run, delivered, passing
@@ -26,7 +26,7 @@ async def awaited(record: Any) -> tuple[Any, bool]:
 
 def parts_of(
     pipeline: Through, executor: FakeExecutor | None = None, *, streaming: bool = False, calls: Calls | None = None
-) -> Parts:
+) -> Organs:
     """The parts of a run that nobody executes."""
     plan = plan_of(pipeline)
     ways = Ways(dried=lambda: None, tripped=lambda: None)
@@ -34,14 +34,14 @@ def parts_of(
     return wired(plan, feed_of(plan, []), workforce, Limits(10, 1000, 1.0), ways, streaming=streaming, calls=calls)
 
 
-def closed(parts: Parts) -> None:
+def closed(parts: Organs) -> None:
     """Coroutines that nobody awaits are closed, threads end."""
     for hook in parts.hooks.there:
         hook.close()
     parts.stall.end()
 
 
-async def serving(parts: Parts) -> list[str]:
+async def serving(parts: Organs) -> list[str]:
     names = []
     for name, work in parts.serving():
         names.append(name)
@@ -110,7 +110,7 @@ async def test_answers_leave_in_the_order_that_is_asked_for_where_anybody_could_
 class Answered:
     """A consumer's view of a run: the results of all answers that were collected."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Organs) -> None:
         self.results: list[Any] = []
         self._collect = parts.collect.add
         parts.journeys._collect = self
@@ -124,7 +124,7 @@ class Answered:
 async def test_results_are_kept_only_where_somebody_takes_them(consumer: str, kept: list[str]) -> None:
     pipeline = (Kept if consumer == "sink" else Stream)(["a"], steps=[awaited])
     run = a_run(pipeline, streaming=consumer == "stream")
-    answered = Answered(run.parts)
+    answered = Answered(run.organs)
     task = asyncio.ensure_future(run.execute())
     if consumer == "stream":
         assert await anext(run.results) == "a"
@@ -137,7 +137,7 @@ async def test_records_go_by_the_stretch_where_nobody_has_to_tell_them_out_of_ba
     executor = FakeExecutor(1, delay=0.01)
     run = a_run(Kept(range(10), order=order), executor)
     batches: list[Batch] = []
-    (stage,) = run.parts.def_stages
+    (stage,) = run.organs.def_stages
     hand_on = stage.hand_on
 
     def noted(batch: Batch, answer: Answer | None) -> None:
@@ -211,7 +211,7 @@ async def test_a_run_says_whom_it_waits_for(pipeline: Any, executor: Any, whom: 
     run = a_run(pipeline(), executor())
     task = asyncio.ensure_future(run.execute())
     await asyncio.sleep(2)
-    assert run.parts.waits_for() == whom
+    assert run.organs.waits_for() == whom
     await task
 
 
@@ -219,7 +219,7 @@ async def test_a_run_whose_consumer_takes_nothing_waits_for_it() -> None:
     run = a_run(Stream([1]), streaming=True)
     task = asyncio.ensure_future(run.execute())
     await asyncio.sleep(2)
-    assert run.parts.waits_for() == "the consumer"
+    assert run.organs.waits_for() == "the consumer"
     assert await anext(run.results) == 1
     await task
 
@@ -227,4 +227,4 @@ async def test_a_run_whose_consumer_takes_nothing_waits_for_it() -> None:
 async def test_filtered_records_are_nobodys_to_wait_for() -> None:
     run = a_run(Stream([1], steps=[filtered]), streaming=True)
     report = await run.execute()
-    assert (report.filtered, run.parts.waits_for()) == (1, "")
+    assert (report.filtered, run.organs.waits_for()) == (1, "")

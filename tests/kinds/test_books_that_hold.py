@@ -120,7 +120,7 @@ async def test_failures_that_dead_letter_has_taken_are_not_kept() -> None:
     frame = FakeFrame()
     await frame.run(Through(range(50), steps=(bad,), dead_letter=dead_letter))
     assert taken == [*range(50)]
-    assert frame.made[-1].parts.collect.failures == []
+    assert frame.made[-1].organs.collect.failures == []
 
 
 async def test_no_record_is_in_the_repr_of_an_error() -> None:

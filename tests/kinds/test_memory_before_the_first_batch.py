@@ -69,7 +69,7 @@ async def test_a_batch_feed_is_kept_on_disk_beyond_its_bytes(in_thread: bool, mo
 
     def counted(self: spill.Spill, record: object) -> None:
         nonlocal most
-        most = max(most, len(frame.made[-1].parts.backlog.records))
+        most = max(most, len(frame.made[-1].organs.backlog.records))
         put(self, record)
 
     monkeypatch.setattr(spill.Spill, "put", counted)

@@ -71,7 +71,7 @@ class Deliver:
         while answers := await self._collect.take():  # they are this task's, until the consumer has settled them
             failures = [failure for answer in answers for _, failure in answer.failures]
             if failures and self._dead_letter is not None:
-                await self._dead_letter(failures)
-            await self._consumer.take(answers)
+                await self._dead_letter(failures)  # the user's; the run may be stopped or given up meanwhile
+            await self._consumer.take(answers)  # and this one settles
             if self._collect.more:
                 await asyncio.sleep(0)  # a consumer that does not wait lets nobody else have a turn

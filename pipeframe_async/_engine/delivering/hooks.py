@@ -48,9 +48,10 @@ class Hook:
                 await self._function(values)  # the user's; anything may happen to the run meanwhile
             else:
                 call = partial(copy_context().run, self._function, values)
+                # The call is the thread's, also after a cancel here; nobody else uses that thread.
                 outcome = await asyncio.get_running_loop().run_in_executor(self._thread, call)
                 if inspect.isawaitable(outcome):  # a plain function that hands on what an async one returned
-                    await outcome
+                    await outcome  # the user's too, and on the loop
         except asyncio.CancelledError as error:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise  # ours; otherwise it is of something the hook has waited for

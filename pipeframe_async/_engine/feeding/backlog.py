@@ -49,6 +49,7 @@ class Backlog:
         mark: length of `records` at which intake stops to look around; moves when records are taken.
         position: in the feed, of the next record to be taken.
         paused: the feed is waiting for something, so a partial batch may go.
+        whole: it is a batch feed.
     """
 
     def __init__(self, books: Books, spill: Spill, bell: Bell, *, whole: bool) -> None:
@@ -61,7 +62,7 @@ class Backlog:
         self._books = books
         self._ledger = books.ledger
         self._life = BacklogLife(whole=whole)
-        self._whole = whole
+        self.whole = whole
         self._most = self._ledger.capacity
         self._noted = 0  # how many of `records` are in the books
 
@@ -109,7 +110,7 @@ class Backlog:
 
     def note(self) -> None:
         """Book what was appended since the last time: with a permit each, or bound for the disk."""
-        if self._whole:
+        if self.whole:
             self._overflow()
         if new := len(self.records) - self._noted:
             self._ledger.admit(new)
@@ -199,8 +200,7 @@ class Backlog:
         self.records.clear()
         self._noted = 0
         self.spill.close()
-        self._ledger.abort_waiting()
-        self._books.given_up(first, self.position)
+        self._books.give_up_waiting(first, self.position)
         self.bell.ring()
 
     def close(self) -> None:

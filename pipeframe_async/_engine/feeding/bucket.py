@@ -28,11 +28,11 @@ class AsyncBucket:
 
         Cancellation: a record whose `put` was cancelled while it waited was not handed over.
         """
-        self._pump.asked += 1
+        self._pump.promised()
         return self._put(record)
 
     async def _put(self, record: Any) -> None:
-        self._pump.asked -= 1
+        self._pump.claimed()
         for one in record.records if isinstance(record, Chunk) else (record,):
             await self._pump.put(one)
 
@@ -47,16 +47,24 @@ class BucketPump:
         self._room = 0
         self._put = Bell()
         self._taken = Bell()
-        self.asked = 0  # calls of `put` that nobody has awaited yet
+        self._asked = 0  # calls of `put` that nobody has awaited yet
         self._ended = self._held = False
         self._task = asyncio.ensure_future(self._run(feed))
+
+    def promised(self) -> None:
+        """`put` was called, and is to be awaited."""
+        self._asked += 1
+
+    def claimed(self) -> None:
+        """It was awaited."""
+        self._asked -= 1
 
     async def _run(self, feed: Callable[[AsyncBucket], Awaitable[None]]) -> None:
         try:
             await feed(AsyncBucket(self))  # the user's, in a task of its own that `aclose` cancels
-            if self.asked:
+            if self._asked:
                 raise StateError(
-                    f"{self.asked} calls of bucket.put were not awaited by the end of feed, and what they were given "
+                    f"{self._asked} calls of bucket.put were not awaited by the end of feed, and what they were given "
                     "was not handed over: write `await bucket.put(record)`"
                 )
         finally:
@@ -103,7 +111,7 @@ class BucketPump:
             DrainTimeout: it has not, in so many seconds.
         """
         self._task.cancel()
-        await asyncio.wait([self._task], timeout=timeout)
+        await asyncio.wait([self._task], timeout=timeout)  # the user's clean-up; it may still put, and is not heard
         if not self._task.done():
             raise DrainTimeout(f"the feed did not close within {timeout:g} s and was left behind")
         if not self._task.cancelled():

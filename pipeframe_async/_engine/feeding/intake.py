@@ -1,4 +1,4 @@
-"""Feed → backlog. The hot loop is a bare `async for` with one append and one comparison a record.
+"""Feed → backlog. The hot loop is a bare `async for` with one append and two comparisons a record.
 
 Everything else happens at checkpoints, which come when the backlog reaches a mark: booking permits, waiting
 for room, waking lanes, letting the loop breathe. A permit is there before a record is asked for.
@@ -52,7 +52,6 @@ class Intake:
         backlog: where records go.
         sizer: says how many records the first stage waits for, as things are now.
         timeout: idle seconds, or None.
-        whole: a batch feed: collect all of it before anything is taken, and spill what has no permit.
         dried: called when nothing came for `timeout` seconds while there was room.
         moved: called when the feed pauses after records.
         control: chunks and deliveries are unwrapped; False where what is fed is not the pipeline's own feed's.
@@ -67,7 +66,6 @@ class Intake:
         backlog: Backlog,
         sizer: Callable[[], Sizer],
         timeout: float | None,
-        whole: bool,
         dried: Callable[[], None],
         moved: Callable[[], None],
         control: bool = True,
@@ -82,11 +80,11 @@ class Intake:
         self._backlog = backlog
         self._freed = books.freed
         self._sizer = sizer
-        self._whole = whole
-        self._idle = IdleTimer(None if whole else timeout, lambda: backlog.entered, dried)
+        self._whole = backlog.whole
+        self._idle = IdleTimer(None if backlog.whole else timeout, lambda: backlog.entered, dried)
         self._armed = False
         self._breathed = 0.0
-        self._unwatched = 16
+        self._unwatched = FIRST
         self._task: asyncio.Task[None] | None = None
         self._source: Source | None = None
         self._stopped = False  # no more is asked for
@@ -164,7 +162,7 @@ class Intake:
             pass
         except asyncio.CancelledError as error:
             if not self._acquit(error):
-                self._refuse(_flat(self._source.rest())[0] if self._source is not None else [])
+                self._books.refuse(_flat(self._source.rest())[0] if self._source is not None else [])
                 raise
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -176,7 +174,7 @@ class Intake:
             if self._insisting is not None:
                 self._insisting.cancel()
         if self._backlog.ended:  # it was stopped: what came after that is nobody's
-            self._refuse(_flat(self._source.rest())[0] if self._source is not None else [])
+            self._books.refuse(_flat(self._source.rest())[0] if self._source is not None else [])
         self._end()
 
     def _end(self) -> None:
@@ -193,12 +191,12 @@ class Intake:
         """Records the feed had handed over when it was stopped are not lost, as far as there are permits for them."""
         records, deliveries = _flat(handed)
         if self._whole and self.error is not None:  # it runs no step; and perhaps there is nowhere to keep them
-            self._refuse(records)
+            self._books.refuse(records)
             return
         self._backlog.note()
         room = len(records) if self._whole else self._ledger.room
         self._append(records[:room], deliveries=deliveries)
-        self._refuse(records[room:])
+        self._books.refuse(records[room:])
 
     def _append(self, records: list[Any], *, deliveries: bool) -> None:
         """Many records into the backlog; `deliveries`: whether some are."""
@@ -239,7 +237,7 @@ class Intake:
             self._idle.stop()  # the feed has ended; how long it takes to close is no idleness
         # A close that came while the feed was ending has cancelled this task for nothing.
         if self._closing:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # it arrives here, and `run` acquits it
 
     async def _until_closing(self) -> None:
         """The feed stands at its `yield`, with all it has opened; it is closed when nobody needs that any more."""
@@ -249,7 +247,7 @@ class Intake:
         self._end()
         try:
             while not self._closing:
-                await self._released.wait()
+                await self._released.wait()  # rung by `close`
         finally:
             self._at_yield = False
 
@@ -324,12 +322,7 @@ class Intake:
                 at += len(part)
                 await self._checkpoint()
         finally:
-            self._refuse(records[at:])
-
-    def _refuse(self, records: list[Any]) -> None:
-        """Records the feed had handed over, and nobody takes any more."""
-        self._ledger.refuse(len(records))
-        self._handles.refuse(records)
+            self._books.refuse(records[at:])
 
     async def _checkpoint(self) -> None:
         """Book what came in, wake who waits for it, and see to it that the next record has a permit."""

@@ -1,8 +1,9 @@
 """Where a batch feed's records wait when the buffer is full: an unnamed temporary file, one pickle a record.
 
 They go from disk to a worker as the bytes they are. This process makes records of them only where it needs them itself:
-for a key, for async steps that come first, and for the failures of those that fail. Written to its end first, then read
-to its end; the file has no name and is gone when it is closed. What is less than a block is never written.
+for a key, for async steps that come first, for another attempt, and for the failures of those that fail. Written to its
+end first, then read to its end; the file has no name and is gone when it is closed. What is less than a block is never
+written.
 
 Threads: records are put and taken on the loop, and a thread of its own moves whole blocks, one at a time: a disk that
 is slow holds up the feed and the lanes, and nobody else on the loop.

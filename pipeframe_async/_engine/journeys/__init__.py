@@ -1,1 +1,1 @@
-"""Records that go alone: from one run of steps to the next, tied to a lane by their key, or tried again."""
+"""Records that go alone: from one stage to the next, tied to a lane by their key, or tried again."""

@@ -1,7 +1,7 @@
 """A run of `async def` steps: parts of records go through them on the loop, so many at a time.
 
 Comes in: parts. Goes out: what each came to. A part is in no worker meanwhile, and in nobody's way but that of the
-parts that wait for its place.
+parts that wait for their turn.
 
 Tasks: one a part, so that what a step sets (context variables, a cancel) ends with its record, and what it sees is its
 caller's, or that of whoever began the run; and the one that serves, which owns them all and ends with the last.
@@ -90,7 +90,7 @@ class AsyncStage:
         return bool(self._running)
 
     def put(self, part: Part) -> None:
-        """It begins at once where there is a place."""
+        """It begins at once where it is its turn."""
         self._waiting[part] = None
         part.goes_to(self)
         self._start()
@@ -168,7 +168,7 @@ class AsyncStage:
         begin = self._index, part.step
         value = self._journeys.thaw(part.value)
         if self._retrying is not None:
-            part.value = self._journeys.freeze(part.value)
+            part.becomes(self._journeys.freeze(part.value))
         try:
             came, at = await self._through(value, part.step)  # the part is this task's; its journey may be withdrawn
         finally:

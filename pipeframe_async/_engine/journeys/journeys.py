@@ -1,4 +1,4 @@
-"""Records that go alone: through several runs of steps, tied to a lane by their key, tried again, or called.
+"""Records that go alone: through several stages, tied to a lane by their key, tried again, or called.
 
 Comes in: what waits in the backlog, what comes back of a batch, and what parts of records came to in a stage. Goes out:
 parts to the next stage, and for each record its answer to collect. What is decided about a record is in
@@ -30,7 +30,7 @@ from pipeframe_async.wire import Reply
 
 
 class Stage(Protocol):
-    """One run of steps, as parts come to it."""
+    """One stage, as parts come to it."""
 
     on_the_loop: bool
     """Its steps get the very objects that were fed."""
@@ -87,7 +87,7 @@ class Journeys:
         self._aborted = False
 
     def join(self, stages: Sequence[Stage]) -> None:
-        """These are the runs of steps, in order."""
+        """These are the stages, in order."""
         self._stages = stages
 
     @property
@@ -124,9 +124,8 @@ class Journeys:
     def _begin(self, position: int, record: Any, failure: AnyFailure | None, *, asked: bool) -> None:
         """A record goes on its way; it has failed already where it has no bytes, or its key cannot be `asked` for."""
         self._books.ledger.open(position, 1, 0)
-        journey = self._under_way[position] = Journey(position, record)
-        if self._context is not None:
-            journey.context = self._context(position)
+        context = None if self._context is None else self._context(position)
+        journey = self._under_way[position] = Journey(position, record, context=context)
         part = journey.start()
         if self._tie is not None:
             error = self._tie.enter(journey, asked=asked)

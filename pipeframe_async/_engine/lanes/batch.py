@@ -61,6 +61,18 @@ class Batch:
         """Records this stands for."""
         return self.packed.records
 
+    def framed_as(self, packed: Packed) -> None:
+        """Its records travel so from now on."""
+        self.packed = packed
+
+    def reject(self, index: int, failure: AnyFailure) -> None:
+        """This one has no bytes."""
+        self.rejected[index] = failure
+
+    def moves_to(self, place: Place) -> None:
+        """It is run there instead."""
+        self.place = place
+
     def as_fed(self, index: int, sent: Any = None) -> Any:
         """What was fed that the record at this index is, or is part of; `Frozen` where it is there in bytes only.
 

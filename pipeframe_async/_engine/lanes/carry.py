@@ -27,7 +27,7 @@ from pipeframe_async.errors import InternalError, StepError
 from pipeframe_async.model import AnyFailure
 from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, Death, Live, Reply, WireFailure
 
-Results = tuple[list[Any], dict[int, AnyFailure]]
+Unpacked = tuple[list[Any], dict[int, AnyFailure]]
 """Those that could be read; and by index among all of them, the failures of those that could not."""
 
 
@@ -41,7 +41,7 @@ class _Trial:
     batch: Batch
     away: Lane
     inquest: Inquest
-    pieces: list[tuple[int, Reply, Results]] = field(default_factory=list)
+    pieces: list[tuple[int, Reply, Unpacked]] = field(default_factory=list)
     blamed: dict[int, AnyFailure] = field(default_factory=dict)
     readable: set[int] = field(default_factory=set)
 
@@ -141,7 +141,7 @@ class Carrier:
         if stop - start == trial.batch.count:
             self._places.ran(trial.batch.place, trial.lane, reply, trial.batch.packing + unpacking)
 
-    def _unpacked(self, codec: Codec, reply: Reply, framed: bool) -> Results | None:
+    def _unpacked(self, codec: Codec, reply: Reply, framed: bool) -> Unpacked | None:
         """The results of a reply; None where they cannot be read as a whole."""
         try:
             return codec.unpack(reply, self._names[-1])
@@ -150,7 +150,7 @@ class Carrier:
                 raise InternalError(f"framed results could not be read: {error!r}") from error
             return None
 
-    def _take(self, trial: _Trial, start: int, reply: Reply, results: Results, *, saved: bool = False) -> None:
+    def _take(self, trial: _Trial, start: int, reply: Reply, results: Unpacked, *, saved: bool = False) -> None:
         if not reply.records:
             return
         if not saved:  # what was saved of a worker's end has no times
@@ -170,14 +170,15 @@ class Carrier:
         """From one pickle to one each; records that have none are rejected now."""
         batch = trial.batch
         assert batch.records is not None  # what comes from disk comes in frames
-        batch.packed, rejected = trial.codec.pack_frames(batch.records, self._names[0])
+        packed, rejected = trial.codec.pack_frames(batch.records, self._names[0])
+        batch.framed_as(packed)
         for index in rejected:
             if trial.inquest.strike(index):
-                batch.rejected[index] = rejected[index]
+                batch.reject(index, rejected[index])
 
     def _go_back(self, trial: _Trial, why: str) -> None:
         """The chain cannot be set up beside the loop, as it was in its workers: there the batch is run after all."""
-        trial.batch.place = self._places.stay(why)
+        trial.batch.moves_to(self._places.stay(why))
         if trial.batch.records is not None:
             self._reframe(trial)
 
@@ -259,7 +260,7 @@ class Carrier:
             nbytes=added.nbytes,
         )
 
-    def _add(self, trial: _Trial, added: _Added, start: int, reply: Reply, results: Results) -> None:
+    def _add(self, trial: _Trial, added: _Added, start: int, reply: Reply, results: Unpacked) -> None:
         """Add one piece."""
         read, unread = results
         added.results += read

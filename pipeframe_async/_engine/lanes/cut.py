@@ -22,7 +22,7 @@ from pipeframe_async.wire import Live, Packed
 
 
 class Cutter:
-    """Makes batches for one run of `def` steps.
+    """Makes batches for one stage of `def` steps.
 
     Args:
         places: say where a batch goes, and how.

@@ -47,7 +47,7 @@ class Places:
         chain: all its `def` steps.
         loaded: they, ready to be run in the lanes.
         sizer: how large batches are in the lanes.
-        segment: which of them this run of steps is.
+        segment: which of its segments this stage runs.
         retries: its records may be tried again, as they came.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""A run of `def` steps: the lines that wait for it, who cuts batches of them, and who has these run.
+"""A stage of `def` steps: the lines that wait for it, who cuts batches of them, and who has these run.
 
 Made of a segment of the plan and what all stages of the run share; it makes its own places, cutter and carrier.
 """

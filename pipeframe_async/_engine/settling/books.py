@@ -7,7 +7,8 @@ Runs on the loop, within one turn of it: nobody sees books that are half written
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.settling.answer import Answer
@@ -72,9 +73,20 @@ class Books:
         self._tell()
         self._settled()
 
+    def give_up_waiting(self, first: int, end: int) -> None:
+        """The records from position `first` up to `end`, which are all that wait, are aborted."""
+        self.ledger.abort_waiting()
+        self.given_up(first, end)
+        self._tell()
+
     def given_up(self, first: int, end: int) -> None:
         """The records from position `first` up to `end` were aborted before anything was done with them."""
         self.handles.give_up(range(first, end))
+
+    def refuse(self, records: Sequence[Any]) -> None:
+        """Records were handed over, and nobody takes any more: fed and aborted at once."""
+        self.ledger.refuse(len(records))
+        self.handles.refuse(records)
 
     def _released(self) -> None:
         """An async answer has returned: its permit is free."""

@@ -123,9 +123,9 @@ class ProcessLane:
         while self._serving is None:  # asked again after each wait: one that has come may have died, or be worn
             if self._closing.is_set():
                 raise WorkerLost(f"{self.name} was closed before its worker had started")
-            going = [hired.ended for hired in [*self.hired] if hired.ended is not None]
+            going = self._going()
             if len(going) >= MOST_GOING:
-                await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)  # the lane may be closed meanwhile
                 continue
             loop = asyncio.get_running_loop()
             if self._starting is None or self._starting.done():
@@ -171,15 +171,14 @@ class ProcessLane:
     async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply | Death:
         """Run one batch in the worker."""
         await self._may_load(chain)
-        await self.start()
+        await self.start()  # all may have changed: other batches, other workers, a lane that closes
         if self._closing.is_set():
             raise WorkerLost(f"{self.name} was closed before it was given a batch")
         hired = self._serving  # the loop has not been left since `start` has seen it
         assert hired is not None
         ticket = next(self._tickets)
-        hired.worker.given += 1
         hired.chains[ticket] = chain.key
-        if self._wear.full(hired.worker.given):
+        if self._wear.full(hired.worker.gets()):
             hired.life.retire()
         try:
             # Across this wait the worker may die, be worn or ended, and the lane be closed; it comes back when this
@@ -207,7 +206,7 @@ class ProcessLane:
             return
         if loads.restarts.hopeless(time.monotonic()):
             raise WorkerLost(f"{self.name} gives up this pipeline: its workers die before any record; {loads.last}")
-        await asyncio.sleep(loads.restarts.delay)
+        await asyncio.sleep(loads.restarts.delay)  # others may load it meanwhile; who comes first tries first
 
     def _death(self, hired: Hired, remains: Remains, chain: ChainRef, ticket: int, batch: Packed) -> Death:
         who = f"the worker of {self.name} (pid {hired.worker.pid})"
@@ -258,7 +257,7 @@ class ProcessLane:
     def _answered(self, hired: Hired, reply: Reply) -> None:
         """A worker is alive and well; or has done enough."""
         self._restarts.worked()
-        hired.worker.answered += 1
+        hired.worker.has_answered()
         if self._closing.is_set():
             return  # its life is the lane's thread's to turn
         if hired.life.state is State.SERVING and self._wear.worn(reply):
@@ -293,13 +292,18 @@ class ProcessLane:
         remains, who = ended.result(), f"the last one (pid {hired.worker.pid})"
         how = f"{remains.ending}\n{remains.stack}".rstrip()
         idle = remains.spot.phase is Phase.LOADING
+        foreign = remains.foreign or hired.guard.why is not None  # somebody's deed, and not of what it was at
         if idle and (key := hired.chains.get(remains.spot.batch)) is not None:
             loads = self._loads.setdefault(key, _Loads())
-            loads.restarts.in_vain(time.monotonic(), foreign=remains.foreign or hired.guard.why is not None)
+            loads.restarts.in_vain(time.monotonic(), foreign=foreign)
             loads.last = f"{who} died in setup, or while it loaded the steps: {how}"
         elif (idle or not remains.spot.batch) and not hired.worker.answered:  # it had not come to anything
-            self._restarts.in_vain(time.monotonic(), foreign=remains.foreign or hired.guard.why is not None)
+            self._restarts.in_vain(time.monotonic(), foreign=foreign)
             self._last = f"{who} died before it did: {how}"
+
+    def _going(self) -> list[asyncio.Future[Remains]]:
+        """The ends of those that are being put away."""
+        return [hired.ended for hired in [*self.hired] if hired.ended is not None]
 
     def _leave(self, hired: Hired) -> None:
         hired.life.leave()
@@ -323,8 +327,7 @@ class ProcessLane:
         After `closing`, and once. It is not to be cancelled: the fleet sees to that, and kills what takes too long.
         """
         # Those on their way out first; none is added to them meanwhile, since the lane is closing.
-        going = [hired.ended for hired in [*self.hired] if hired.ended is not None]
-        await asyncio.gather(*going, return_exceptions=True)
+        await asyncio.gather(*self._going(), return_exceptions=True)
         for hired in [*self.hired]:
             hired.worker.hang_up()
         # Behind a start that may be at work in the same thread: `_close` finds its worker, whether it came or not.

@@ -73,7 +73,7 @@ class Worker:
             raise StartFailed(f"a worker process could not be started: {error}") from error
         self._chains: set[str] = set()
         self._listens = False
-        self.given = self.answered = 0  # batches
+        self.given = self.answered = 0  # batches; turned by `gets` and `has_answered`
         self._asked: set[asyncio.Future[Reply]] = set()  # of the pool, where there is no channel
         self.pid = 0
         self._killing = False
@@ -172,6 +172,15 @@ class Worker:
         """Whether the process runs."""
         process = self._context.process
         return process is not None and process.pid is not None and process.is_alive()
+
+    def gets(self) -> int:
+        """It gets a batch: how many that are by now."""
+        self.given += 1
+        return self.given
+
+    def has_answered(self) -> None:
+        """It has answered a batch."""
+        self.answered += 1
 
     def kill(self) -> None:
         """Have the process ended, with all it has started; returns at once, and may be called again and again."""

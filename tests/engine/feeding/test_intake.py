@@ -43,7 +43,7 @@ async def test_never_more_records_than_the_buffer_holds_are_between_feed_and_sin
     report = await watched(run)
     assert pipeline.taken == list(range(500))
     assert report.delivered == 500
-    assert run.parts.books.ledger.peak_in_flight == buffer_size
+    assert run.organs.books.ledger.peak_in_flight == buffer_size
     assert most <= buffer_size + 1  # the one that is being handed over is the feed's
 
 
@@ -54,7 +54,9 @@ async def test_never_more_bytes_than_the_buffer_holds_are_in_flight() -> None:
     report = await watched(run)
     assert pipeline.taken == records
     assert report.delivered == 100
-    assert run.parts.books.ledger.peak_bytes <= 10_000 + 200  # a reply's pickle may be a little longer than the batch's
+    assert (
+        run.organs.books.ledger.peak_bytes <= 10_000 + 200
+    )  # a reply's pickle may be a little longer than the batch's
 
 
 @pytest.mark.parametrize("source", ["stream", "batch"])
@@ -139,7 +141,7 @@ async def test_a_batch_feed_runs_to_its_end_before_the_first_step() -> None:
     report = await watched(run)
     assert set(seen) == {1000}
     assert pipeline.taken == list(range(1000))
-    assert (report.delivered, run.parts.books.ledger.peak_in_flight) == (1000, 10)
+    assert (report.delivered, run.organs.books.ledger.peak_in_flight) == (1000, 10)
 
 
 async def test_an_unpicklable_record_among_the_spilled_fails_alone_and_in_its_place() -> None:

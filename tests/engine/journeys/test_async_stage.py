@@ -417,7 +417,7 @@ async def test_no_more_is_fed_than_the_buffer_holds_while_steps_wait() -> None:
         return record, True
 
     await results_of(Through(feed, steps=[slow], async_concurrency=1, timeout=None), frame)
-    assert frame.made[-1].parts.books.ledger.peak_in_flight == 10
+    assert frame.made[-1].organs.books.ledger.peak_in_flight == 10
 
 
 async def test_the_report_says_where_each_step_ran_and_what_bounded_the_run() -> None:
@@ -448,8 +448,8 @@ async def test_what_goes_wrong_beside_the_steps_ends_the_run_and_says_how_the_st
     def broken(*_: Any) -> None:
         raise LookupError("a bug")
 
-    run.parts.journeys.came = broken  # type: ignore[assignment]
-    (stage,) = run.parts.async_stages
+    run.organs.journeys.came = broken  # type: ignore[assignment]
+    (stage,) = run.organs.async_stages
     assert repr(stage) == "<0 at work, 0 waiting>"
     with pytest.raises(LookupError, match="a bug"):
         await run.execute()

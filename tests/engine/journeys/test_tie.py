@@ -162,7 +162,7 @@ async def test_a_batch_feed_larger_than_the_buffer_is_ordered_too() -> None:
     frame = FakeFrame(buffer_size=7)
     taken = await results_of(Through(range(300), steps=[waits, passing], order=key, source="batch"), frame)
     assert of_keys(taken) == of_keys(list(range(300)))
-    assert frame.made[-1].parts.books.ledger.peak_in_flight <= 7
+    assert frame.made[-1].organs.books.ledger.peak_in_flight <= 7
 
 
 async def test_a_sink_gets_each_key_in_its_order() -> None:

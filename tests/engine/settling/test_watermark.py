@@ -147,7 +147,7 @@ async def test_a_stream_tells_what_was_taken() -> None:
 async def test_where_nobody_asks_nothing_is_counted() -> None:
     frame = FakeFrame()
     await frame.run(Through(range(10)))
-    assert frame.made[-1].parts.books._watermark is None
+    assert frame.made[-1].organs.books._watermark is None
 
 
 # By itself.

@@ -51,6 +51,13 @@ class FakeWorker:
         self.killed = threading.Event()
         self._start, self._teardown = start, teardown
 
+    def gets(self) -> int:
+        self.given += 1
+        return self.given
+
+    def has_answered(self) -> None:
+        self.answered += 1
+
     def start(self) -> None:
         self._note("start")
         self._start()
