@@ -39,6 +39,30 @@ def test_the_map_names_every_module_of_a_room_once(room: str) -> None:
     } == {"not named": [], "not there": [], "twice": []}
 
 
+COVERAGE = (Path(__file__).parents[2] / "docs" / "coverage.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_coverage_names_every_inner_module_once() -> None:
+    named = Counter(
+        f"{room}/{module}.py"
+        for rooms, modules in re.findall(r"^\| ([^|]+) \| ([^|]+) \| \d+ % \|", COVERAGE, re.MULTILINE)
+        for room in re.findall(r"`([\w/]+)`", rooms)
+        for module in re.findall(r"`([\w/]+)`", modules)
+        if room.startswith(ROOMS)
+    )
+    there = {
+        path.relative_to(PACKAGE).as_posix()
+        for room in ROOMS
+        for path in (PACKAGE / room).rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    assert {
+        "not named": sorted(there - set(named)),
+        "not there": sorted(set(named) - there),
+        "twice": [name for name, times in named.items() if times > 1],
+    } == {"not named": [], "not there": [], "twice": []}
+
+
 PLACES = sorted(set(re.findall(r"`([\w/]+\.py):([\w.]+)`", section("## Walks", PAGE))))
 
 
