@@ -104,6 +104,11 @@ class Backlog:
         """Records appended since the last look. Looks only, so any thread may ask."""
         return max(0, len(self.records) - self._noted)
 
+    @property
+    def fresh(self) -> list[Any]:
+        """Records appended since the last look, and the one before them, where that still waits."""
+        return self.records[max(0, self._noted - 1) :]
+
     def hold(self, most: int) -> None:
         """So many records may be in memory, as large as they are; of a batch feed the rest goes to disk."""
         self._most = most

@@ -23,6 +23,7 @@ from pipeframe_async._engine.feeding.spill import BLOCK_BYTES
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.feed_forms import Feed
+from pipeframe_async._rules.reuse import used_again
 from pipeframe_async._rules.weight import weight
 from pipeframe_async.errors import FeedError, text_of
 from pipeframe_async.model import Chunk, Delivery, made
@@ -73,6 +74,8 @@ class Intake:
         self._moved = moved
         self._feed = feed
         self._control = made if control else frozenset[type]()
+        # A list has its records already, and calls have each their own caller: the same may be there twice.
+        self._watches = control and not isinstance(feed.value, (list, tuple))
         self._handles = books.handles
         self._name = name
         self._books = books
@@ -327,6 +330,12 @@ class Intake:
     async def _checkpoint(self) -> None:
         """Book what came in, wake who waits for it, and see to it that the next record has a permit."""
         backlog = self._backlog
+        if self._watches and (record := used_again(backlog.fresh)) is not None:
+            backlog.abort()  # those that wait may have been changed
+            raise FeedError(
+                f"the feed of {self._name} yielded the same {type(record).__name__} again, while it still waited from "
+                "before: what changes in it changes for both. Yield a new one, or a copy, each time"
+            )
         self._weigh()
         if self._stopped:
             if backlog.ended:
