@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
@@ -13,6 +14,10 @@ from pipeframe_async._worker.server import MARK
 from pipeframe_async.errors import ConfigError, StateError
 
 FREEZE_SUPPORT = "freeze_support"
+DESCRIPTORS_A_LANE = 16
+"""Files that a lane has open: 14.5 were counted. Fewer meet the limit, more raise it where nobody needs that."""
+OTHER_DESCRIPTORS = 256
+"""What the program has open besides, and lanes while they start."""
 
 
 def check_semaphores() -> None:
@@ -39,6 +44,25 @@ def _make_one() -> None:
 
     process._check_system_limits()
     Lock(ctx=multiprocessing.get_context("fork"))
+
+
+def make_room(workers: int) -> None:
+    """Let this process open as many files as so many workers take: up to the hard limit, and only where it is needed.
+
+    What lanes cannot start then do without; the log says which.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    needed = OTHER_DESCRIPTORS + workers * DESCRIPTORS_A_LANE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY:
+        needed = min(needed, hard)
+    with suppress(ValueError, OSError):  # the kernel has a limit of its own
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def check_not_forked(started_in: int, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import sys
 from types import SimpleNamespace
 
@@ -116,3 +117,32 @@ def test_one_that_has_called_it_on_the_way_here_is_known_by_the_stack(monkeypatc
     called = multiprocessing.freeze_support
     assert called is not None
     assert hosts._mentions_freeze_support()
+
+
+@pytest.mark.parametrize(
+    ("limits", "workers", "set_to"),
+    [
+        ((1024, 4096), 8, None),
+        ((1024, 4096), 64, 1280),
+        ((1024, 1100), 64, 1100),
+        ((256, -1), 16, 512),
+        ((-1, -1), 1000, None),
+    ],
+)
+def test_the_limit_of_open_files_is_raised_where_so_many_workers_need_it(
+    limits: tuple[int, int], workers: int, set_to: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda which, pair: raised.append(pair))
+    hosts.make_room(workers)
+    assert raised == ([] if set_to is None else [(set_to, limits[1])])
+
+
+def test_a_limit_that_cannot_be_raised_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(which: int, pair: tuple[int, int]) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (10, 10_000))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    hosts.make_room(64)

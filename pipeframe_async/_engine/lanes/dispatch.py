@@ -6,6 +6,7 @@ Tasks: one per slot. A batch belongs to its slot from the cut until its answer i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from pipeframe_async._engine.feeding.backlog import Backlog
@@ -14,6 +15,9 @@ from pipeframe_async._engine.lanes.batch import Batch
 from pipeframe_async._engine.lanes.stage import DefStage
 from pipeframe_async._engine.lanes.workforce import Workforce
 from pipeframe_async.contracts import Lane
+from pipeframe_async.errors import WorkerLost
+
+logger = logging.getLogger("pipeframe_async")
 
 
 class Dispatch:
@@ -38,6 +42,7 @@ class Dispatch:
         self._journeys = journeys
         self._batches: dict[Lane, int] = {}  # of this run, in each lane that has started
         self._starting = 0
+        self._out: set[Lane] = set()  # could not start: the run goes on without
 
     def __repr__(self) -> str:
         lanes = ", ".join(f"{lane.name}: {batches}" for lane, batches in self._batches.items())
@@ -61,6 +66,10 @@ class Dispatch:
         self._starting += 1
         try:
             await lane.start()  # shared by the lane's slots, also those of other runs
+        except WorkerLost as error:
+            if not self._can_do_without(lane, error):
+                raise
+            return
         finally:
             self._starting -= 1
         self._batches.setdefault(lane, 0)
@@ -75,6 +84,16 @@ class Dispatch:
                 self._workforce.got_back(lane)
             self._backlog.bell.ring()  # what was learnt from the batch may let a slot go on that waits
             stage.hand_on(batch, answer)
+
+    def _can_do_without(self, lane: Lane, error: WorkerLost) -> bool:
+        """Whether others may have what is there: not where keys are tied to lanes, and not without the last one."""
+        new = lane not in self._out
+        self._out.add(lane)
+        if self._tied or len(self._out) == len(self._numbers):
+            return False
+        if new:
+            logger.warning("%s has no worker, and the run goes on with the other lanes: %s", lane.name, error)
+        return True
 
     async def _next(self, lane: Lane) -> tuple[DefStage, Batch] | None:
         """The next batch for this lane, or None when there will be none."""

@@ -18,6 +18,7 @@ from pipeframe_async._worker.surroundings import open_standard_streams
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import StepError
 from pipeframe_async.executors.cores import usable_cores
+from pipeframe_async.executors.hosts import make_room
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.executors.processes.lane import Hired, ProcessLane
 from pipeframe_async.executors.processes.launch import DEFAULT_METHOD
@@ -47,6 +48,7 @@ class ProcessLanes:
     def __init__(self, workers: int, method: str = DEFAULT_METHOD, wear: Wear = NO_WEAR) -> None:
         self.codec = Packing(out_of_band=True)
         open_standard_streams()  # before anything is opened that would take their place
+        make_room(workers)
         inner_threads = max(1, usable_cores() // max(1, workers))
         new_worker = partial(Worker, method, weigh=wear.max_rss is not None, inner_threads=inner_threads)
         self.lanes = tuple(ProcessLane(i, wear, new_worker) for i in range(workers))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeframe_async import PipelineFailed
+from pipeframe_async import PipelineFailed, WorkerLost
 from pipeframe_async.testing import FakeExecutor, run_virtual
 from tests.engine.harness import Kept, Stream, a_run, balanced, watched
 
@@ -142,3 +142,39 @@ async def test_any_number_of_failures_is_borne_where_it_says_so() -> None:
     pipeline.max_failures = None
     report = await watched(a_run(pipeline))
     assert (report.failed, report.delivered) == (500, 0)
+
+
+class Unstartable(FakeExecutor):
+    """Of whose lanes some cannot start."""
+
+    def __init__(self, lanes: int, *bad: int) -> None:
+        super().__init__(lanes, delay=lambda number, records: 0.01)
+
+        async def start() -> None:
+            raise WorkerLost("too many open files")
+
+        for number in bad:
+            self.lanes[number].start = start  # type: ignore[method-assign]
+
+
+@virtual
+async def test_a_run_goes_on_with_the_lanes_it_has_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    pipeline, executor = Kept(range(100)), Unstartable(3, 0, 2)
+    run = a_run(pipeline, executor)
+    await watched(run)
+    assert pipeline.taken == list(range(100))
+    assert [len(lane.batches) > 0 for lane in executor.lanes] == [False, True, False]
+    said = [record.getMessage() for record in caplog.records if "goes on with the other lanes" in record.getMessage()]
+    assert len(said) == 2
+    assert "too many open files" in said[0]
+
+
+@virtual
+@pytest.mark.parametrize("order", ["input", None])
+async def test_without_any_lane_or_with_keys_tied_to_one_it_does_not(order: Any) -> None:
+    pipeline = Kept(range(100))
+    pipeline.order = order or (lambda record: record % 7)
+    executor = Unstartable(2, 0, 1) if order else Unstartable(2, 1)
+    with pytest.raises(WorkerLost, match="too many open files"):
+        await a_run(pipeline, executor).execute()
+    assert len(pipeline.taken) < 100
