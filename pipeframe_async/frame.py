@@ -9,6 +9,7 @@ from concurrent.futures import Executor as AnyExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from weakref import WeakKeyDictionary
 
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.calls import Calls
@@ -104,6 +105,7 @@ class PipeFrame:
         self._home: asyncio.AbstractEventLoop | None = None
         self._process = 0  # where its workers and runs are
         self._runs: list[Run] = []
+        self._consumers: WeakKeyDictionary[Run, asyncio.Task[Any] | None] = WeakKeyDictionary()  # who opened a stream
         self._desk: Desk | None = None  # where calls come in
         self._ended = Bell()  # rings when a run has ended
         self._last = Stats()
@@ -162,6 +164,7 @@ class PipeFrame:
         """
         async with self._run(pipeline, feed, load, streaming=True) as run:
             task = asyncio.get_running_loop().create_task(run.execute(), name=f"{self.name}-stream")
+            self._consumers[run] = asyncio.current_task()
             try:
                 yield run.results
                 unseen = run.results.pending_error()
@@ -241,7 +244,7 @@ class PipeFrame:
         if desk is not None:
             desk.close()
         for run in self._runs:
-            run.stop() if error is None else run.abandon()
+            run.abandon() if error is not None or self._left_behind(run) else run.stop()
         try:
             while not all(run.over for run in self._runs):
                 await self._ended.wait()  # runs end in tasks of their own, and ring
@@ -249,6 +252,11 @@ class PipeFrame:
                 await desk.ended()  # callers are told there
         finally:
             await executor.close(kill=error is not None, timeout=self._limits.drain_timeout)
+
+    def _left_behind(self, run: Run) -> bool:
+        """Whether nobody will take its results any more: who opened the stream has ended, or stands here and leaves."""
+        consumer = self._consumers.get(run)
+        return consumer is not None and (consumer.done() or consumer is asyncio.current_task())
 
     def _workforce_of(self, executor: Executor) -> Workforce:
         """Who has something to do in an executor's lanes: the same one for all runs that have these lanes."""
