@@ -18,7 +18,7 @@ import struct
 from collections import deque
 from collections.abc import Sequence
 from sys import getrefcount
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeframe_async._worker.codec import PROTOCOL
 from pipeframe_async.wire import OutOfBand, Payload
@@ -37,8 +37,10 @@ NO_REGION = -1
 NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 """To write without a SIGPIPE where the other side is gone: a program may have put that back to its default, which is to
 end it."""
-_HEAD = struct.Struct("<QiI")
-"""Bytes of pickle, the region that has the parts or `NO_REGION`, and how many parts there are; their lengths follow."""
+_HEAD = struct.Struct("<QQiI")
+"""Whose message it is, bytes of pickle, the region that has the parts or `NO_REGION`, and how many parts there are;
+their lengths follow."""
+_TICKET = struct.Struct("<Q")
 
 
 def _unused() -> int:
@@ -121,18 +123,18 @@ class Region:
         os.close(self.fd)
 
 
-def pack(value: Any, region: Region | None, number: int = NO_REGION) -> bytes:
+def pack(ticket: int, value: Any, region: Region | None, number: int = NO_REGION) -> bytes:
     """A value as a message; its large buffers go into the region, where there is one and they fit."""
     parts: list[Any] = []
     data = pickle.dumps(value, PROTOCOL, buffer_callback=parts.append)
     if not parts:
-        return _HEAD.pack(len(data), NO_REGION, 0) + data
+        return _HEAD.pack(ticket, len(data), NO_REGION, 0) + data
     raw = [part.raw() for part in parts]
     lengths = [len(part) for part in raw]
     fits = region is not None and sum(lengths) <= REGION_BYTES
     if region is not None and fits:
         region.write(raw)
-    head = _HEAD.pack(len(data), number if fits else NO_REGION, len(raw))
+    head = _HEAD.pack(ticket, len(data), number if fits else NO_REGION, len(raw))
     message = b"".join([head, struct.pack(f"<{len(raw)}Q", *lengths), data, *([] if fits else raw)])
     for part in parts:
         part.release()
@@ -153,6 +155,12 @@ def heavy(payload: Payload) -> Payload:
     return payload
 
 
+class Unread(NamedTuple):
+    """What stands for a message that could not be read: there was no memory for it, most likely. Those after it can."""
+
+    error: Exception
+
+
 class Inbox:
     """Bytes from the socket, as they come, to the values of messages.
 
@@ -163,17 +171,28 @@ class Inbox:
     def __init__(self, regions: Sequence[Region]) -> None:
         self._regions = regions
         self._data = bytearray()
+        self._left = 0  # bytes of a message that is passed over
+        self._passed: tuple[int, Unread] | None = None
         self._buffers = Buffers()
 
-    def take(self, received: bytes) -> list[Any]:
-        """The values of all messages that are complete now."""
+    def take(self, received: bytes) -> list[tuple[int, Any]]:
+        """Whose they are and the values, of all messages that are complete now."""
+        if self._passed is not None:
+            return self._pass_over(received)
         data: bytes | bytearray = received
         if self._data:
-            self._data += received
+            try:
+                self._data += received
+            except MemoryError as error:
+                return self._give_up(received, error)
             data = self._data
         values, at = [], 0
         while (end := _end(data, at)) is not None:
-            values.append(self._value(data, at))
+            (ticket,) = _TICKET.unpack_from(data, at)
+            try:
+                values.append((ticket, self._value(data, at)))
+            except Exception as error:
+                values.append((ticket, Unread(error.with_traceback(None))))  # its frames hold what was read
             at = end
         if self._data:
             del self._data[:at]  # and no copy of the rest: a large message comes in many pieces
@@ -181,8 +200,26 @@ class Inbox:
             self._data = bytearray(memoryview(received)[at:])
         return values
 
+    def _give_up(self, received: bytes, error: MemoryError) -> list[tuple[int, Any]]:
+        """The message that is coming is too large to be kept: the rest of it is passed over."""
+        if (whole := _length(self._data, 0)) is None:
+            raise error  # not even its head
+        (ticket,) = _TICKET.unpack_from(self._data, 0)
+        self._passed, self._left = (ticket, Unread(error.with_traceback(None))), whole - len(self._data)
+        self._data = bytearray()
+        return self._pass_over(received)
+
+    def _pass_over(self, received: bytes) -> list[tuple[int, Any]]:
+        assert self._passed is not None
+        passed, rest = received[: self._left], received[self._left :]
+        self._left -= len(passed)
+        if self._left:
+            return []
+        unread, self._passed = self._passed, None
+        return [unread, *(self.take(rest) if rest else [])]
+
     def _value(self, data: bytes | bytearray, at: int) -> Any:
-        size, number, count = _HEAD.unpack_from(data, at)
+        _, size, number, count = _HEAD.unpack_from(data, at)
         at += _HEAD.size
         lengths = struct.unpack_from(f"<{count}Q", data, at)
         at += 8 * count
@@ -200,13 +237,17 @@ class Inbox:
 
 def _end(data: bytes | bytearray, at: int) -> int | None:
     """Where the message that begins here ends; None where it is not complete."""
+    length = _length(data, at)
+    return at + length if length is not None and len(data) >= at + length else None
+
+
+def _length(data: bytes | bytearray, at: int) -> int | None:
+    """How long the message is that begins here; None where too little of it has come."""
     if len(data) < at + _HEAD.size:
         return None
-    size, number, count = _HEAD.unpack_from(data, at)
-    end = at + _HEAD.size + 8 * count
-    if len(data) < end:
+    _, size, number, count = _HEAD.unpack_from(data, at)
+    lengths = at + _HEAD.size
+    if len(data) < lengths + 8 * count:
         return None
-    if number == NO_REGION:
-        end += sum(struct.unpack_from(f"<{count}Q", data, end - 8 * count))
-    end += size
-    return end if len(data) >= end else None
+    inline = sum(struct.unpack_from(f"<{count}Q", data, lengths)) if number == NO_REGION else 0
+    return int(_HEAD.size + 8 * count + size + inline)

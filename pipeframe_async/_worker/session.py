@@ -15,7 +15,7 @@ from time import thread_time
 from typing import Any
 
 from pipeframe_async._worker import envelope
-from pipeframe_async._worker.channel import NO_REGION, NO_SIGNAL, Inbox, Region, light, pack
+from pipeframe_async._worker.channel import NO_REGION, NO_SIGNAL, Inbox, Region, Unread, light, pack
 from pipeframe_async.wire import Refusal, Reply
 
 RECEIVE_BYTES = 64 * 1024
@@ -47,8 +47,10 @@ class Session:
         self._counted = thread_time()
         try:
             while received := self._socket.recv(RECEIVE_BYTES):
-                for ticket, region, call in self._inbox.take(received):
-                    self._socket.sendall(self._answered(ticket, region, call), NO_SIGNAL)
+                for ticket, message in self._inbox.take(received):
+                    if isinstance(message, Unread):
+                        raise message.error  # there is nothing to say what it was about
+                    self._socket.sendall(self._answered(ticket, *message), NO_SIGNAL)
         except OSError:
             return  # the parent is gone, or a step has closed what was not its own
 
@@ -59,10 +61,10 @@ class Session:
         self._counted = thread_time()
         region = None if number == NO_REGION else self._outbound[number]
         try:
-            return pack((ticket, tuple(reply._replace(results=light(reply.results)))), region, number)
+            return pack(ticket, tuple(reply._replace(results=light(reply.results))), region, number)
         except BaseException as error:  # no memory, most likely: the worker always answers
             refusal = Refusal("envelope", f"{type(error).__name__}: {error}")
-            return pack((ticket, tuple(Reply(0, refusal=refusal))), None)
+            return pack(ticket, tuple(Reply(0, refusal=refusal)), None)
 
 
 def attach(session: Session) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeframe_async._worker import channel, codec
-from pipeframe_async._worker.channel import Buffers, Inbox, Region, light, pack
+from pipeframe_async._worker.channel import Buffers, Inbox, Region, Unread, light, pack
 from pipeframe_async.wire import OutOfBand
 
 memfd = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="there is no memory without a name here")
@@ -53,7 +53,7 @@ def test_messages_cut_anywhere_come_out_whole_and_in_order(buffers: list[list[in
         (number, apart(*(bytes([number]) * size for size in sizes))) if sizes else (number, b"small")
         for number, sizes in enumerate(buffers)
     ]
-    stream = b"".join(pack(value, None) for value in values)
+    stream = b"".join(pack(number, value, None) for number, value in values)
     inbox, out, at = Inbox([]), [], 0
     for cut in [*cuts, len(stream)]:
         out += inbox.take(stream[at : at + cut])
@@ -74,7 +74,7 @@ def test_what_goes_through_a_region_comes_out_the_same_however_it_grows(messages
     try:
         for number, sizes in enumerate(messages):
             content = [os.urandom(size) for size in sizes]
-            message = pack((number, apart(*content)), ours, 0)
+            message = pack(number, apart(*content), ours, 0)
             assert len(message) < 400  # only lengths go over the socket
             ((back, value),) = inbox.take(message)
             assert (back, plain(value)) == (number, (b"the pickle", content))
@@ -86,8 +86,8 @@ def test_what_goes_through_a_region_comes_out_the_same_however_it_grows(messages
 @memfd
 def test_what_is_too_large_for_a_region_goes_over_the_socket(region: Region, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "REGION_BYTES", 100)
-    message = pack(apart(b"x" * 101), region, 0)
-    (value,) = Inbox([]).take(message)
+    message = pack(1, apart(b"x" * 101), region, 0)
+    ((_, value),) = Inbox([]).take(message)
     assert plain(value) == (b"the pickle", [b"x" * 101])
     assert os.fstat(region.fd).st_size == 0
 
@@ -95,8 +95,8 @@ def test_what_is_too_large_for_a_region_goes_over_the_socket(region: Region, mon
 @memfd
 def test_what_was_received_is_not_changed_by_the_next_message(region: Region) -> None:
     inbox = Inbox([region])
-    (first,) = inbox.take(pack(apart(b"1" * 5000), region, 0))
-    (second,) = inbox.take(pack(apart(b"2" * 5000), region, 0))
+    ((_, first),) = inbox.take(pack(1, apart(b"1" * 5000), region, 0))
+    ((_, second),) = inbox.take(pack(2, apart(b"2" * 5000), region, 0))
     assert plain(first) == (b"the pickle", [b"1" * 5000])
     assert plain(second) == (b"the pickle", [b"2" * 5000])
 
@@ -152,12 +152,12 @@ def test_whatever_is_made_of_an_array_that_came_keeps_its_value(made: Callable[[
     region = Region(os.memfd_create("pipeframe-test")) if hasattr(os, "memfd_create") else None
     if region is not None:
         inbox = Inbox([region])
-    (back,) = inbox.take(pack(codec.dumps_out_of_band([numpy.arange(5000.0)]), region, 0))
+    ((_, back),) = inbox.take(pack(1, codec.dumps_out_of_band([numpy.arange(5000.0)]), region, 0))
     (array,) = codec.loads(back)
     held, before = made(array), bytes(made(array))
     del array, back
     for number in range(5):
-        inbox.take(pack(codec.dumps_out_of_band([numpy.full(5000, float(number))]), region, 0))
+        inbox.take(pack(number, codec.dumps_out_of_band([numpy.full(5000, float(number))]), region, 0))
     assert bytes(held) == before
     del held
     if region is not None:
@@ -196,12 +196,37 @@ def test_a_region_can_be_closed_after_a_message_that_could_not_be_read(
         raise MemoryError
 
     theirs = seen_by_the_other(region)
-    message = pack(apart(b"x" * 5000), region, 0)
+    message = pack(1, apart(b"x" * 5000), region, 0)
     monkeypatch.setattr(Buffers, "take", exhausted)
-    with pytest.raises(MemoryError) as caught:
-        Inbox([theirs]).take(message)
-    theirs.close()  # while the error, and with it the frames it came through, lives
-    assert caught.value.__traceback__ is not None
+    ((ticket, unread),) = Inbox([theirs]).take(message)
+    theirs.close()  # while the error lives
+    assert (ticket, type(unread), type(unread.error)) == (1, Unread, MemoryError)
+    assert unread.error.__traceback__ is None
+
+
+class Tight(bytearray):
+    """Memory for 20,000 bytes, and not one more."""
+
+    def __iadd__(self, more: Any) -> Any:  # type: ignore[misc]
+        if len(self) + len(more) > 20_000:
+            raise MemoryError
+        self.extend(more)
+        return self
+
+
+@pytest.mark.parametrize("piece", [100, 1000, 7919, 65_536])
+@pytest.mark.parametrize("behind", [0, 2])
+def test_a_message_there_is_no_memory_for_is_passed_over_and_those_behind_it_are_read(piece: int, behind: int) -> None:
+    stream = pack(7, apart(bytes(50_000)), None)
+    stream += b"".join(pack(number, ("small", number), None) for number in range(behind))
+    inbox, out = Inbox([]), []
+    for at in range(0, len(stream), piece):
+        out += inbox.take(stream[at : at + piece])
+        inbox._data = Tight(inbox._data)
+    (ticket, unread), *others = out
+    if piece < 50_000:
+        assert (ticket, type(unread)) == (7, Unread)
+    assert others == [(number, ("small", number)) for number in range(behind)]
 
 
 @memfd
@@ -212,7 +237,7 @@ def test_messages_with_and_without_a_region_keep_their_order(kinds: list[tuple[i
     theirs = [seen_by_the_other(region) for region in ours]
     try:
         stream = b"".join(
-            pack((number, apart(bytes([number]) * size)), ours[number] if shared else None, number)
+            pack(number, apart(bytes([number]) * size), ours[number] if shared else None, number)
             for number, (size, shared) in enumerate(kinds)
         )
         inbox, out, at = Inbox(theirs), list[Any](), 0
@@ -229,13 +254,13 @@ def test_messages_with_and_without_a_region_keep_their_order(kinds: list[tuple[i
 
 def test_the_pieces_of_a_large_message_are_gathered_in_one_place() -> None:
     """Copied anew for each piece of 64 KiB, a message of 32 MiB took six seconds."""
-    message, inbox = pack(apart(bytes(2**20)), None), Inbox([])
+    message, inbox = pack(1, apart(bytes(2**20)), None), Inbox([])
     assert inbox.take(message[:65_536]) == []
     gathered = inbox._data
     for at in range(65_536, 2**20, 65_536):
         assert inbox.take(message[at : at + 65_536]) == []
         assert inbox._data is gathered
-    (value,) = inbox.take(message[2**20 :])
+    ((_, value),) = inbox.take(message[2**20 :])
     assert plain(value) == (b"the pickle", [bytes(2**20)])
     assert not inbox._data
 
@@ -293,7 +318,7 @@ class TestBesideThePickle:
             "empty": numpy.zeros((0, 3)),
             "objects": numpy.array(["a", None, 3], dtype=object),
         }[kind]
-        (back,) = Inbox([]).take(pack(codec.dumps_out_of_band([array]), None))
+        ((_, back),) = Inbox([]).take(pack(1, codec.dumps_out_of_band([array]), None))
         (again,) = codec.loads(back)
         assert again.dtype == array.dtype
         assert again.flags.writeable == array.flags.writeable
@@ -315,7 +340,7 @@ class TestBesideThePickle:
         packed = codec.dumps_out_of_band(records)
         assert isinstance(packed, OutOfBand)
         assert len(packed.buffers) == 3
-        (value,) = Inbox([]).take(pack(packed, None))
+        ((_, value),) = Inbox([]).take(pack(1, packed, None))
         assert [record.array[-1] for record in codec.loads(value)] == [0, 1, 2]
 
     def test_an_array_that_stands_there_twice_is_one_array_on_the_other_side(self) -> None:
@@ -324,7 +349,7 @@ class TestBesideThePickle:
         packed = codec.dumps_out_of_band([array, {"same": array}])
         assert isinstance(packed, OutOfBand)
         assert len(packed.buffers) == 1
-        (value,) = Inbox([]).take(pack(packed, None))
+        ((_, value),) = Inbox([]).take(pack(1, packed, None))
         first, second = codec.loads(value)
         assert second["same"] is first
 
@@ -332,6 +357,6 @@ class TestBesideThePickle:
     @pytest.mark.parametrize("kind", [bytes, bytearray])
     def test_bytes_of_any_size_come_back_as_what_they_were(self, nbytes: int, kind: Any) -> None:
         value = kind(os.urandom(nbytes))
-        (back,) = Inbox([]).take(pack(light(codec.dumps_out_of_band([value])), None))
+        ((_, back),) = Inbox([]).take(pack(1, light(codec.dumps_out_of_band([value])), None))
         (again,) = codec.loads(back)
         assert (type(again), again) == (kind, value)

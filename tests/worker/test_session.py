@@ -34,7 +34,7 @@ class Parent:
 
     def sends(self, ticket: int, records: list[Any], *, region: int = NO_REGION, key: str = KEY) -> None:
         call = (key, None, ticket, codec.dumps(records), True, None, False)
-        self.socket.sendall(pack((ticket, region, call), self.inbound[region] if region >= 0 else None, region))
+        self.socket.sendall(pack(ticket, (region, call), self.inbound[region] if region >= 0 else None, region))
 
     def hears(self) -> list[tuple[int, Reply]]:
         """All that the session has to say."""

@@ -24,11 +24,15 @@ from pipeframe_async._rules.retry import Retrying
 from pipeframe_async._rules.timing import StepClock, gather
 from pipeframe_async.contracts import Codec, Lane
 from pipeframe_async.errors import InternalError, StepError
-from pipeframe_async.model import AnyFailure
+from pipeframe_async.model import AnyFailure, FailureKind
 from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, Death, Live, Reply, WireFailure
 
 Unpacked = tuple[list[Any], dict[int, AnyFailure]]
 """Those that could be read; and by index among all of them, the failures of those that could not."""
+
+
+DEATHS: dict[FailureKind, str] = {"timeout": "TimeoutError", "crashed": "WorkerLost", "unpicklable": "MemoryError"}
+"""What the error of a failure is called where there was no reply, by its kind."""
 
 
 @dataclass(slots=True)
@@ -218,7 +222,7 @@ class Carrier:
             at=index,
             step=death.step or 0,
             kind=death.kind,
-            error_type="TimeoutError" if death.kind == "timeout" else "WorkerLost",
+            error_type=DEATHS[death.kind],
             message=death.cause,
             traceback=death.stack,
             record=None,

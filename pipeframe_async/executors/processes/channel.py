@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from pipeframe_async._worker.bootstrap import Ends, SharedFile
-from pipeframe_async._worker.channel import NO_REGION, NO_SIGNAL, Inbox, Region, light, pack
+from pipeframe_async._worker.channel import NO_REGION, NO_SIGNAL, Inbox, Region, Unread, light, pack
 from pipeframe_async._worker.session import RECEIVE_BYTES
 from pipeframe_async.wire import Packed, Reply
 
@@ -87,7 +87,7 @@ class Channel:
             raise BrokenExecutor("the worker was gone before it was given a batch")
         number, region = (self._free[-1], self._out[self._free[-1]]) if self._free else (NO_REGION, None)
         call = (chain, data, ticket, light(batch.data), ship, batch.span, weigh)
-        message = pack((ticket, number, call), region, number)  # where that raises, nothing is leased or asked
+        message = pack(ticket, (number, call), region, number)  # where that raises, nothing is leased or asked
         if region is not None:
             self._leased[ticket] = self._free.pop()  # until its reply was read; of a lost worker `close` frees them all
         self._asked[ticket] = told
@@ -138,13 +138,20 @@ class Channel:
             self.detach()  # the end of the talk; what it means, the session tells
             return False
         try:
-            for ticket, reply in self._inbox.take(received):
-                self._answered(ticket, Reply(*reply))
-        except Exception as error:  # no memory, most likely: what comes after it cannot be read either
+            for ticket, message in self._inbox.take(received):
+                self._answered(ticket, self._read(message))
+        except Exception as error:  # this is no talk any more: what comes after it makes no sense either
             self.lost(error)
         return True
 
-    def _answered(self, ticket: int, reply: Reply) -> None:
+    def _read(self, message: Any) -> Reply | MemoryError:
+        if not isinstance(message, Unread):
+            return Reply(*message)
+        if isinstance(message.error, MemoryError):
+            return message.error  # this process has none; the worker is well
+        raise message.error
+
+    def _answered(self, ticket: int, reply: Reply | Exception) -> None:
         if (number := self._leased.pop(ticket, None)) is not None:
             self._free.append(number)
         self._asked.pop(ticket)(reply)

@@ -190,7 +190,10 @@ class ProcessLane:
             # Shielded: all batches of the worker wait for the same burial, and it goes on when one is cancelled.
             remains = await asyncio.shield(self._bury(hired))
             return self._death(hired, remains, chain, ticket, batch)
-        except Exception as error:  # the reply did not come through: which record is at fault is found out by halves
+        except MemoryError as error:  # which record it is of is found out by halves; the worker is well
+            cause = f"this process had no memory for what {self.name} has sent back: {type(error).__name__}: {error}"
+            return Death(cause, kind="unpicklable", ran=batch.records)
+        except Exception as error:  # the reply did not come through: the same
             return Death(f"{self.name} has no answer: {type(error).__name__}: {error}", ran=batch.records)
         self._answered(hired, reply)
         self._loads.pop(chain.key, None)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeframe_async._worker import channel as messages
-from pipeframe_async._worker.channel import Inbox, Region, pack
+from pipeframe_async._worker.channel import Buffers, Inbox, Region, light, pack
 from pipeframe_async.executors.processes.channel import REGIONS, Channel
 from pipeframe_async.wire import Packed, Reply
 
@@ -34,11 +34,12 @@ class Other:
         """The calls that come next, at least one."""
         loop, calls = asyncio.get_running_loop(), list[Any]()
         while not calls:
-            calls += self.inbox.take(await loop.run_in_executor(None, self.socket.recv, 65536))
+            messages = self.inbox.take(await loop.run_in_executor(None, self.socket.recv, 65536))
+            calls += [(ticket, *message) for ticket, message in messages]
         return calls
 
     def answer(self, ticket: int, reply: Reply) -> None:
-        self.socket.sendall(pack((ticket, tuple(reply)), None))
+        self.socket.sendall(pack(ticket, tuple(reply), None))
 
     def close(self) -> None:
         self.socket.close()
@@ -119,7 +120,7 @@ async def test_more_than_the_socket_takes_is_sent_when_there_is_room(talk: Talk)
 
 async def test_a_reply_in_pieces_is_one_reply(talk: Talk) -> None:
     talk.ask(7)
-    message = pack((7, tuple(Reply(1, results=b"x" * 1000))), None)
+    message = pack(7, tuple(Reply(1, results=b"x" * 1000)), None)
     for at in range(0, len(message), 100):
         talk.other.socket.sendall(message[at : at + 100])
         await asyncio.sleep(0)
@@ -131,7 +132,7 @@ async def test_what_a_worker_said_before_its_end_counts_and_the_rest_is_lost(tal
     talk.ask(1)
     talk.ask(2)
     talk.other.answer(1, Reply(1))
-    talk.other.socket.sendall(pack((2, tuple(Reply(1))), None)[:-3])  # it was cut short
+    talk.other.socket.sendall(pack(2, tuple(Reply(1)), None)[:-3])  # it was cut short
     talk.session.set_exception(BrokenExecutor("killed"))
     await talk.until_told(2)
     assert talk.told[1] == Reply(1)
@@ -160,7 +161,7 @@ async def test_asking_a_worker_that_is_gone_raises(talk: Talk) -> None:
 async def test_a_reply_nobody_can_read_loses_the_worker_and_not_the_run(talk: Talk) -> None:
     talk.ask(1)
     talk.ask(2)
-    head = messages._HEAD.pack(4, messages.NO_REGION, 0)
+    head = messages._HEAD.pack(1, 4, messages.NO_REGION, 0)
     talk.other.socket.sendall(head + b"junk")
     await talk.until_told(2)
     assert all(isinstance(told, BrokenExecutor) for told in talk.told.values())
@@ -181,7 +182,7 @@ async def test_replies_left_unread_are_told_before_the_end_is(talk: Talk) -> Non
     tickets = range(200)
     for ticket in tickets:
         talk.ask(ticket)
-    sent = b"".join(pack((ticket, tuple(Reply(1, results=b"x" * 500))), None) for ticket in tickets[:-1])
+    sent = b"".join(pack(ticket, tuple(Reply(1, results=b"x" * 500)), None) for ticket in tickets[:-1])
     talk.other.socket.sendall(sent)  # more than one read takes
     talk.other.socket.close()
     talk.session.set_result(None)
@@ -253,7 +254,7 @@ async def test_a_large_reply_is_read_while_large_calls_wait_to_be_written(talk: 
     talk.channel._free.clear()
     for ticket in range(2):
         talk.ask(ticket, bytes(1_000_000))
-    message = pack((0, tuple(Reply(1, results=b"r" * 2_000_000))), None)
+    message = pack(0, tuple(Reply(1, results=b"r" * 2_000_000)), None)
     writer = threading.Thread(target=talk.other.socket.sendall, args=(message,))
     writer.start()  # the worker writes before it has read what comes: neither may wait for the other
     await talk.until_told(1)
@@ -311,7 +312,7 @@ async def test_a_worker_that_writes_what_nobody_reads_any_more_learns_that_it_ma
     def write() -> None:
         try:
             talk.other.socket.settimeout(None)
-            talk.other.socket.sendall(pack((1, tuple(Reply(1, results=bytes(10_000_000)))), None))
+            talk.other.socket.sendall(pack(1, tuple(Reply(1, results=bytes(10_000_000))), None))
         except OSError as error:
             ended.append(error)
 
@@ -433,3 +434,25 @@ async def test_nothing_is_left_on_the_loop_in_whatever_order_it_ends(end: tuple[
     await asyncio.sleep(0)
     assert not asyncio.get_running_loop().remove_reader(fd)
     talk.other.close()
+
+
+async def test_a_reply_there_is_no_memory_for_costs_its_batch_and_not_the_worker(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(self: Buffers, nbytes: int) -> bytearray:
+        raise MemoryError
+
+    for ticket in range(3):
+        talk.ask(ticket)
+    talk.other.answer(0, Reply(1))
+    with monkeypatch.context() as patched:
+        patched.setattr(Buffers, "take", exhausted)
+        region = talk.other.outbound[talk.channel._leased[1]]
+        message = pack(1, tuple(Reply(1, results=light(bytes(100_000)))), region, talk.channel._leased[1])
+        talk.other.socket.sendall(message)
+        await talk.until_told(2)
+    talk.other.answer(2, Reply(3))
+    await talk.until_told(3)
+    assert (talk.told[0], talk.told[2]) == (Reply(1), Reply(3))
+    assert isinstance(talk.told[1], MemoryError)
+    assert (talk.channel._leased, sorted(talk.channel._free)) == ({}, [0, 1])
