@@ -50,14 +50,26 @@ class Lane(Protocol):
 class Codec(Protocol):
     """How records get to a worker and results back: bytes out, bytes in."""
 
-    def pack(self, records: Sequence[Any], step: str) -> tuple[Packed, dict[int, AnyFailure]]:
-        """Records as bytes, and by its index a failure (named after `step`) for each that has none."""
+    @property
+    def live(self) -> bool:
+        """Whether records are handed over as they are: then packing takes no time, however large they are."""
+
+    def pack(self, records: Sequence[Any], step: str, *, aside: bool = False) -> tuple[Packed, dict[int, AnyFailure]]:
+        """Records as bytes, and by its index a failure (named after `step`) for each that has none.
+
+        Args:
+            records: the records.
+            step: the first one they go to.
+            aside: called in a thread, and to let the loop have its turns.
+        """
 
     def pack_frames(self, records: Sequence[Any], step: str) -> tuple[Packed, dict[int, AnyFailure]]:
         """The same with a pickle for each record, and an empty one for those that have none."""
 
-    def unpack(self, reply: Reply, step: str) -> tuple[list[Any], dict[int, AnyFailure]]:
+    def unpack(self, reply: Reply, step: str, *, aside: bool = False) -> tuple[list[Any], dict[int, AnyFailure]]:
         """The results of a reply, and by its index a failure (named after `step`) for each frame that cannot be read.
+
+        `aside`: as in `pack`.
 
         Raises whatever reading raises when the results came as one pickle.
         """

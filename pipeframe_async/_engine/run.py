@@ -231,6 +231,7 @@ class Run:
             self.organs.results.abandon()
             for hook in self.organs.hooks.there:
                 hook.close()
+            self.organs.aside.shutdown()
         finally:  # whatever went wrong: handles are answered, and permits released
             await self.organs.books.close(self._drain_timeout)
 

@@ -18,6 +18,7 @@ from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
+from pipeframe_async._engine.aside import DaemonThread
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.calls import Calls
 from pipeframe_async._engine.delivering.collect import KEPT_FAILURES, Collect
@@ -84,10 +85,11 @@ class Hooks(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Organs:
-    """The parts of one run, from the feed to the consumer.
+    """The organs of one run, from the feed to the consumer.
 
     Attributes:
         hooks: of the user's.
+        aside: what is large is packed and read there.
         watermark: where somebody is told.
         stages: the stages, in order.
     """
@@ -103,6 +105,7 @@ class Organs:
     deliver: Deliver
     results: Results[Any]
     hooks: Hooks
+    aside: DaemonThread
     watermark: WatermarkReporter | None
     stall: StallDetector
 
@@ -201,6 +204,7 @@ def wired(
         ),
         results=results,
         hooks=hooks,
+        aside=staging.aside,
         watermark=watermark,
         stall=stall,
     )
@@ -294,6 +298,7 @@ class _Staging:
             step=plan.names[0],
             context=None if calls is None else calls.context,
         )
+        self.aside = DaemonThread(f"pipeframe-large-{plan.name}")  # begins with the first large record
         self._shared = None if plan.chain is None else self._share(plan.chain, limits, books, collect, keep=keep)
         self.stages = tuple(self._stage(index, segment) for index, segment in enumerate(plan.segments))
         self.journeys.join(self.stages)
@@ -320,6 +325,7 @@ class _Staging:
             numbers=count(),
             keep=keep,
             paths=self._paths,
+            aside=self.aside,
             stages=len(self._plan.segments),
         )
 

@@ -111,11 +111,12 @@ class Measured:
             self.record_bytes = _blend(self.record_bytes, nbytes)
             self.changes += 1
 
-    def packed(self, records: int, nbytes: int, seconds: float) -> None:
-        """A batch was pickled: so many bytes, in so many seconds of the loop's time."""
+    def packed(self, records: int, nbytes: int, seconds: float | None) -> None:
+        """A batch was pickled: so many bytes, in so many seconds of the loop; None where beside it."""
         self.record_bytes = nbytes / records if self.guessed else _blend(self.record_bytes, nbytes / records)
         self.guessed = False
-        self.parent_seconds = _blend(self.parent_seconds, seconds / records)
+        if seconds is not None:
+            self.parent_seconds = _blend(self.parent_seconds, seconds / records)
         self.changes += 1
 
     def handled(self, records: int, seconds: float) -> None:

@@ -26,8 +26,9 @@ from pipeframe_async.wire import OutOfBand, Payload
 INLINE_BYTES = 32 * 1024
 """Largest payload that goes over the socket where there is a region. The socket holds about 200 KiB: less goes in one
 write, more would wait for the reader, and is copied twice by the kernel."""
-REGION_BYTES = 64 * 2**20
-"""Largest payload that goes through a region, which keeps its size: larger ones are rare, and would hold memory."""
+REGION_BYTES = 16 * 2**20
+"""Largest payload that goes through a region, which keeps its size. It is copied at once, 5 ms; what is larger goes
+over the socket, as much at a time as that takes, and holds no memory afterwards."""
 KEPT_BUFFERS = 32
 """Buffers that are kept for the next message. Fewer are not enough for two batches of a few arrays each; more would
 hold memory that nobody uses."""
@@ -125,27 +126,35 @@ class Region:
 
 def pack(ticket: int, value: Any, region: Region | None, number: int = NO_REGION) -> bytes:
     """A value as a message; its large buffers go into the region, where there is one and they fit."""
+    return b"".join(pieces(ticket, value, region, number))
+
+
+def pieces(ticket: int, value: Any, region: Region | None, number: int = NO_REGION) -> list[bytes | memoryview]:
+    """The same as what follows each other on the socket: views of large buffers that are not in the region."""
     parts: list[Any] = []
     data = pickle.dumps(value, PROTOCOL, buffer_callback=parts.append)
     if not parts:
-        return _HEAD.pack(ticket, len(data), NO_REGION, 0) + data
+        return [_HEAD.pack(ticket, len(data), NO_REGION, 0) + data]
     raw = [part.raw() for part in parts]
     lengths = [len(part) for part in raw]
     fits = region is not None and sum(lengths) <= REGION_BYTES
-    if region is not None and fits:
-        region.write(raw)
     head = _HEAD.pack(ticket, len(data), number if fits else NO_REGION, len(raw))
-    message = b"".join([head, struct.pack(f"<{len(raw)}Q", *lengths), data, *([] if fits else raw)])
+    first = head + struct.pack(f"<{len(raw)}Q", *lengths) + data
+    if region is None or not fits:
+        return [first, *raw]
+    region.write(raw)
     for part in parts:
         part.release()
-    return message
+    return [first]
 
 
 def light(payload: Payload | None) -> Any:
     """A payload as it is put in a message: what is large is not copied into it, and comes out as a `bytearray`."""
     if isinstance(payload, OutOfBand):
         return OutOfBand(light(payload.data), payload.buffers)
-    return pickle.PickleBuffer(payload) if isinstance(payload, bytes) and len(payload) > INLINE_BYTES else payload
+    if isinstance(payload, (bytes, bytearray)) and len(payload) > INLINE_BYTES:
+        return pickle.PickleBuffer(payload)
+    return payload
 
 
 def heavy(payload: Payload) -> Payload:
@@ -171,6 +180,7 @@ class Inbox:
     def __init__(self, regions: Sequence[Region]) -> None:
         self._regions = regions
         self._data = bytearray()
+        self._lent = False  # a value is made of views of it
         self._left = 0  # bytes of a message that is passed over
         self._passed: tuple[int, Unread] | None = None
         self._buffers = Buffers()
@@ -194,7 +204,9 @@ class Inbox:
             except Exception as error:
                 values.append((ticket, Unread(error.with_traceback(None))))  # its frames hold what was read
             at = end
-        if self._data:
+        if self._data and self._lent:  # what came last is made of views of this: it is theirs from now on
+            self._data, self._lent = bytearray(memoryview(self._data)[at:]), False
+        elif self._data:
             del self._data[:at]  # and no copy of the rest: a large message comes in many pieces
         elif at < len(received):
             self._data = bytearray(memoryview(received)[at:])
@@ -224,13 +236,18 @@ class Inbox:
         lengths = struct.unpack_from(f"<{count}Q", data, at)
         at += 8 * count
         view = memoryview(data)
-        parts: list[bytearray] = []
+        parts: list[bytearray | memoryview] = []
         if number != NO_REGION:
-            parts = self._regions[number].read(lengths, self._buffers)
+            parts += self._regions[number].read(lengths, self._buffers)
         elif count:
             start = at + size
             for length in lengths:
-                parts.append(bytearray(view[start : start + length]))
+                part: Any = view[start : start + length]
+                if length > REGION_BYTES and data is self._data:
+                    self._lent = True
+                else:
+                    part = bytearray(part)
+                parts.append(part)
                 start += length
         return pickle.loads(view[at : at + size], buffers=parts)  # noqa: S301 - of our own worker, or of its parent
 

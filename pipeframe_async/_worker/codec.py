@@ -21,6 +21,9 @@ PROTOCOL = 5
 OUT_OF_BAND_BYTES = 16 * 1024
 """Smallest buffer that stands beside its pickle. A smaller one is copied into it in less time than that takes."""
 
+PIECE_BYTES = 2**20
+"""Bytes that are copied at once beside the loop, 0.1 ms. More would show as lag, fewer cost more."""
+
 _class_bytes: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
 
 
@@ -43,6 +46,73 @@ def dumps(value: object, beside: list[pickle.PickleBuffer] | None = None) -> byt
     return buffer.getvalue()
 
 
+class _Sink:
+    """What a pickle is written to in a thread beside the loop: piece by piece, so that the loop has its turns."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, piece: Any) -> int:
+        """Append it. A pickler that writes to code of Python lets go of the GIL here; `dumps` keeps it to the end."""
+        with memoryview(piece) as view:
+            for at in range(0, len(view), PIECE_BYTES):
+                self.data += view[at : at + PIECE_BYTES]
+        return len(piece)
+
+
+class _Source:
+    """What a pickle is read from in a thread beside the loop."""
+
+    def __init__(self, data: Any) -> None:
+        self._view = memoryview(data)
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        begin, self._at = self._at, min(self._at + size, len(self._view))
+        return bytes(self._view[begin : self._at])
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes, of a large value."""
+        size = min(len(buffer), len(self._view) - self._at)
+        for done in range(0, size, PIECE_BYTES):
+            end = min(done + PIECE_BYTES, size)
+            buffer[done:end] = self._view[self._at + done : self._at + end]
+        self._at += size
+        return size
+
+    def readline(self) -> bytes:
+        """Up to the next line's end."""
+        rest = bytes(self._view[self._at : self._at + 2**16])
+        return self.read(rest.find(b"\n") + 1 or len(rest))
+
+
+def dumps_aside(value: object, beside: list[pickle.PickleBuffer] | None = None) -> bytearray:
+    """As `dumps`, in a thread beside the loop, which it does not hold up: for what is large."""
+    large = None if beside is None else partial(_is_kept_in, beside)
+    for kind in (pickle.Pickler, _NamingPickler):
+        sink = _Sink()
+        try:
+            kind(sink, PROTOCOL, buffer_callback=large).dump(value)
+        except (pickle.PicklingError, AttributeError):
+            if kind is _NamingPickler:
+                raise
+            if beside is not None:
+                beside.clear()
+        else:
+            return sink.data
+    raise AssertionError
+
+
+def loads_aside(data: Any) -> Any:
+    """As `loads`, in a thread beside the loop."""
+    if isinstance(data, Live):
+        return data.values
+    if isinstance(data, OutOfBand):
+        return pickle.Unpickler(_Source(data.data), buffers=data.buffers).load()  # noqa: S301 - as in `loads`
+    return pickle.Unpickler(_Source(data)).load()  # noqa: S301 - as in `loads`
+
+
 def _is_kept_in(beside: list[pickle.PickleBuffer], buffer: pickle.PickleBuffer) -> bool:
     view = memoryview(buffer)
     if view.nbytes < OUT_OF_BAND_BYTES or not view.contiguous:
@@ -58,7 +128,7 @@ def dumps_out_of_band(value: object) -> bytes | OutOfBand:
     return OutOfBand(data, tuple(beside)) if beside else data
 
 
-def loads(data: bytes | OutOfBand | Live) -> Any:
+def loads(data: bytes | bytearray | OutOfBand | Live) -> Any:
     """The value that `dumps` or `dumps_out_of_band` made this of, or that was left as it is.
 
     Buffers that are beside the pickle become part of the value, uncopied.

@@ -5,6 +5,7 @@ Whole batch first; record by record only after that has failed, so one bad recor
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,16 +25,29 @@ class Packing:
 
     def __init__(self, *, out_of_band: bool = False, live: bool = False) -> None:
         self._live = live
+        self._out_of_band = out_of_band
         self._dumps: Callable[[object], bytes | OutOfBand] = codec.dumps_out_of_band if out_of_band else codec.dumps
 
-    def pack(self, records: Sequence[Any], step: str) -> tuple[Packed, dict[int, AnyFailure]]:
+    @property
+    def live(self) -> bool:
+        """Whether records are handed over as they are."""
+        return self._live
+
+    def pack(self, records: Sequence[Any], step: str, *, aside: bool = False) -> tuple[Packed, dict[int, AnyFailure]]:
         """One pickle for all records; frames and failures where that cannot be made."""
         if self._live:
             return Packed(len(records), Live([*records])), {}
         try:
-            return Packed(len(records), self._dumps(records)), {}
+            return Packed(len(records), self._dumped_aside(records) if aside else self._dumps(records)), {}
         except BaseException:  # even SystemExit: a record's __reduce__ may do anything
             return self.pack_frames(records, step)
+
+    def _dumped_aside(self, records: Sequence[Any]) -> bytearray | OutOfBand:
+        if not self._out_of_band:
+            return codec.dumps_aside(records)
+        beside: list[pickle.PickleBuffer] = []
+        data = codec.dumps_aside(records, beside)
+        return OutOfBand(data, tuple(beside)) if beside else data
 
     def pack_frames(self, records: Sequence[Any], step: str) -> tuple[Packed, dict[int, AnyFailure]]:
         """A pickle for each record; an empty frame and a failure for each that has none."""
@@ -47,17 +61,18 @@ class Packing:
                 failures[index] = _unpicklable(record, step, error)
         return Packed(len(frames), tuple(frames)), failures
 
-    def unpack(self, reply: Reply, step: str) -> tuple[list[Any], dict[int, AnyFailure]]:
+    def unpack(self, reply: Reply, step: str, *, aside: bool = False) -> tuple[list[Any], dict[int, AnyFailure]]:
         """The results of a reply, in order, and the failures of frames that cannot be read."""
         if reply.results is None:
             return [], {}
+        loads = codec.loads_aside if aside else codec.loads
         if not isinstance(reply.results, tuple):
-            return codec.loads(reply.results), {}
+            return loads(reply.results), {}
         results: list[Any] = []
         failures: dict[int, AnyFailure] = {}
         for place, frame in enumerate(reply.results):
             try:
-                results.append(codec.loads(frame))
+                results.append(loads(frame))
             except BaseException as error:
                 failures[place] = _unpicklable(frame, step, error)
         return results, failures

@@ -101,7 +101,7 @@ async def test_without_a_consumer_nothing_is_shipped() -> None:
     shipped: set[int] = set()
 
     class Seen(Packing):
-        def unpack(self, reply: Reply, step: str) -> Any:
+        def unpack(self, reply: Reply, step: str, *, aside: bool = False) -> Any:
             shipped.add(reply.nbytes)
             return super().unpack(reply, step)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pipeframe_async._worker import codec, standin
 from pipeframe_async._worker.standin import StandIns
 from pipeframe_async.model import DROP
+from pipeframe_async.wire import OutOfBand
 from tests.worker import hostile
 
 VALUES = st.recursive(
@@ -129,3 +130,32 @@ def test_a_class_that_a_step_makes_travels_by_value() -> None:
         back = codec.loads(data)
     assert back.number == 7
     assert b"number" not in data  # its base is named
+
+
+@pytest.mark.parametrize("nbytes", [0, 1, 70_000, 3 * 2**20 + 1])
+@pytest.mark.parametrize(
+    "kind", [bytes, bytearray, lambda n: "x" * n, lambda n: [{"a": i, "b": [str(i)]} for i in range(n // 100)]]
+)
+def test_beside_the_loop_the_same_comes_of_it(nbytes: int, kind: Any) -> None:
+    value = [kind(nbytes), {"two": kind(nbytes)}]
+    assert codec.loads(codec.dumps_aside(value)) == value
+    assert codec.loads_aside(codec.dumps(value)) == value
+    beside: list[Any] = []
+    data = codec.dumps_aside(value, beside)
+    assert codec.loads_aside(OutOfBand(data, tuple(beside)) if beside else data) == value
+
+
+def test_beside_the_loop_large_buffers_stand_beside_the_pickle_too() -> None:
+    numpy = pytest.importorskip("numpy")
+    value, beside = [numpy.arange(10_000.0)], list[Any]()
+    data = codec.dumps_aside(value, beside)
+    assert len(beside) == 1
+    (back,) = codec.loads_aside(OutOfBand(data, tuple(beside)))
+    assert (back == value[0]).all()
+
+
+def test_beside_the_loop_what_cannot_be_pickled_raises_and_text_pickles_are_read() -> None:
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        codec.dumps_aside([lambda: None], [])
+    value = [1.5, "text", {"a": 2**70}]
+    assert codec.loads_aside(pickle.dumps(value, 0)) == value

@@ -8,9 +8,13 @@ Tasks: called by a slot of dispatch, which owns the batch meanwhile.
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -22,6 +26,7 @@ from pipeframe_async._rules.blame import Inquest
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async._rules.timing import StepClock, gather
+from pipeframe_async._rules.weight import LARGE_BYTES
 from pipeframe_async.contracts import Codec, Lane
 from pipeframe_async.errors import InternalError, StepError
 from pipeframe_async.model import AnyFailure, FailureKind
@@ -82,6 +87,7 @@ class Carrier:
         ship: whether results are wanted back.
         ledger: the books.
         clocks: gather step times.
+        aside: calls what takes long, in a thread.
         retrying: which failures are worth another attempt; None where none is.
     """
 
@@ -93,6 +99,7 @@ class Carrier:
         ship: bool,
         ledger: Ledger,
         clocks: Sequence[StepClock],
+        aside: Executor | None = None,
         retrying: Retrying | None = None,
     ) -> None:
         self._retrying = retrying
@@ -101,6 +108,8 @@ class Carrier:
         self._ship = ship
         self._ledger = ledger
         self._clocks = clocks
+        self._aside = aside
+        self._turns: defaultdict[Lane, asyncio.Lock] = defaultdict(asyncio.Lock)  # fair: first come, first served
         self.work_seconds = 0.0
 
     async def carry(self, lane: Lane, batch: Batch) -> Answer:
@@ -110,6 +119,11 @@ class Carrier:
             StepError: the chain cannot be loaded in a worker, or its `setup` raised.
             WorkerLost: the lane has no worker any more.
         """
+        # A lane's batches go to it in the order they were cut, for keys rely on that: also past one that is large. When
+        # the lock is released this task goes on to the lane, before the next of those that wait has its turn.
+        async with self._turns[lane]:
+            if isinstance(batch.packed.data, Live) and not batch.place.codec.live:
+                await self._pack(batch)
         trial = _Trial(batch, lane, Inquest(batch.count, frozenset(batch.rejected)))
         while (stretch := trial.inquest.stretch) is not None:
             start, stop = stretch
@@ -119,11 +133,35 @@ class Carrier:
             if isinstance(reply, Death):
                 self._died(trial, reply, start, stop)
             else:
-                self._answered(trial, reply, start, stop)
+                large = reply.nbytes >= LARGE_BYTES and not trial.codec.live and reply.refusal is None
+                self._answered(trial, reply, start, stop, await self._read(trial, reply) if large else None)
         return self._answer(trial)
 
-    def _answered(self, trial: _Trial, reply: Reply, start: int, stop: int) -> None:
-        """A stretch was run; or it could not be read as a whole, and is run again in frames."""
+    async def _pack(self, batch: Batch) -> None:
+        """Large records to bytes, beside the loop: the batch is this slot's, and its records are nobody's by now."""
+        assert batch.records is not None
+        loop = asyncio.get_running_loop()
+        call = partial(batch.place.codec.pack, batch.records, self._names[0], aside=True)
+        packed, rejected = await loop.run_in_executor(self._aside, call)
+        batch.framed_as(packed)
+        for index, failure in rejected.items():
+            batch.reject(index, failure)
+        batch.place.sizer.packed(packed.records, packed.nbytes, None)
+
+    async def _read(self, trial: _Trial, reply: Reply) -> Unpacked | BaseException:
+        """Large results to values, beside the loop; or what that raised."""
+        call = partial(trial.codec.unpack, reply, self._names[-1], aside=True)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._aside, call)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            return error
+
+    def _answered(
+        self, trial: _Trial, reply: Reply, start: int, stop: int, read: Unpacked | BaseException | None
+    ) -> None:
+        """A stretch was run; or it could not be read as a whole, and is run again in frames. `read`: what has been."""
         framed = trial.batch.packed.framed
         if reply.refusal is not None and reply.refusal.kind == UNREADABLE and not framed:
             self._reframe(trial)
@@ -134,7 +172,7 @@ class Carrier:
         if reply.refusal is not None:
             raise _refused(reply)
         started = time.perf_counter()
-        results = self._unpacked(trial.codec, reply, framed)
+        results = self._unpacked(trial.codec, reply, framed, read)
         unpacking = time.perf_counter() - started
         if results is None:
             self._ledger.re_execute(stop - start)
@@ -145,10 +183,14 @@ class Carrier:
         if stop - start == trial.batch.count:
             self._places.ran(trial.batch.place, trial.lane, reply, trial.batch.packing + unpacking)
 
-    def _unpacked(self, codec: Codec, reply: Reply, framed: bool) -> Unpacked | None:
+    def _unpacked(
+        self, codec: Codec, reply: Reply, framed: bool, read: Unpacked | BaseException | None = None
+    ) -> Unpacked | None:
         """The results of a reply; None where they cannot be read as a whole."""
         try:
-            return codec.unpack(reply, self._names[-1])
+            if isinstance(read, BaseException):
+                raise read
+            return read or codec.unpack(reply, self._names[-1])
         except BaseException as error:
             if framed:
                 raise InternalError(f"framed results could not be read: {error!r}") from error

@@ -12,12 +12,14 @@ Runs in the task of the slot that asks, within one turn of the loop: nothing cha
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pipeframe_async._engine.lanes.batch import Batch, Line
 from pipeframe_async._engine.lanes.places import Place, Places
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._rules.cutting import how_many, may_go
+from pipeframe_async._rules.weight import LARGE_BYTES, MOST_PARTS, weight
 from pipeframe_async.wire import Live, Packed
 
 
@@ -81,10 +83,12 @@ class Cutter:
             return None
         seconds, packed = 0.0, taken.packed
         if packed is None:
-            started = time.perf_counter()
-            packed, taken.rejected = place.codec.pack(taken.values or (), self._step)
-            seconds = time.perf_counter() - started
-            packed = self._weighed(place, packed, seconds)
+            packed = self._packed_later(place, taken.values or ())
+            if packed is None:
+                started = time.perf_counter()
+                packed, taken.rejected = place.codec.pack(taken.values or (), self._step)
+                seconds = time.perf_counter() - started
+                packed = self._weighed(place, packed, seconds)
             # One that alone is larger than the whole buffer goes by itself, when nothing else is in flight.
             if packed.nbytes > line.room_bytes and (self._ledger.in_flight_bytes or packed.records > 1):
                 line.give_back(taken)
@@ -95,6 +99,14 @@ class Cutter:
         return Batch(
             next(self._numbers), line, taken.first, packed, taken.values, taken.rejected, place, seconds, taken.parts
         )
+
+    @staticmethod
+    def _packed_later(place: Place, values: Sequence[Any]) -> Packed | None:
+        """Records as they are, with a guess of their bytes, where packing them here would hold up the loop."""
+        if place.codec.live:
+            return None
+        nbytes = sum(map(weight, values)) if len(values) <= MOST_PARTS else weight(values)
+        return Packed(len(values), Live([*values], nbytes)) if nbytes >= LARGE_BYTES else None
 
     def _weighed(self, place: Place, packed: Packed, seconds: float) -> Packed:
         """Learn from what was pickled; of what was not, guess how large it would be."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from pipeframe_async._engine.aside import DaemonThread
 from pipeframe_async._engine.feeding.backlog import Backlog
 from pipeframe_async._engine.journeys.journeys import Journeys
 from pipeframe_async._engine.lanes.batch import Batch, Line
@@ -62,6 +63,7 @@ class Shared:
         keep: results are wanted.
         paths: which way records may go.
         stages: how many there are.
+        aside: calls what takes long, in a thread.
     """
 
     executor: Executor
@@ -77,10 +79,11 @@ class Shared:
     keep: bool
     paths: Paths
     stages: int
+    aside: DaemonThread
 
 
 class DefStage:
-    """One run of def steps.
+    """One stage of def steps.
 
     Args:
         index: which stage of the run it is.
@@ -114,6 +117,7 @@ class DefStage:
             ship=ship,
             ledger=shared.books.ledger,
             clocks=self.clocks,
+            aside=shared.aside,
             retrying=shared.retrying,
         )
         self._cutter = Cutter(

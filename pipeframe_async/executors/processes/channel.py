@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from pipeframe_async._worker.bootstrap import Ends, SharedFile
-from pipeframe_async._worker.channel import NO_REGION, NO_SIGNAL, Inbox, Region, Unread, light, pack
+from pipeframe_async._worker.channel import NO_REGION, NO_SIGNAL, Inbox, Region, Unread, light, pieces
 from pipeframe_async._worker.session import RECEIVE_BYTES
 from pipeframe_async.wire import Packed, Reply
 
@@ -87,35 +87,36 @@ class Channel:
             raise BrokenExecutor("the worker was gone before it was given a batch")
         number, region = (self._free[-1], self._out[self._free[-1]]) if self._free else (NO_REGION, None)
         call = (chain, data, ticket, light(batch.data), ship, batch.span, weigh)
-        message = pack(ticket, (number, call), region, number)  # where that raises, nothing is leased or asked
+        message = pieces(ticket, (number, call), region, number)  # where that raises, nothing is leased or asked
         if region is not None:
             self._leased[ticket] = self._free.pop()  # until its reply was read; of a lost worker `close` frees them all
         self._asked[ticket] = told
         self._send(message)
 
-    def _send(self, message: bytes) -> None:
+    def _send(self, message: list[bytes | memoryview]) -> None:
         """Write what the socket takes now, and the rest when it takes more."""
         assert self._loop is not None
+        first, *others = message
         if not self._unsent:
             try:
-                sent = self._socket.send(message, NO_SIGNAL)
+                sent = self._socket.send(first, NO_SIGNAL)
             except BlockingIOError:
                 sent = 0
             except OSError:
                 return  # the worker is gone: the session tells
-            if sent == len(message):
+            if sent == len(first) and not others:
                 return
-            message = message[sent:]
+            first = memoryview(first)[sent:]
             # The rest is the loop's, also when who asked is cancelled: half a message would be the end of the talk.
             self._loop.add_writer(self._socket.fileno(), self._send_rest)
-        self._unsent.append(memoryview(message))
+        self._unsent.extend(memoryview(piece) for piece in (first, *others))
 
     def _send_rest(self) -> None:
         assert self._loop is not None
         try:
             while self._unsent:
                 view = self._unsent[0]
-                sent = self._socket.send(view, NO_SIGNAL)
+                sent = self._socket.send(view, NO_SIGNAL) if view else 0
                 if sent < len(view):
                     self._unsent[0] = view[sent:]
                     return

@@ -327,7 +327,7 @@ def test_too_large_a_record_is_a_batch_without_bytes() -> None:
 
 def test_framed_results_that_cannot_be_read_are_our_bug() -> None:
     class Broken(Packing):
-        def unpack(self, reply: Reply, step: str) -> Any:
+        def unpack(self, reply: Reply, step: str, *, aside: bool = False) -> Any:
             raise OSError("gone")
 
     with pytest.raises(InternalError, match="framed results could not be read: OSError"):

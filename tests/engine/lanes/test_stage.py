@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from pipeframe_async._engine.aside import DaemonThread
 from pipeframe_async._engine.journeys.journeys import Journeys
 from pipeframe_async._engine.lanes.batch import Batch
 from pipeframe_async._engine.lanes.stage import DefStage, Paths, Shared
@@ -55,6 +56,7 @@ class Bench:
                 numbers=count(),
                 keep=True,
                 paths=Paths(tied=tied, withdrawn=withdrawn),
+                aside=DaemonThread("aside"),
                 stages=stages,
             ),
         )
