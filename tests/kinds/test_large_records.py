@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable
-from typing import Any
+import threading
+from collections.abc import AsyncIterator
+from typing import Any, ClassVar
 
 import pytest
 
 from pipeframe_async import PipeFrame, PipelineEngine
-
-ROWS = [{"id": number, "name": f"name {number}", "tags": ["a", "b", str(number)]} for number in range(60_000)]
 
 
 def same(record: Any) -> Any:
@@ -22,28 +19,32 @@ class Same(PipelineEngine[Any, Any]):
     steps = (same,)
 
 
-async def stood(work: Awaitable[Any]) -> float:
-    """The longest time that the loop did not turn meanwhile."""
-    worst, running = 0.0, asyncio.ensure_future(work)
-    await asyncio.sleep(0)
-    while not running.done():
-        last = time.perf_counter()
-        await asyncio.sleep(0.001)
-        worst = max(worst, time.perf_counter() - last)
-    await running
-    return worst
+class Tell:
+    """Says in which thread of this process it was packed and read."""
+
+    told: ClassVar[list[tuple[str, int]]] = []
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __reduce__(self) -> Any:
+        self.told.append(("packed", threading.get_ident()))
+        return _read, (self.data,)
 
 
-async def test_the_loop_goes_on_while_rows_are_packed_and_read() -> None:
-    """Ratio to the same work on the loop, in the same run: a pickle and its reading, out and back, take all of it."""
-    from pipeframe_async._worker import codec
+def _read(data: bytes) -> Tell:
+    Tell.told.append(("read", threading.get_ident()))
+    return Tell(data)
 
+
+@pytest.mark.parametrize(("size", "beside"), [(10, False), (100_000, False), (2**20, True), (30 * 2**20, True)])
+async def test_from_a_mebibyte_on_it_is_packed_and_read_beside_the_loop(size: int, beside: bool) -> None:
     async with PipeFrame(1) as frame:
-        assert await frame.call(Same, 0) == 0
-        started = time.perf_counter()
-        codec.loads(codec.dumps(ROWS))
-        on_the_loop = time.perf_counter() - started
-        assert min([await stood(frame.call(Same, ROWS)) for _ in range(4)]) < on_the_loop / 2
+        Tell.told.clear()
+        back = await frame.call(Same, Tell(bytes(size)))
+        assert len(back.data) == size
+        assert [what for what, _ in Tell.told] == ["packed", "read"]
+        assert [thread != threading.get_ident() for _, thread in Tell.told] == [beside, beside]
 
 
 @pytest.mark.parametrize("size", [2**20, 5 * 2**20, 40 * 2**20])
