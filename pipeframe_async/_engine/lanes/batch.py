@@ -61,9 +61,10 @@ class Batch:
         """Records this stands for."""
         return self.packed.records
 
-    def framed_as(self, packed: Packed) -> None:
-        """Its records travel so from now on."""
+    def framed_as(self, packed: Packed, seconds: float = 0.0) -> None:
+        """Its records travel so from now on; packing them took so many seconds."""
         self.packed = packed
+        self.packing += seconds
 
     def reject(self, index: int, failure: AnyFailure) -> None:
         """This one has no bytes."""

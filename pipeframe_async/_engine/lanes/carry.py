@@ -44,7 +44,8 @@ DEATHS: dict[FailureKind, str] = {"timeout": "TimeoutError", "crashed": "WorkerL
 class _Trial:
     """A batch on its way: what is still to be run, and what came of the rest.
 
-    `readable`: indices of records that a worker was seen to have read before it died.
+    `readable`: indices of records that a worker was seen to have read before it died. `reading`: seconds that reading
+    large results has taken beside the loop.
     """
 
     batch: Batch
@@ -53,6 +54,7 @@ class _Trial:
     pieces: list[tuple[int, Reply, Unpacked]] = field(default_factory=list)
     blamed: dict[int, AnyFailure] = field(default_factory=dict)
     readable: set[int] = field(default_factory=set)
+    reading: float = 0.0
 
     @property
     def lane(self) -> Lane:
@@ -140,16 +142,17 @@ class Carrier:
     async def _pack(self, batch: Batch) -> None:
         """Large records to bytes, beside the loop: the batch is this slot's, and its records are nobody's by now."""
         assert batch.records is not None
-        loop = asyncio.get_running_loop()
+        started, loop = time.perf_counter(), asyncio.get_running_loop()
         call = partial(batch.place.codec.pack, batch.records, self._names[0], aside=True)
         packed, rejected = await loop.run_in_executor(self._aside, call)
-        batch.framed_as(packed)
+        batch.framed_as(packed, time.perf_counter() - started)
         for index, failure in rejected.items():
             batch.reject(index, failure)
         batch.place.sizer.packed(packed.records, packed.nbytes, None)
 
     async def _read(self, trial: _Trial, reply: Reply) -> Unpacked | BaseException:
         """Large results to values, beside the loop; or what that raised."""
+        started = time.perf_counter()
         call = partial(trial.codec.unpack, reply, self._names[-1], aside=True)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._aside, call)
@@ -157,6 +160,8 @@ class Carrier:
             raise
         except BaseException as error:
             return error
+        finally:
+            trial.reading += time.perf_counter() - started
 
     def _answered(
         self, trial: _Trial, reply: Reply, start: int, stop: int, read: Unpacked | BaseException | None
@@ -181,7 +186,8 @@ class Carrier:
         trial.inquest.answered()
         self._take(trial, start, reply, results)
         if stop - start == trial.batch.count:
-            self._places.ran(trial.batch.place, trial.lane, reply, trial.batch.packing + unpacking)
+            parent = trial.batch.packing + trial.reading + unpacking
+            self._places.ran(trial.batch.place, trial.lane, reply, parent)
 
     def _unpacked(
         self, codec: Codec, reply: Reply, framed: bool, read: Unpacked | BaseException | None = None
