@@ -12,6 +12,9 @@ Task = asyncio.Task[Any]
 
 logger = logging.getLogger("pipeframe_async")
 
+BREATH = 0.003
+"""Seconds that a feed which never awaits, or one who takes results without waiting for any, may keep the loop. Longer
+shows as lag; a breath costs about 20 µs."""
 END_TIMEOUT = 1.5
 """Seconds a cancelled task has to end. Less cuts off what cleans up; more holds up the end of every stuck run."""
 

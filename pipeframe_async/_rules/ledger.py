@@ -75,6 +75,11 @@ class Ledger:
         return self.capacity_bytes - self.in_flight_bytes
 
     @property
+    def alone(self) -> bool:
+        """Whether nothing is in flight that could free bytes: then one record goes, however large it is."""
+        return not self.in_flight_bytes
+
+    @property
     def total(self) -> Outcome:
         """All outcomes so far."""
         return self._total

@@ -16,14 +16,12 @@ from typing import Generic, TypeVar
 
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.settling.answer import Answer
+from pipeframe_async._engine.supervise import BREATH
 from pipeframe_async._rules.ledger import Outcome
 from pipeframe_async.errors import StateError
 from pipeframe_async.report import RunReport
 
 Out = TypeVar("Out")
-
-BREATH = 0.003
-"""Seconds that one who takes results without ever waiting may keep the loop. Longer shows as lag."""
 
 
 class _Iteration(Generic[Out]):

@@ -161,9 +161,7 @@ class Backlog:
         if self.records:
             return self._from_memory(most)
         ledger = self._ledger
-        packed, rejected = self.spill.take(
-            min(most, ledger.room), max(0, ledger.room_bytes), alone=not ledger.in_flight_bytes
-        )
+        packed, rejected = self.spill.take(min(most, ledger.room), max(0, ledger.room_bytes), alone=ledger.alone)
         if not packed.records:
             self._books.want_room()
             return None

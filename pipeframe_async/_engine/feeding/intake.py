@@ -21,6 +21,7 @@ from pipeframe_async._engine.feeding.idle import IdleTimer
 from pipeframe_async._engine.feeding.source import CLOSE_TIMEOUT, Source, opened
 from pipeframe_async._engine.feeding.spill import BLOCK_BYTES
 from pipeframe_async._engine.settling.books import Books
+from pipeframe_async._engine.supervise import BREATH
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async._rules.reuse import used_again
@@ -30,8 +31,6 @@ from pipeframe_async.model import Chunk, Delivery, made
 
 logger = logging.getLogger("pipeframe_async")
 
-BREATH = 0.003
-"""Seconds a feed that never awaits may keep the loop. Longer shows as lag; a breath costs about 20 µs."""
 FIRST = 16
 """Records of a feed in a thread that are taken before any was looked at, and until any were packed. More may be large
 ones, fewer cost hand-overs."""

@@ -72,7 +72,7 @@ class Cutter:
             idle_workers=idle_workers,
             workers=workers,
             room_bytes=line.room_bytes,
-            alone=not self._ledger.in_flight_bytes,
+            alone=self._ledger.alone,
         )
         if (batch := self._made(line, place, size)) is None:
             self._books.want_room()
@@ -89,10 +89,10 @@ class Cutter:
                 packed, taken.rejected = place.codec.pack(taken.values or (), self._step)
                 seconds = time.perf_counter() - started
                 packed = self._weighed(place, packed, seconds)
-            # One that alone is larger than the whole buffer goes by itself, when nothing else is in flight.
-            if packed.nbytes > line.room_bytes and (self._ledger.in_flight_bytes or packed.records > 1):
+            alone = self._ledger.alone
+            if packed.nbytes > line.room_bytes and (packed.records > 1 or not alone):
                 line.give_back(taken)
-                return None if self._ledger.in_flight_bytes else self._made(line, place, packed.records // 2)
+                return self._made(line, place, packed.records // 2) if alone else None
             taken.packed = packed
         likely = place.sizer.expected_bytes(packed.records) if self._ship else 0
         line.open(taken, max(packed.nbytes, min(likely, line.room_bytes)))
