@@ -100,3 +100,12 @@ def _read(pid: int, name: str) -> bytes:
         return (PROC / str(pid) / name).read_bytes()
     except OSError:
         return b""
+
+
+def is_open(fd: int) -> bool:
+    """Whether this process has such a descriptor."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True

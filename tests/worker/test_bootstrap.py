@@ -19,6 +19,7 @@ import pytest
 from pipeframe_async._worker import bootstrap, envelope, orphan, session
 from pipeframe_async._worker.bootstrap import Ends, SharedFile, Traces
 from pipeframe_async._worker.cursor import NBYTES, Cursor
+from tests.procfs import is_open
 
 posix = pytest.mark.skipif(os.name != "posix", reason="descriptors are handed over")
 
@@ -48,14 +49,6 @@ def files() -> Iterator[Callable[[], int]]:
     for fd in made:
         if is_open(fd):
             os.close(fd)
-
-
-def is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
 
 
 def test_a_worker_says_who_it_is_and_that_nothing_is_wrong() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pipeframe_async.executors.processes import living
+from tests.procfs import is_open
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills families")
 
@@ -57,14 +58,6 @@ def pipe() -> Iterator[tuple[int, int]]:
     for end in ends:
         if is_open(end):
             os.close(end)
-
-
-def is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
 
 
 def test_what_a_worker_has_is_closed_when_it_is_put_away(pipe: tuple[int, int]) -> None:
