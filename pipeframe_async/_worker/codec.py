@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import time
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,6 +24,9 @@ OUT_OF_BAND_BYTES = 16 * 1024
 
 PIECE_BYTES = 2**20
 """Bytes that are copied at once beside the loop, 0.1 ms. More would show as lag, fewer cost more."""
+
+SMALL_BYTES = 1024
+"""A pickle's own marks are smaller: they are read by the thousand, and frames of 64 KiB in between."""
 
 _class_bytes: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
 
@@ -53,10 +57,11 @@ class _Sink:
         self.data = bytearray()
 
     def write(self, piece: Any) -> int:
-        """Append it. A pickler that writes to code of Python lets go of the GIL here; `dumps` keeps it to the end."""
+        """Append it. A pickler that writes to code of Python may let go of the GIL here; `dumps` never does."""
         with memoryview(piece) as view:
             for at in range(0, len(view), PIECE_BYTES):
                 self.data += view[at : at + PIECE_BYTES]
+                time.sleep(0)  # or the loop would have it only after the interpreter's 5 ms
         return len(piece)
 
 
@@ -69,6 +74,8 @@ class _Source:
 
     def read(self, size: int) -> bytes:
         """The next bytes."""
+        if size > SMALL_BYTES:
+            time.sleep(0)  # as above
         begin, self._at = self._at, min(self._at + size, len(self._view))
         return bytes(self._view[begin : self._at])
 
@@ -78,6 +85,7 @@ class _Source:
         for done in range(0, size, PIECE_BYTES):
             end = min(done + PIECE_BYTES, size)
             buffer[done:end] = self._view[self._at + done : self._at + end]
+            time.sleep(0)
         self._at += size
         return size
 
