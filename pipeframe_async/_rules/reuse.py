@@ -1,13 +1,15 @@
-"""Whether a feed yields an object again that it has yielded before, and that still waits: then it has changed since.
+"""Whether a feed yields the object again that it has yielded just before, and that still waits: it has changed since.
 
-Comes in: records that wait, in feed order. Goes out: the first mutable one that is among them twice. A record that
-cannot change may come as often as it likes.
+Comes in: records that wait, in feed order. Goes out: the first mutable one that is there twice in a row. A record that
+cannot change may come as often as it likes, and so may one with others in between: feeds go round in rows they keep.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from itertools import pairwise
+from operator import is_
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
@@ -18,15 +20,10 @@ _FIXED_MODULES = frozenset({"datetime", "decimal", "fractions", "ipaddress", "pa
 
 
 def used_again(records: Sequence[Any]) -> Any:
-    """The first mutable record that is there twice; None where none is."""
-    if not records or type(records[0]) in FIXED or len(set(map(id, records))) == len(records):
+    """The first mutable record that is there twice in a row; None where none is."""
+    if not records or type(records[0]) in FIXED or not any(map(is_, records, records[1:])):
         return None
-    seen: set[int] = set()
-    for record in records:
-        if id(record) in seen and may_change(record):
-            return record
-        seen.add(id(record))
-    return None
+    return next((one for one, other in pairwise(records) if one is other and may_change(one)), None)
 
 
 def may_change(value: Any) -> bool:
