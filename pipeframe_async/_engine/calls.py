@@ -143,12 +143,12 @@ class Calls:
             return answer.results
         return answer.results[0] if answer.results else DROP
 
-    def in_line(self) -> list[_Call]:
+    def queued(self) -> list[_Call]:
         """Remove those that have not been fed, in order."""
         waiting, self._waiting = [*self._waiting], {}
         return waiting
 
-    def join_line(self, calls: list[_Call]) -> None:
+    def take_over(self, calls: list[_Call]) -> None:
         """They have waited elsewhere before, for a run that has ended."""
         self._waiting.update((call, None) for call in calls if not call.result.done())
         self._bell.ring()

@@ -97,13 +97,13 @@ class Desk:
         except Exception as failed:  # whoever waits gets it; if nobody does, the next call finds out for itself
             error = failed
         finally:
-            waiting = called.calls.in_line() if error is None and not self._closed else []
+            waiting = called.calls.queued() if error is None and not self._closed else []
             called.calls.close(error)
             self._over(called.run)
             if self._called.get(id(called.pipeline)) is called:
                 del self._called[id(called.pipeline)]
             if waiting:  # it was stopped before their turn came: the run that begins anew is theirs
-                self._ready(called.pipeline).calls.join_line(waiting)
+                self._ready(called.pipeline).calls.take_over(waiting)
 
     async def ended(self) -> None:
         """Wait for the runs, which have been told to end."""

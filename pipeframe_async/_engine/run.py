@@ -2,7 +2,7 @@
 
     feeding ──► draining ──► closed
 
-Comes in: a plan, a feed, a workforce. Goes out: a report, or an error that has it. An error in any part ends them all;
+Comes in: a plan, a feed, a workforce. Goes out: a report, or an error that has it. An error in any organ ends them all;
 whatever way it ends, every record has an outcome and no task is left. What the organs are is in `wiring.py`.
 """
 
@@ -93,7 +93,7 @@ class Run:
             try:
                 await self._work()
             finally:
-                await self._close()  # no part is at work any more
+                await self._close()  # no organ is at work any more
         except asyncio.CancelledError as cancelled:
             self._life.close("cancelled")
             error = cancelled
@@ -153,7 +153,7 @@ class Run:
         """
         organs = self.organs
         feed = self._spawn("intake", self._feed())
-        serving = [self._spawn(part, work) for part, work in organs.serving()]
+        serving = [self._spawn(organ, work) for organ, work in organs.serving()]
         delivering = self._spawn("deliver", organs.deliver.run())
         give_up = self._spawn("give-up", self._give_up.wait())
         after = []  # what comes to its end when everything is delivered
@@ -195,8 +195,8 @@ class Run:
         if organs.collect.failed:
             organs.backlog.abort()  # what a feed still handed over while it was being stopped
 
-    def _spawn(self, part: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        return spawn(work, f"pipeframe-{self._plan.name}-{part}")
+    def _spawn(self, organ: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        return spawn(work, f"pipeframe-{self._plan.name}-{organ}")
 
     def _trip(self) -> None:
         """Too many failures: what has not been sent is aborted, what is in the lanes is finished."""

@@ -1,7 +1,7 @@
 """The stall detector: turns a wait that nobody could end into an error that shows the state.
 
 A run that waits for its feed, a lane, a hook or its consumer is not stalled, however long that takes. One that
-waits for none of them, with no progress between two looks, has lost a wake-up: a bug, and never the user's.
+waits for none of them, and where nothing moves between two looks, has lost a wake-up: a bug, and never the user's.
 """
 
 from __future__ import annotations

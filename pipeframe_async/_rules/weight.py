@@ -1,7 +1,7 @@
 """Roughly how many bytes a value is when it is pickled, without pickling it.
 
-Comes in: any value. Goes out: a guess, from a few of its parts: good enough to tell megabytes from kilobytes. It takes
-microseconds, however large the value is, and calls none of the value's own code.
+Comes in: any value. Goes out: a guess, from some of what is in it: good enough to tell megabytes from kilobytes. It
+takes microseconds, however large the value is, and calls none of its own code.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from itertools import islice
 from types import MemberDescriptorType
 from typing import Any
 
-MOST_PARTS = 8
-"""Parts of one container that are looked at. More cost time, fewer miss those that are unlike the others."""
+MOST_LOOKS = 8
+"""Items of one container that are looked at. More cost time, fewer miss those that are unlike the others."""
 DEEPEST = 4
 """Containers inside of containers that are looked into. Records have two or three; a tree is only guessed."""
 LARGE_BYTES = 2**20
 """From here on a value is packed and read beside the loop, which it would hold up for 10 ms and more where it has many
-parts. A trip to the thread is 0.1 ms, which smaller ones would feel."""
-PART = 5
+pieces. A trip to the thread is 0.1 ms, which smaller ones would feel."""
+LEAST = 5
 """Bytes of anything else: a number, a reference, a name that was pickled before."""
 
 
@@ -27,42 +27,42 @@ def weight(value: Any, depth: int = 0) -> int:
     """A guess of the bytes a value has when it is pickled."""
     kind = type(value)
     if kind is str or kind is bytes or kind is bytearray:
-        return len(value) + PART
+        return len(value) + LEAST
     if depth > DEEPEST or kind is int or kind is float or kind is bool or value is None:
-        return PART
+        return LEAST
     if kind is list or kind is tuple:
-        return _of_some(value[:: max(1, len(value) // MOST_PARTS)], len(value), depth)
+        return _of_some(value[:: max(1, len(value) // MOST_LOOKS)], len(value), depth)
     if kind is dict:
-        return PART * len(value) + _of_some(islice(value.values(), MOST_PARTS), len(value), depth)
+        return LEAST * len(value) + _of_some(islice(value.values(), MOST_LOOKS), len(value), depth)
     if kind is set or kind is frozenset or kind is deque:
-        return _of_some(islice(value, MOST_PARTS), len(value), depth)
+        return _of_some(islice(value, MOST_LOOKS), len(value), depth)
     return _of_object(value, depth)
 
 
 def _of_some(some: Iterable[Any], count: int, depth: int) -> int:
-    weights = [weight(part, depth + 1) for part in islice(some, 2 * MOST_PARTS)]
-    return PART + (sum(weights) * count // len(weights) if weights else 0)
+    weights = [weight(one, depth + 1) for one in islice(some, 2 * MOST_LOOKS)]
+    return LEAST + (sum(weights) * count // len(weights) if weights else 0)
 
 
 def _of_object(value: Any, depth: int) -> int:
     try:
-        return PART + memoryview(value).nbytes  # arrays of all kinds
+        return LEAST + memoryview(value).nbytes  # arrays of all kinds
     except (TypeError, ValueError, BufferError):
         pass
     try:
         fields = object.__getattribute__(value, "__dict__")
     except AttributeError:
         fields = {}
-    parts = [*fields.values()] if type(fields) is dict else []
+    values = [*fields.values()] if type(fields) is dict else []
     for cls in type(value).__mro__:
         for name in _slots(cls):
             member = cls.__dict__.get(name)
             if isinstance(member, MemberDescriptorType):
                 try:
-                    parts.append(member.__get__(value))
+                    values.append(member.__get__(value))
                 except AttributeError:  # nothing was put there
                     continue
-    return PART + sum(weight(part, depth + 1) for part in parts[: 4 * MOST_PARTS])
+    return LEAST + sum(weight(one, depth + 1) for one in values[: 4 * MOST_LOOKS])
 
 
 def _slots(cls: type) -> tuple[str, ...]:

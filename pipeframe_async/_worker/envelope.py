@@ -149,8 +149,8 @@ def forget(key: str | None = None) -> list[str]:
     """Drop one chain, or all, and run their `teardown`; returns the traceback of each that raised."""
     with _loading:
         keys = [*_chains, *_installed] if key is None else [key]
-        dropped = [(key, chain) for key in keys if (chain := _chains.pop(key, None) or _installed.pop(key, None))]
-        return [text for key, chain in dropped if (text := _teardown(key, chain))]
+        forgotten = [(key, chain) for key in keys if (chain := _chains.pop(key, None) or _installed.pop(key, None))]
+        return [text for key, chain in forgotten if (text := _teardown(key, chain))]
 
 
 def _chain(label: str, data: tuple[Any, ...] | bytes | None) -> tuple[Chain | Refusal, StandIns | None]:

@@ -12,7 +12,7 @@ from pipeframe_async.executors import hosts
 from pipeframe_async.executors.auto import AutoExecutor
 from pipeframe_async.executors.cores import default_workers
 from pipeframe_async.executors.inline import InlineExecutor
-from pipeframe_async.executors.lent import PARTS, LentExecutor, missing
+from pipeframe_async.executors.lent import MEMBERS, LentExecutor, missing
 from pipeframe_async.executors.processes.fleet import ProcessLanes
 from pipeframe_async.executors.shared import SharedExecutor
 from pipeframe_async.executors.threads import ThreadsExecutor
@@ -35,14 +35,14 @@ def check(executor: object) -> Kind:
         return "processes"
     if isinstance(executor, AnyExecutor) or (isinstance(executor, str) and executor in NAMES):
         return executor
-    lacks = [*PARTS] if isinstance(executor, type) else missing(executor)
+    lacks = [*MEMBERS] if isinstance(executor, type) else missing(executor)
     if not lacks:
         return cast(Executor, executor)
     allowed = ", ".join(repr(name) for name in NAMES)
     text = f"executor={executor!r}: must be {allowed}, or a concurrent.futures.Executor or contracts.Executor"
     if isinstance(executor, type):
         text += "; this is a class, so pass an instance of it"
-    elif any(hasattr(executor, name) for name in PARTS):
+    elif any(hasattr(executor, name) for name in MEMBERS):
         text += f"; for the last it lacks {', '.join(lacks)}"
     raise ConfigError(text)
 

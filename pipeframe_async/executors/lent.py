@@ -17,12 +17,12 @@ def _parts(contract: type) -> tuple[str, ...]:
     return tuple(name for name in [*contract.__annotations__, *vars(contract)] if not name.startswith("_"))
 
 
-PARTS, LANE_PARTS = _parts(Executor), _parts(Lane)
+MEMBERS, LANE_PARTS = _parts(Executor), _parts(Lane)
 
 
 def missing(executor: object) -> list[str]:
     """The parts of `contracts.Executor` that something lacks, those of its lanes too. Starts nothing."""
-    if lacks := [name for name in PARTS if not hasattr(executor, name)]:
+    if lacks := [name for name in MEMBERS if not hasattr(executor, name)]:
         return lacks
     lanes = cast(Executor, executor).lanes
     if not isinstance(lanes, Sequence) or not lanes:

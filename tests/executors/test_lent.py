@@ -9,7 +9,7 @@ import pytest
 
 from pipeframe_async import ConfigError, Failure, PipeFrame, PipelineEngine
 from pipeframe_async.contracts import Executor
-from pipeframe_async.executors.lent import LANE_PARTS, PARTS, LentExecutor, missing
+from pipeframe_async.executors.lent import LANE_PARTS, MEMBERS, LentExecutor, missing
 from pipeframe_async.testing import FakeExecutor
 
 
@@ -91,14 +91,14 @@ async def test_a_lent_executor_is_the_other_in_all_but_its_end() -> None:
 
 
 def test_the_parts_are_those_of_the_contracts() -> None:
-    assert PARTS == ("where", "lanes", "codec", "restarts", "beside", "load", "close")
+    assert MEMBERS == ("where", "lanes", "codec", "restarts", "beside", "load", "close")
     assert {"name", "workers", "slots", "start", "run"} <= set(LANE_PARTS)
 
 
 def like(**other: Any) -> Any:
     """An executor with all parts, some of them as given."""
     lane = SimpleNamespace(**dict.fromkeys(LANE_PARTS))
-    return SimpleNamespace(**{**dict.fromkeys(PARTS), "lanes": (lane,), **other})
+    return SimpleNamespace(**{**dict.fromkeys(MEMBERS), "lanes": (lane,), **other})
 
 
 def test_an_object_with_all_parts_lacks_none() -> None:
@@ -106,7 +106,7 @@ def test_an_object_with_all_parts_lacks_none() -> None:
     assert missing(FakeExecutor()) == []
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", MEMBERS)
 def test_each_part_is_missed(part: str) -> None:
     executor = like()
     delattr(executor, part)

@@ -319,9 +319,9 @@ class Intake:
                     await self._wait_for_room()
                     if self._stopped:
                         raise Stopped
-                part = records[at : at + (self._room or self._block)]
-                self._append(part, deliveries=deliveries)  # of a batch feed, what has no room is spilled
-                at += len(part)
+                piece = records[at : at + (self._room or self._block)]
+                self._append(piece, deliveries=deliveries)  # of a batch feed, what has no room is spilled
+                at += len(piece)
                 await self._checkpoint()
         finally:
             self._books.refuse(records[at:])

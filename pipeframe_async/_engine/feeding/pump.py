@@ -169,10 +169,10 @@ class Pump:
         at = 0
         try:
             while at < len(records):
-                part = records[at : at + self._reserve()]
-                self._buffer.extend(part)
-                self._pulled += len(part)
-                at += len(part)
+                piece = records[at : at + self._reserve()]
+                self._buffer.extend(piece)
+                self._pulled += len(piece)
+                at += len(piece)
                 self._announce()
         except BaseException:  # the run wants no more: this is all the feed's hand held
             self._in_hand += records[at:]

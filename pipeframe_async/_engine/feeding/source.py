@@ -53,9 +53,9 @@ class Listed:
 
     async def take(self, room: int) -> list[Any] | None:
         """The next slice."""
-        part = list(self._records[self._at : self._at + min(room, SLICE)])
-        self._at += len(part)
-        return part or None
+        piece = list(self._records[self._at : self._at + min(room, SLICE)])
+        self._at += len(piece)
+        return piece or None
 
     def hold(self) -> None:
         """It only gives what is asked for."""

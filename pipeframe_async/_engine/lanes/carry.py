@@ -115,7 +115,7 @@ class Carrier:
         self.work_seconds = 0.0
 
     async def carry(self, lane: Lane, batch: Batch) -> Answer:
-        """Have a batch run, in parts where it must be.
+        """Have a batch run, in stretches where it must be.
 
         Raises:
             StepError: the chain cannot be loaded in a worker, or its `setup` raised.

@@ -19,7 +19,7 @@ from pipeframe_async._engine.lanes.batch import Batch, Line
 from pipeframe_async._engine.lanes.places import Place, Places
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._rules.cutting import how_many, may_go
-from pipeframe_async._rules.weight import LARGE_BYTES, MOST_PARTS, weight
+from pipeframe_async._rules.weight import LARGE_BYTES, MOST_LOOKS, weight
 from pipeframe_async.wire import Live, Packed
 
 
@@ -105,7 +105,7 @@ class Cutter:
         """Records as they are, with a guess of their bytes, where packing them here would hold up the loop."""
         if place.codec.live:
             return None
-        nbytes = sum(map(weight, values)) if len(values) <= MOST_PARTS else weight(values)
+        nbytes = sum(map(weight, values)) if len(values) <= MOST_LOOKS else weight(values)
         return Packed(len(values), Live([*values], nbytes)) if nbytes >= LARGE_BYTES else None
 
     def _weighed(self, place: Place, packed: Packed, seconds: float) -> Packed:

@@ -159,7 +159,7 @@ class Worker:
             self._channel.detach()
 
     def again(self, chain: ChainRef) -> None:
-        """The worker has dropped a chain it had: send it again."""
+        """The worker has forgotten a chain it had: send it again."""
         self._chains -= {chain.key, chain.label}
 
     def signal(self, number: int) -> None:
