@@ -38,13 +38,18 @@ class Lane(Protocol):
         """Run one batch; `ship`: its results are wanted.
 
         Returns:
-            The worker's reply; or its death, after which the lane can be given the batch again, or parts of it.
+            The worker's reply; or its death, after which the lane can be given the batch again, or parts of it. A reply
+            that is `suspended` is a portion: the lane is called again with a batch that `resumes`, and where that is
+            gone with its worker, the reply's refusal says so.
 
         Raises:
             WorkerLost: there is no worker any more, and will be none.
 
         Cancellation: the batch is given up; one that goes on for long is ended with its worker.
         """
+
+    def drop(self, token: int) -> None:
+        """Nobody wants the rest of the batch that is suspended under this number. Never raises, and does not wait."""
 
 
 class Codec(Protocol):

@@ -109,21 +109,48 @@ SEGMENT = "#"
 """What stands in a key between the chain's and the number of a segment of its steps, unless that is the first."""
 
 
+class Portions(NamedTuple):
+    """What comes of a batch may come back in portions, while a fan-out in it is under way.
+
+    Attributes:
+        most: results of one portion.
+        most_bytes: and about so many bytes of them.
+        gone: outcomes of the first record that came back before its worker was lost: they are passed over.
+        resume: the batch that goes on, as its last `Reply.suspended` said; 0 for a new one.
+    """
+
+    most: int
+    most_bytes: int
+    gone: int = 0
+    resume: int = 0
+
+
 class Packed(NamedTuple):
     """Records as bytes: so many of them, in `data`, which is one pickle of a list, or one pickle each (`Frames`).
 
     A record that has no bytes has an empty frame in its place. `start`: where in the list these records begin.
+    `portions`: what comes of them may come back so; None where all at once.
     """
 
     records: int
     data: Payload
     start: int = 0
+    portions: Portions | None = None
 
     def stretch(self, start: int, stop: int) -> Packed:
         """The records from `start` up to `stop`, to be run by themselves; indices in the answer count from `start`."""
         if isinstance(self.data, tuple):
             return Packed(stop - start, self.data[start:stop])
         return Packed(stop - start, self.data, start)
+
+    def resumed(self, portions: Portions) -> Packed:
+        """A batch that is in its worker already, and goes on there: nothing is sent."""
+        return Packed(self.records, b"", portions=portions)
+
+    @property
+    def resumes(self) -> int:
+        """Which batch goes on; 0 where a new one begins."""
+        return 0 if self.portions is None else self.portions.resume
 
     @property
     def framed(self) -> bool:
@@ -177,6 +204,8 @@ class Refusal(NamedTuple):
 UNKNOWN_CHAIN = "unknown-chain"
 BROKEN_CHAIN = "broken-chain"
 UNREADABLE = "unreadable"
+GONE = "gone"
+"""The batch that was to go on is not in this process."""
 WANTED = "wanted"
 """The batch names what the worker does not have: send it, and the batch again. The message has the names."""
 
@@ -190,6 +219,10 @@ class Reply(NamedTuple):
     consumes them. `cpu`: all seconds of CPU the worker spent on the batch, with reading, writing and copying it;
     `worked`: those spent in the steps, on the wall where the steps rather wait than compute. `rss`: resident bytes of
     the worker's memory after it, 0 where nobody wants to know.
+
+    A portion has `suspended` set, which says how the batch is asked to go on: its `records` have come to their end, and
+    of the record after them some outcomes are here too, all of them in `grown`. `first`: index of its first record,
+    which is another than 0 where portions came before; all indices are those of the batch.
     """
 
     records: int
@@ -206,6 +239,8 @@ class Reply(NamedTuple):
     worked: float = 0.0
     rss: int = 0
     refusal: Refusal | None = None
+    first: int = 0
+    suspended: int = 0
 
     @property
     def bypassed(self) -> int:
@@ -219,7 +254,12 @@ class Reply(NamedTuple):
 
     def owners(self) -> list[int]:
         """For each result, the index of the record it was made of."""
-        return owners(self.records, self.spans)
+        return owners(self.first, self.records + bool(self.suspended), self.spans)
+
+    @property
+    def opened(self) -> int:
+        """Of a portion, the index of the record that is under way."""
+        return self.first + self.records
 
     @property
     def nbytes(self) -> int:
@@ -277,6 +317,6 @@ class Death(NamedTuple):
     done: Reply | None = None
 
 
-def owners(records: int, spans: Mapping[int, int]) -> list[int]:
-    """For each result of so many records, the index of its record; `spans` has those without exactly one."""
-    return [index for index in range(records) for _ in range(spans.get(index, 1))]
+def owners(first: int, records: int, spans: Mapping[int, int]) -> list[int]:
+    """For each result of so many records from `first` on, that of its record; `spans` has those without exactly one."""
+    return [index for index in range(first, first + records) for _ in range(spans.get(index, 1))]

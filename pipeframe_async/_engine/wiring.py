@@ -185,6 +185,7 @@ def wired(
         budget=FailureBudget(plan.max_failures),
         tripped=ways.tripped,
         kept=0 if plan.max_failures is None else KEPT_FAILURES,
+        most=limits.buffer_size,
     )
     staging = _Staging(plan, workforce, limits, books, backlog, collect, tie, keep=keep, calls=calls)
     results: Results[Any] = Results(books.settle)

@@ -47,6 +47,10 @@ class Inquest:
         """The stretch was run."""
         del self._stretches[0]
 
+    def reached(self, index: int) -> None:
+        """The stretch goes on at this record: those before it are settled."""
+        self._stretches[0] = index, self._stretches[0][1]
+
     def strike(self, index: int) -> bool:
         """This record need not be run any more; False where it has been."""
         for number, (start, stop) in enumerate(self._stretches):

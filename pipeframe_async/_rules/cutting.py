@@ -12,6 +12,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from pipeframe_async.wire import Portions
+
+PORTION_RESULTS = 32
+"""Results that are held together in any case: a fan-out of fewer has its children or fails. With a portion for each
+few children the way back would cost more than they do."""
+PORTION_BYTES = (2**20, 4 * 2**20)
+"""The same in bytes; and most that a portion has. Larger ones come later and gain nothing, reading one takes 4 ms."""
+
 
 class Sizes(Protocol):
     """How large batches are; `batching.Sizer` learns it."""
@@ -64,3 +72,18 @@ def how_many(
     """
     size = sizes.cut(waiting, ended=ended, idle=idle_workers, workers=workers, room_bytes=room_bytes)
     return size or int(alone)
+
+
+def portions(capacity: int, capacity_bytes: int, workers: int) -> Portions:
+    """How much of a fan-out a worker holds until it has a portion of it taken; another may wait for the consumer.
+
+    Args:
+        capacity: records that a run may have in flight; with children as many, about.
+        capacity_bytes: and bytes.
+        workers: that may have a fan-out each.
+    """
+    least, most = PORTION_BYTES
+    return Portions(
+        most=max(PORTION_RESULTS, capacity // (2 * workers)),
+        most_bytes=max(least, min(most, capacity_bytes // (4 * workers))),
+    )

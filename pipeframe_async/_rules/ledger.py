@@ -38,6 +38,7 @@ class Outcome:
 class _Entry:
     records: int
     nbytes: int = 0
+    ahead: int = 0  # bytes of portions of its first record
 
 
 class Ledger:
@@ -133,10 +134,10 @@ class Ledger:
         whole = self._entry(first)
         if sum(records) != whole.records or min(records) < 1:
             raise InternalError(f"batch {first} of {whole.records} records split into {records}")
-        left, nbytes = whole.records, whole.nbytes
+        left, nbytes, ahead = whole.records, whole.nbytes, whole.ahead
         for count in records:
             share = nbytes * count // left
-            self._open[first] = _Entry(count, share)
+            self._open[first], ahead = _Entry(count, share, ahead), 0
             first, left, nbytes = first + count, left - count, nbytes - share
 
     def charge(self, first: int, nbytes: int) -> None:
@@ -152,8 +153,23 @@ class Ledger:
         if outcome.records != entry.records:
             raise InternalError(f"batch {first} of {entry.records} records settled as {outcome}")
         del self._open[first]
-        self.in_flight_bytes -= entry.nbytes
+        self.in_flight_bytes -= entry.nbytes + entry.ahead
         self._release(entry.records, outcome)
+
+    def go_ahead(self, first: int, nbytes: int) -> None:
+        """So many bytes have come of the batch's first record, which is under way."""
+        self._entry(first).ahead += nbytes
+        self.in_flight_bytes += nbytes
+        self.peak_bytes = max(self.peak_bytes, self.in_flight_bytes)
+
+    def emit(self, first: int, outcome: Outcome, nbytes: int) -> None:
+        """So many of those are final; their record keeps its permit."""
+        entry = self._entry(first)
+        if outcome.records or nbytes > entry.ahead:
+            raise InternalError(f"{outcome} came of batch {first}, which is under way, {nbytes} of {entry.ahead} bytes")
+        entry.ahead -= nbytes
+        self.in_flight_bytes -= nbytes
+        self._book(outcome)
 
     def hold(self, records: int) -> None:
         """The outcomes of so many records are final, but their source has not heard of it: they keep their permits."""

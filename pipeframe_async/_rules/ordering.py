@@ -21,7 +21,10 @@ class Sequencer(Protocol[T]):
     def __len__(self) -> int: ...
 
     def offer(self, first: int, count: int, item: T) -> list[T]:
-        """Put in what became of `count` records from position `first` on; returns what may leave now, in order."""
+        """Put in what became of `count` records from position `first` on; returns what may leave now, in order.
+
+        `count` is 0 for what comes of the record there before its end.
+        """
 
 
 class AsFinished(Generic[T]):
@@ -41,19 +44,27 @@ class AsFed(Generic[T]):
     def __init__(self) -> None:
         self._next = 0
         self._early: dict[int, tuple[int, T]] = {}
+        self._before: dict[int, list[T]] = {}  # what came of the record at a position before its end
 
     def __len__(self) -> int:
-        return len(self._early)
+        return len(self._early) + sum(map(len, self._before.values()))
 
     def offer(self, first: int, count: int, item: T) -> list[T]:
         """It leaves when all before it have."""
         if first < self._next or first in self._early:
             raise InternalError(f"the answer for position {first} was offered twice")
+        if not count:
+            if first == self._next:
+                return [item]
+            self._before.setdefault(first, []).append(item)
+            return []
         self._early[first] = count, item
         ready = []
         while (early := self._early.pop(self._next, None)) is not None:
             ready.append(early[1])
             self._next += early[0]
+            if self._before:
+                ready += self._before.pop(self._next, [])
         return ready
 
 

@@ -1,7 +1,8 @@
 """The fused steps: takes the records of a batch through all of them, one record at a time.
 
 Comes in: records as objects. Goes out: a `Tally` of results, failures as plain data, counts and times.
-It knows nothing of bytes, processes or time limits; a record that fails leaves no result behind.
+It knows nothing of bytes, processes or time limits; a record that fails leaves no result behind, but what had left in a
+portion.
 
 What a step returns is looked at in `unrolled.py` for speed, and here for everything else
 (`_judge`), from where the children of a fan-out go on (`_advance`).
@@ -10,7 +11,7 @@ What a step returns is looked at in `unrolled.py` for speed, and here for everyt
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from time import perf_counter_ns
 from types import GeneratorType
@@ -18,18 +19,20 @@ from typing import Any
 
 from pipeframe_async._worker import forks
 from pipeframe_async._worker.cursor import INDEX, STEP
+from pipeframe_async._worker.tally import SAMPLES, FanOut, Level, Tally
 from pipeframe_async._worker.unrolled import Loops
 from pipeframe_async.failures import WrongShape, failure_of, wrong_shape
 from pipeframe_async.model import DROP
-from pipeframe_async.wire import ChainSpec, StepTimes, WireFailure
+from pipeframe_async.wire import ChainSpec, WireFailure
 
-SAMPLES = 8
-"""Timed records a batch while steps are fast, at most. Fewer make p99 a guess; more say little that is new."""
 SAMPLE_NS = 200_000
 """Work of a batch to each timed record while steps are fast: one costs 2 µs more than others, so measuring is 1 %."""
 SLOW_NS = 20_000
 """A record that costs more than this is always timed: measuring is then below 2 % of the work of three steps."""
 
+
+_ENDED = object()
+"""In place of another child."""
 
 Cell = Any
 """One of the cursor's, without a dimension: `cell[()] = 3` costs a quarter less than `cells[1] = 3`."""
@@ -38,40 +41,8 @@ MAX_INDICES = 10_000
 _indices: list[int] = []  # as many as the longest batch of this process has had records
 
 
-class Tally:
-    """What came of one batch.
-
-    `spans` has the number of results of each record that has not exactly one, `grown` how many outcomes beyond one
-    each record has that has more.
-    """
-
-    __slots__ = (
-        "bypass_at",
-        "calls",
-        "failures",
-        "filtered",
-        "grown",
-        "results",
-        "samples",
-        "spans",
-    )
-
-    def __init__(self, steps: int) -> None:
-        self.results: list[Any] = []
-        self.bypass_at: list[int] = []
-        self.filtered = 0
-        self.grown: dict[int, int] = {}
-        self.failures: list[WireFailure] = []
-        self.spans: dict[int, int] = {}
-        self.calls = [0] * steps
-        self.samples: list[list[int]] = [[] for _ in range(steps)]
-
-    def times(self) -> tuple[StepTimes, ...]:
-        """Per step: calls, how many of them were timed, their nanoseconds, and a sample of them."""
-        return tuple(
-            StepTimes(calls, len(samples), sum(samples), tuple(samples[:: 1 + len(samples) // (4 * SAMPLES)]))
-            for calls, samples in zip(self.calls, self.samples, strict=True)
-        )
+class Suspended(BaseException):
+    """A fan-out is under way, and waits until what came of it so far has left: no step of the batch goes on."""
 
 
 class Chain:
@@ -113,30 +84,58 @@ class Chain:
             records: the batch.
             cells: the cursor's; they get the index of each record before its first step, and of a record that
                 is timed, as one that is alone always is, each step.
-            tally: where to count; a new one where none is given.
+            tally: where to count; a new one where none is given. One with a fan-out under way goes on there; after
+                the call it may have one, and the records behind it have not begun.
         """
         tally = tally or Tally(len(self._steps))
-        loops, count, left = self._unroll(), len(records), [0] * len(self._steps)
+        loops, left = self._unroll(), [0] * len(self._steps)
         index_cell, step_cell = _cell(cells, INDEX), _cell(cells, STEP)
-        indices = _as_many_indices(count)
-        stride = self._stride(count)
+        begun = 0 if tally.under_way is None else tally.under_way.index + 1
+        count = len(records) - begun
+        indices = _as_many_indices(len(records))
         started = perf_counter_ns()
         self._process = os.getpid()
-        with forks.at_work(loops.cells, (index_cell, step_cell)):
-            if stride == 1:
-                loops.timed(self, tally, indices, records, index_cell, step_cell, left)
-            else:
-                for at in range(0, count, stride):
-                    last = min(at + stride, count) - 1  # timed after others: what it needs is in the caches as usual
-                    loops.plain(self, tally, indices[at:last], records[at:last], index_cell, step_cell, left)
-                    alone = slice(last, last + 1)
-                    loops.timed(self, tally, indices[alone], records[alone], index_cell, step_cell, left)
-        if count:
-            self._record_ns = (perf_counter_ns() - started) / count
+        try:
+            with forks.at_work(loops.cells, (index_cell, step_cell)):
+                if (fan_out := tally.under_way) is not None:
+                    index_cell[()] = fan_out.index
+                    self._go_on(tally, fan_out, step_cell)
+                self._loop(loops, tally, indices, records, begun, index_cell, step_cell, left)
+        except Suspended:
+            assert tally.under_way is not None
+            count = tally.under_way.index + 1 - begun
+        else:
+            if count:
+                self._record_ns = (perf_counter_ns() - started) / count
         for position, gone in enumerate(left):
             tally.calls[position] += count
             count -= gone
         return tally
+
+    def _loop(
+        self,
+        loops: Loops,
+        tally: Tally,
+        indices: Sequence[int],
+        records: Sequence[Any],
+        begun: int,
+        index_cell: Cell,
+        step_cell: Cell,
+        left: list[int],
+    ) -> None:
+        """The records from `begun` on, some of them timed."""
+        end = len(records)
+        stride = self._stride(end - begun)
+        if stride == 1:
+            loops.timed(
+                self, tally, indices[begun:], records[begun:] if begun else records, index_cell, step_cell, left
+            )
+            return
+        for at in range(begun, end, stride):
+            last = min(at + stride, end) - 1  # timed after others: what it needs is in the caches as usual
+            loops.plain(self, tally, indices[at:last], records[at:last], index_cell, step_cell, left)
+            alone = slice(last, last + 1)
+            loops.timed(self, tally, indices[alone], records[alone], index_cell, step_cell, left)
 
     def _stride(self, count: int) -> int:
         """Of how many records one is timed, to go by what the last batch cost."""
@@ -151,25 +150,95 @@ class Chain:
         return self._loops
 
     def _unusual(self, tally: Tally, index: int, position: int, outcome: Any, step_cell: Cell) -> None:
-        """A step of a loop returned something that the loop does not settle: the rest of the record's way."""
+        """A step of a loop returned something that the loop does not settle: the rest of the record's way.
+
+        Raises:
+            Suspended: it fans out, and a portion is to leave before it goes on.
+        """
         forks.end_if_forked(self._process)
         step_cell[()] = position
-        before = len(tally.results)
+        fan_out = FanOut(index, tally.mark())
         try:
-            outcomes = self._judge(tally, index, position, outcome, step_cell)
+            self._judge(tally, fan_out, position, outcome, step_cell)
         except BaseException as error:
             forks.end_if_forked(self._process, error)
             self._fail(tally, index, step_cell[()], error)
             return
-        if outcomes == 0:
-            tally.filtered += 1
-        elif outcomes > 1:
-            tally.grown[index] = outcomes - 1
-        if (results := len(tally.results) - before) != 1:
-            tally.spans[index] = results
+        self._go_on(tally, fan_out, step_cell)
 
-    def _advance(self, tally: Tally, index: int, record: Any, position: int, step_cell: Cell) -> int:
-        """Take a record on from `position`, timed; returns how many outcomes came of it (0: filtered)."""
+    def _go_on(self, tally: Tally, fan_out: FanOut, step_cell: Cell) -> None:
+        """Take a fan-out, where it is one, to its end.
+
+        Raises:
+            Suspended: a portion is to leave before that.
+        """
+        try:
+            ended = self._children(tally, fan_out, step_cell)
+        except BaseException as error:
+            forks.end_if_forked(self._process, error)
+            ended = True
+            self._fail(tally, fan_out.index, step_cell[()], error)
+        else:
+            if ended:
+                tally.settle(fan_out.index, fan_out.mark)
+        tally.under_way = None if ended else fan_out
+        if not ended:
+            raise Suspended
+
+    def _children(self, tally: Tally, fan_out: FanOut, step_cell: Cell) -> bool:
+        """Each yielded `(record, keep_going)` goes on by itself and fails by itself; False where a portion is to leave.
+
+        A generator that raises takes back what it had yielded and still is here: a record either has its children or
+        fails, unless it has many.
+        """
+        levels = fan_out.levels
+        while levels:
+            level = levels[-1]
+            step_cell[()] = level.position
+            started = perf_counter_ns()
+            try:
+                try:
+                    item = next(level.children, _ENDED)
+                finally:
+                    level.spent += perf_counter_ns() - started
+                if item is _ENDED:
+                    self._clock(tally, level.position, level.spent)
+                    levels.pop()
+                    if not level.any:
+                        tally.filtered += 1
+                    continue
+                record, keep_going = self._pair(level.position, item, "yielded")
+            except BaseException as error:
+                forks.end_if_forked(self._process, error)
+                self._clock(tally, level.position, level.spent)
+                raised = levels.pop().close(error)
+                tally.back_to(level.mark)
+                if not levels:
+                    raise raised  # noqa: B904 - it is this error, or what came of it
+                tally.failures.append(self._failure(fan_out.index, step_cell[()], raised))
+                continue
+            level.any = True
+            self._child(tally, fan_out, level.position, record, keep_going, step_cell)
+            if not tally.passes_over(fan_out) and len(tally.results) >= tally.look and tally.full():
+                return False
+        return True
+
+    def _child(
+        self, tally: Tally, fan_out: FanOut, position: int, record: Any, keep_going: bool, step_cell: Cell
+    ) -> None:
+        """One item of a fan-out goes on; one that fails or is filtered further on is one outcome too."""
+        if not keep_going:
+            tally.bypass_at.append(len(tally.results))
+            tally.results.append(record)
+            return
+        try:
+            self._advance(tally, fan_out, record, position + 1, step_cell)
+        except BaseException as error:
+            forks.end_if_forked(self._process, error)
+            tally.failures.append(self._failure(fan_out.index, step_cell[()], error))
+
+    def _advance(self, tally: Tally, fan_out: FanOut, record: Any, position: int, step_cell: Cell) -> None:
+        """Take a record on from `position`, timed."""
         while position < len(self._steps):
             step_cell[()] = position
             tally.calls[position] += 1
@@ -177,73 +246,29 @@ class Chain:
             try:
                 outcome = self._steps[position](record)
             finally:
-                if type(outcome) is not GeneratorType:  # a generator has not begun; its own loop times it
+                if type(outcome) is not GeneratorType:  # a generator has not begun; it is timed as it goes
                     self._clock(tally, position, perf_counter_ns() - started)
             if type(outcome) is not tuple or len(outcome) != 2 or outcome[1] is not True:
-                return self._judge(tally, index, position, outcome, step_cell)
+                self._judge(tally, fan_out, position, outcome, step_cell)
+                return
             record = outcome[0]
             position += 1
         tally.results.append(record)
-        return 1
 
-    def _judge(self, tally: Tally, index: int, position: int, outcome: Any, step_cell: Cell) -> int:
-        """What a step returned, when it is not `(record, True)`; returns the number of outcomes."""
+    def _judge(self, tally: Tally, fan_out: FanOut, position: int, outcome: Any, step_cell: Cell) -> None:
+        """What a step returned, when it is not `(record, True)`; a generator is only noted here."""
         if outcome is DROP:
-            return 0
+            tally.filtered += 1
+            return
         if isinstance(outcome, GeneratorType):
-            return self._fan_out(tally, index, position, outcome, step_cell)
+            fan_out.levels.append(Level(position, outcome, tally.mark()))
+            return
         record, keep_going = self._pair(position, outcome, "returned")
         if keep_going:
-            return self._advance(tally, index, record, position + 1, step_cell)
+            self._advance(tally, fan_out, record, position + 1, step_cell)
+            return
         tally.bypass_at.append(len(tally.results))
         tally.results.append(record)
-        return 1
-
-    def _fan_out(
-        self, tally: Tally, index: int, position: int, children: Generator[Any, None, None], step_cell: Cell
-    ) -> int:
-        """Each yielded `(record, keep_going)` goes on by itself and fails by itself.
-
-        A generator that raises takes back what it had yielded: a record either has its children or fails.
-        """
-        saved = len(tally.results), len(tally.bypass_at), len(tally.failures), tally.filtered
-        outcomes = spent = 0
-        try:
-            while True:
-                step_cell[()] = position
-                started = perf_counter_ns()
-                try:
-                    child = next(children)
-                except StopIteration:
-                    return outcomes
-                finally:
-                    spent += perf_counter_ns() - started
-                outcomes += self._child(tally, index, position, child, step_cell)
-        except BaseException:
-            results, bypassed, failures, tally.filtered = saved
-            del tally.results[results:], tally.bypass_at[bypassed:], tally.failures[failures:]
-            raise
-        finally:
-            self._clock(tally, position, spent)
-            children.close()
-
-    def _child(self, tally: Tally, index: int, position: int, outcome: Any, step_cell: Cell) -> int:
-        """One item of a fan-out; a child that fails or is filtered further on is one outcome too."""
-        record, keep_going = self._pair(position, outcome, "yielded")
-        if not keep_going:
-            tally.bypass_at.append(len(tally.results))
-            tally.results.append(record)
-            return 1
-        step_cell[()] = position
-        try:
-            outcomes = self._advance(tally, index, record, position + 1, step_cell)
-        except BaseException as error:
-            forks.end_if_forked(self._process, error)
-            tally.failures.append(self._failure(index, step_cell[()], error))
-            return 1
-        if outcomes == 0:
-            tally.filtered += 1
-        return max(1, outcomes)
 
     def _pair(self, position: int, outcome: Any, verb: str) -> tuple[Any, bool]:
         if isinstance(outcome, tuple) and len(outcome) == 2 and isinstance(outcome[1], bool):

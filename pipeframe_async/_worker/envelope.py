@@ -18,13 +18,15 @@ from time import monotonic, perf_counter, process_time, thread_time
 from typing import Any
 
 from pipeframe_async._worker import codec, forks, making, standin
-from pipeframe_async._worker.chain import Chain, Tally
+from pipeframe_async._worker.chain import Chain
 from pipeframe_async._worker.cursor import INDEX, NO_STEP, STEP, Cursor
 from pipeframe_async._worker.memory import resident_bytes
 from pipeframe_async._worker.standin import Parcel, StandIns
+from pipeframe_async._worker.tally import Tally
 from pipeframe_async.failures import failure_of
 from pipeframe_async.wire import (
     BROKEN_CHAIN,
+    GONE,
     SEGMENT,
     STATE,
     UNKNOWN_CHAIN,
@@ -36,6 +38,7 @@ from pipeframe_async.wire import (
     OutOfBand,
     Payload,
     Phase,
+    Portions,
     Refusal,
     Reply,
     WireFailure,
@@ -69,6 +72,7 @@ _installed: dict[str, Chain] = {}  # those that are here because the parent is
 _loading = Lock()  # threads of one process share its chains, and `setup` runs once
 _cursor: Cursor | None = None
 _at_work: _Batch | None = None  # in the worker of a lane, the batch whose records are in their steps
+_suspended: dict[int, _Batch] = {}  # that go on when the portion of them that has left was taken
 
 
 def attach_cursor(cursor: Cursor) -> None:
@@ -85,6 +89,7 @@ def work(
     ship: bool,
     stretch: tuple[int, int] | None = None,
     weigh: bool = False,
+    portions: Portions | tuple[int, int, int, int] | None = None,
     *,
     out_of_band: bool = False,
     live: bool = False,
@@ -99,6 +104,8 @@ def work(
         ship: whether the results are wanted back.
         stretch: where only some of the records of one pickle are to be run: the index of the first, and how many.
         weigh: whether the parent wants to know how much memory this process holds.
+        portions: how much may come back at once while a fan-out is under way, and which batch it is that goes on;
+            None where all comes at once.
         out_of_band: whether large buffers among the results may stand beside their pickle.
         live: the results are wanted as they are, in a thread beside the loop.
 
@@ -115,8 +122,15 @@ def work(
         dumps: _Dumps = codec.dumps_out_of_band if out_of_band else codec.dumps
         if live or isinstance(data, Live):
             dumps = Live
+        if portions is not None and (portions := Portions(*portions)).resume:
+            batch = _suspended.pop(portions.resume, None)
+            if batch is None:
+                return Reply(0, refusal=Refusal(GONE, "the batch is not here"))
+            batch.goes_on(cursor)
+        else:
+            batch = _Batch(loaded, data, stretch, ship, cursor, standins, portions)
         with standin.at_work(standins, keep=_cursor is not None):
-            reply = _run(_Batch(loaded, data, stretch, ship, cursor, standins), dumps)
+            reply = _run(batch, dumps)
         return reply._replace(rss=resident_bytes()) if weigh else reply
     except BaseException as error:  # the last net: a worker always answers
         failure = failure_of(0, 0, error)
@@ -133,7 +147,19 @@ def finished_part() -> Reply | None:
     """
     if (batch := _at_work) is None or _cursor is None or (at := _cursor.read().at) is None or batch.gaps:
         return None
-    return _reply(batch, _before(batch.tally, at), at, _spare_cells())
+    return _reply(batch, batch.tally.before(at), at - batch.tally.first, _spare_cells())
+
+
+def drop(token: int) -> None:
+    """Nobody wants the rest of a batch that is suspended: its generators are closed."""
+    if (batch := _suspended.pop(token, None)) is not None:
+        _close(batch)
+
+
+def _close(batch: _Batch) -> None:
+    with standin.at_work(batch.standins, keep=_cursor is not None), forks.kept():
+        if batch.tally.under_way is not None:
+            batch.tally.under_way.close()
 
 
 def install(key: str, spec: ChainSpec) -> None:
@@ -205,6 +231,9 @@ def _broken(what: str, error: BaseException) -> Refusal:
 
 
 def _teardown(key: str, chain: Chain) -> str:
+    for token, batch in [*_suspended.items()]:
+        if batch.chain in chain.segments:
+            drop(token)
     try:
         with standin.at_work(_standins.pop(key, None), keep=_cursor is not None):
             chain.teardown()
@@ -214,7 +243,9 @@ def _teardown(key: str, chain: Chain) -> str:
 
 
 class _Batch:
-    """A batch at work. `indices`: where its readable records stand in it; `gaps`: whether others do not."""
+    """A batch at work. `indices`: where its readable records stand in it; `gaps`: whether others do not; `begun`: it
+    has been read, and goes on.
+    """
 
     def __init__(
         self,
@@ -224,7 +255,9 @@ class _Batch:
         ship: bool,
         cursor: Cursor,
         standins: StandIns | None = None,
+        portions: Portions | None = None,
     ):
+        self.begun = False
         self.standins = standins
         self.chain = chain
         self.data = data
@@ -234,7 +267,11 @@ class _Batch:
         self.records: list[Any] = []
         self.indices: list[int] | None = None
         self.unreadable: list[WireFailure] = []
-        self.tally = Tally(len(chain.names))
+        self.tally = Tally(len(chain.names), portions)
+
+    def goes_on(self, cursor: Cursor) -> None:
+        """What has come of it so far has left."""
+        self.begun, self.cursor = True, cursor
 
     @property
     def framed(self) -> bool:
@@ -246,8 +283,12 @@ class _Batch:
 
     def read(self) -> None:
         """Unpickle the records; raises where they came as one pickle that cannot be read."""
+        if self.begun:
+            return
         if isinstance(self.data, tuple):
             self.records, self.indices, self.unreadable = _read_frames(self.data, self.cursor, self.standins)
+            if self.gaps:
+                self.tally = Tally(len(self.chain.names))  # in one piece: it is rare, and indices are not the same
             return
         self.cursor.phase(Phase.READING)
         self.records = _stretch(codec.loads(self.data), self.stretch)
@@ -276,8 +317,15 @@ def _run(batch: _Batch, whole: _Dumps) -> Reply:
     finally:
         _at_work = None
     batch.cursor.phase(Phase.WRITING)
-    reply = _reply(batch, batch.tally, len(batch.records), cells, whole=whole)
-    return reply._replace(wall=perf_counter() - wall, cpu=thread_time() - cpu, worked=worked)
+    token = 0
+    if (fan_out := batch.tally.under_way) is None:
+        reply = _reply(batch, batch.tally, len(batch.records) - batch.tally.first, cells, whole=whole)
+    else:
+        portion = batch.tally.cut()
+        reply = _reply(batch, portion, fan_out.index - portion.first, cells, whole=whole)
+        token = 1 + int.from_bytes(os.urandom(7))  # of no other process either: it may come to the wrong one
+        _suspended[token] = batch
+    return reply._replace(wall=perf_counter() - wall, cpu=thread_time() - cpu, worked=worked, suspended=token)
 
 
 def _timed(batch: _Batch, cells: Any, *, shared: bool) -> float:
@@ -297,7 +345,8 @@ def _timed(batch: _Batch, cells: Any, *, shared: bool) -> float:
 def _reply(batch: _Batch, tally: Tally, count: int, cells: Any, *, whole: _Dumps = codec.dumps) -> Reply:
     """What so many of the batch's readable records came to, and those that could not be read."""
     at_once = None if batch.framed and whole is not Live else whole
-    results = _write(tally, count, len(batch.chain.names) - 1, at_once, cells) if batch.ship else None
+    owned = tally.first, count + (tally.under_way is not None)
+    results = _write(tally, owned, len(batch.chain.names) - 1, at_once, cells) if batch.ship else None
     if batch.gaps and batch.indices is not None:
         _renumber(tally, batch.indices)
     failures = [*batch.unreadable, *_with_originals(tally.failures, batch.data, batch.stretch)]
@@ -311,19 +360,8 @@ def _reply(batch: _Batch, tally: Tally, count: int, cells: Any, *, whole: _Dumps
         spans={**tally.spans, **{failure.at: 0 for failure in batch.unreadable}},
         failures=tuple(sorted(failures, key=attrgetter("at"))),
         steps=tally.times(),
+        first=tally.first,
     )
-
-
-def _before(tally: Tally, index: int) -> Tally:
-    """The tally as it was when the record at `index` began. Sums of its law, for that record may have half counted."""
-    cut = Tally(len(tally.calls))
-    cut.spans = {at: span for at, span in tally.spans.items() if at < index}
-    cut.results = tally.results[: index + sum(span - 1 for span in cut.spans.values())]
-    cut.bypass_at = [at for at in tally.bypass_at if at < len(cut.results)]
-    cut.failures = [failure for failure in tally.failures if failure.at < index]
-    cut.grown = {at: more for at, more in tally.grown.items() if at < index}
-    cut.filtered = index + sum(cut.grown.values()) - len(cut.results) - len(cut.failures)
-    return cut
 
 
 def _spare_cells() -> Any:
@@ -357,9 +395,12 @@ def _read_frames(
     return records, indices, unreadable
 
 
-def _write(tally: Tally, count: int, last_step: int, whole: Callable[[Any], Payload] | None, cells: Any) -> Payload:
+def _write(
+    tally: Tally, owned: tuple[int, int], last_step: int, whole: Callable[[Any], Payload] | None, cells: Any
+) -> Payload:
     """The results as bytes; those that cannot be written become failures of their records.
 
+    `owned`: of which records they are: the index of the first, and how many.
     `whole`: pickles all at once, which is tried first; None where that has been.
     """
     if whole is not None:
@@ -371,7 +412,7 @@ def _write(tally: Tally, count: int, last_step: int, whole: Callable[[Any], Payl
     kept: list[Any] = []
     bypass_at, bypassed = set(tally.bypass_at), []
     cells[STEP] = last_step
-    for position, (owner, result) in enumerate(zip(owners(count, tally.spans), tally.results, strict=True)):
+    for position, (owner, result) in enumerate(zip(owners(*owned, tally.spans), tally.results, strict=True)):
         cells[INDEX] = owner
         try:
             frame = codec.dumps(result)

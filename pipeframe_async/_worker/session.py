@@ -50,6 +50,9 @@ class Session:
                 for ticket, message in self._inbox.take(received):
                     if isinstance(message, Unread):
                         raise message.error  # there is nothing to say what it was about
+                    if message is None:
+                        envelope.drop(ticket)
+                        continue
                     self._socket.sendall(self._answered(ticket, *message), NO_SIGNAL)
         except OSError:
             return  # the parent is gone, or a step has closed what was not its own

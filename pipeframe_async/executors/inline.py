@@ -80,7 +80,11 @@ class InlineLane:
     async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply:
         """Run the batch here, after everybody else had a turn of the loop."""
         await asyncio.sleep(0)  # the loop's one turn: nothing else runs until the batch is done
-        return envelope.work(chain.key, chain.data, number, batch.data, ship, batch.span)
+        return envelope.work(chain.key, chain.data, number, batch.data, ship, batch.span, portions=batch.portions)
+
+    def drop(self, token: int) -> None:
+        """Close its generators here."""
+        envelope.drop(token)
 
 
 class InlineExecutor:

@@ -7,8 +7,9 @@ ours to replace: the batch is given back as dead, to be tried in halves, for as 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, Future
 from concurrent.futures import Executor as AnyExecutor
+from contextlib import suppress
 from functools import partial
 
 from pipeframe_async._worker import envelope
@@ -29,15 +30,17 @@ class SharedLane:
     Args:
         executor: where batches are submitted.
         workers: how many it runs at the same time; twice as many are submitted, so none waits for the loop.
-        live: it is threads of this process, and results are wanted as they are.
+        live: results are wanted as they are.
+        here: it is threads of this process: what a batch has begun is there when it goes on.
     """
 
-    def __init__(self, executor: AnyExecutor, workers: int, *, live: bool = False) -> None:
+    def __init__(self, executor: AnyExecutor, workers: int, *, live: bool = False, here: bool = False) -> None:
         self.name = f"{type(executor).__module__}.{type(executor).__qualname__}"
         self.workers = workers
         self.slots = 2 * workers
         self._executor = executor
         self._work = partial(envelope.work, live=True) if live else envelope.work
+        self._here = here
         self._in_vain = 0
 
     async def start(self) -> None:
@@ -53,21 +56,22 @@ class SharedLane:
 
     async def _asked(self, chain: ChainRef, number: int, batch: Packed, ship: bool) -> Reply | Death:
         """Submit it and wait."""
-        loop = asyncio.get_running_loop()
+        portions = batch.portions if self._here else None
+        work = partial(self._work, portions=portions)
         try:
-            answer = loop.run_in_executor(
-                self._executor, self._work, chain.label, chain.parcel(), number, batch.data, ship, batch.span
-            )
+            asked = self._executor.submit(work, chain.label, chain.parcel(), number, batch.data, ship, batch.span)
         except BrokenExecutor as error:
             raise WorkerLost(f"{self.name} is broken and takes no more work: {_text(error)}") from error
         except Exception as error:
             raise StateError(f"{self.name} does not take work: {_text(error)}") from error
+        answer = asyncio.wrap_future(asked)
         try:
             # Set by a thread of the executor, by way of the loop. Shielded, so that a cancel of ours can be told from
             # one by the executor, which may cancel what it has not begun when it is shut down.
             reply = await asyncio.shield(answer)
         except asyncio.CancelledError as error:
             if not answer.cancelled():
+                asked.add_done_callback(partial(self._left, batch.resumes))
                 answer.cancel()  # taken back where it has not begun; else it runs to its end, and nobody waits for it
                 raise
             raise WorkerLost(f"{self.name} cancelled batch {number}: was it shut down?") from error
@@ -75,6 +79,17 @@ class SharedLane:
             return self._died(number, batch, error)
         self._in_vain = -1
         return reply
+
+    def drop(self, token: int) -> None:
+        """Have its generators closed, by a thread as it ran them."""
+        with suppress(RuntimeError):  # it takes no work any more
+            self._executor.submit(envelope.drop, token)
+
+    def _left(self, resumed: int, asked: Future[Reply]) -> None:
+        """A batch that nobody waits for has come to its end, or would go on; or it has not begun to."""
+        token = resumed if asked.cancelled() else 0 if asked.exception() is not None else asked.result().suspended
+        if token:
+            self.drop(token)
 
     def _died(self, number: int, batch: Packed, error: Exception) -> Death:
         """Our function never raises, so the executor has lost it, and does not say which record it was at."""

@@ -137,6 +137,8 @@ class MortalLane:
 
     async def start(self) -> None: ...
 
+    def drop(self, token: int) -> None: ...
+
     async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply | Death:
         places = self._places(batch)
         self.parts.append((places[0], places[-1] + 1))

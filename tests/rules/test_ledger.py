@@ -251,3 +251,40 @@ def test_a_snapshot_has_what_others_counted_too() -> None:
     ledger.retried, ledger.re_executed = 4, 5
     expected = Stats(fed=2, in_flight=2, retried=4, re_executed=5, worker_restarts=6, elapsed=1.5)
     assert ledger.stats(elapsed=1.5, worker_restarts=6) == expected
+
+
+def test_what_a_record_comes_to_before_its_end_is_booked_and_its_permit_stays() -> None:
+    ledger = Ledger(10, 100)
+    ledger.admit(3)
+    ledger.open(0, 3, 30)
+    ledger.go_ahead(0, 25)
+    assert (ledger.room, ledger.room_bytes) == (7, 45)
+    ledger.emit(0, Outcome(delivered=4, failed=1, emitted=5), 25)
+    ledger.audit()
+    assert (ledger.room, ledger.room_bytes, ledger.total.delivered) == (7, 70, 4)
+    ledger.go_ahead(0, 10)
+    ledger.split(0, [1, 2])
+    ledger.emit(0, Outcome(delivered=1, emitted=1), 10)
+    ledger.settle(0, Outcome(delivered=1))
+    ledger.settle(1, Outcome(aborted=2))
+    ledger.audit(final=True)
+
+
+def test_what_is_given_up_takes_its_bytes_ahead_along() -> None:
+    ledger = Ledger(10, 100)
+    ledger.admit(1)
+    ledger.open(0, 1, 30)
+    ledger.go_ahead(0, 25)
+    ledger.abort_rest()
+    ledger.audit(final=True)
+
+
+@pytest.mark.parametrize(("outcome", "nbytes"), [(Outcome(delivered=1), 0), (Outcome(delivered=1, emitted=1), 6)])
+def test_an_entry_of_a_portion_that_is_none_changes_nothing(outcome: Outcome, nbytes: int) -> None:
+    ledger = Ledger(10, 100)
+    ledger.admit(1)
+    ledger.open(0, 1, 0)
+    ledger.go_ahead(0, 5)
+    with pytest.raises(InternalError, match="under way"):
+        ledger.emit(0, outcome, nbytes)
+    assert (ledger.total, ledger.in_flight_bytes) == (Outcome(), 5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,3 +50,19 @@ def test_an_item_that_comes_twice_is_an_error_of_ours_and_changes_nothing(again:
     with pytest.raises(InternalError, match=f"position {again} was offered twice"):
         sequencer.offer(again, 1, "other")
     assert sequencer.offer(1, 1, "b") == ["b", "c"]
+
+
+@given(st.lists(st.integers(0, 3), max_size=12), st.randoms())
+def test_what_comes_of_a_record_before_its_end_leaves_when_all_before_it_has(ahead: list[int], chance: Any) -> None:
+    streams = [
+        [(position, 0, part) for part in range(parts)] + [(position, 1, parts)] for position, parts in enumerate(ahead)
+    ]
+    sequencer: AsFed[tuple[int, int]] = AsFed()
+    left: list[tuple[int, int]] = []
+    while streams:
+        position, count, part = (stream := chance.choice(streams)).pop(0)
+        if not stream:
+            streams.remove(stream)
+        left += sequencer.offer(position, count, (position, part))
+    assert left == [(position, part) for position, parts in enumerate(ahead) for part in range(parts + 1)]
+    assert len(sequencer) == 0

@@ -13,7 +13,7 @@ from pipeframe_async.wire import Packed, Refusal, Reply, StepTimes, WireFailure,
 @given(st.lists(st.integers(0, 4), max_size=30))
 def test_each_result_belongs_to_the_record_it_was_made_of(results: list[int]) -> None:
     spans = {place: made for place, made in enumerate(results) if made != 1}
-    belongs = owners(len(results), spans)
+    belongs = owners(0, len(results), spans)
     assert belongs == sorted(belongs)
     assert [belongs.count(place) for place in range(len(results))] == results
     assert Reply(len(results), spans=spans).owners() == belongs

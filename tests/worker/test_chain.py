@@ -12,8 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeframe_async._worker import chain as chain_module
-from pipeframe_async._worker.chain import SAMPLES, SLOW_NS, Chain, Tally
+from pipeframe_async._worker.chain import SLOW_NS, Chain
 from pipeframe_async._worker.cursor import Cursor
+from pipeframe_async._worker.tally import SAMPLES, Tally
 from pipeframe_async.failures import MESSAGE_LIMIT, TRACEBACK_LIMIT, wrong_shape
 from pipeframe_async.model import DROP
 from pipeframe_async.wire import ChainSpec, WireFailure

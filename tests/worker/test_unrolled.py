@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeframe_async._worker import chain as chain_module
-from pipeframe_async._worker.chain import SLOW_NS, Chain, Tally
+from pipeframe_async._worker.chain import SLOW_NS, Chain
 from pipeframe_async._worker.cursor import INDEX, STEP, Cursor
 from pipeframe_async._worker.shapes import Form, known
+from pipeframe_async._worker.tally import Tally
 from pipeframe_async.failures import failure_of, wrong_shape
 from pipeframe_async.model import DROP
 from pipeframe_async.steps import apply, expand, keep_if, step_name

@@ -12,6 +12,8 @@ from pipeframe_async.model import AnyFailure
 
 MOST_TAKEN = 100
 """Answers handed on at once. Those of single records come by the thousand, and each costs the loop microseconds."""
+MOST_RESULTS = 10_000
+"""And so many results, by default: a fan-out can make any number of them."""
 KEPT_FAILURES = 1_000
 """Failures a `PipelineFailed` carries. More would let a bad feed fill the memory, fewer hide the pattern."""
 
@@ -24,6 +26,7 @@ class Collect:
         budget: how many failures are borne.
         tripped: called once when they were too many, while whoever has brought the answer is at work.
         kept: failures that are kept for the error that says so; none where nothing can be too many.
+        most: results that are handed on at once, if more than one answer has them.
     """
 
     def __init__(
@@ -33,7 +36,9 @@ class Collect:
         budget: FailureBudget,
         tripped: Callable[[], None],
         kept: int = KEPT_FAILURES,
+        most: int = MOST_RESULTS,
     ) -> None:
+        self._most = most
         self._sequencer = sequencer
         self._budget = budget
         self._tripped = tripped
@@ -44,8 +49,8 @@ class Collect:
         self.failures: list[AnyFailure] = []
         self.failed = False
 
-    def add(self, answer: Answer) -> None:
-        """An answer came in."""
+    def add(self, answer: Answer) -> bool:
+        """An answer came in; whether it, or one that it was waited for, may leave."""
         if answer.failures and len(self.failures) < self._kept:
             self.failures += [failure for _, failure in answer.failures[: self._kept - len(self.failures)]]
         outcomes = answer.outcome.delivered + answer.outcome.filtered + answer.outcome.failed
@@ -55,6 +60,7 @@ class Collect:
         if ready := self._sequencer.offer(answer.first, answer.count, answer):
             self._ready += ready
             self._bell.ring()
+        return bool(ready)
 
     def end(self) -> None:
         """No more answers come."""
@@ -65,7 +71,13 @@ class Collect:
         """Answers that are ready, at least one; none when there will be no more."""
         while not self._ready and not self._ended:
             await self._bell.wait()  # the delivery task alone; `add` and `end` ring, from slots and stages
-        ready, self._ready = self._ready[:MOST_TAKEN], self._ready[MOST_TAKEN:]
+        taken, results = 0, 0
+        for answer in self._ready[:MOST_TAKEN]:
+            results += len(answer.results)
+            if taken and results > self._most:
+                break
+            taken += 1
+        ready, self._ready = self._ready[:taken], self._ready[taken:]
         return ready
 
     @property

@@ -62,7 +62,7 @@ class Journeys:
         *,
         backlog: Backlog,
         books: Books,
-        collect: Callable[[Answer], None],
+        collect: Callable[[Answer], object],
         retrying: Retrying | None,
         tie: Tie | None,
         keep: bool,

@@ -13,6 +13,10 @@ from pipeframe_async._rules.journey import Part
 from pipeframe_async.model import AnyFailure
 from pipeframe_async.wire import Packed
 
+Portion = Callable[[Answer, int], bool]
+"""Takes an answer of the first records of a batch, and how many are not at their end; says whether the answer waits for
+those of other batches."""
+
 
 @dataclass(slots=True)
 class Batch:
@@ -29,6 +33,7 @@ class Batch:
         place: where it is run, all of it.
         packing: seconds of this process that its bytes took.
         parts: of journeys, whose values these records are.
+        portion: hands on what it has come to before its end, where that may be.
     """
 
     number: int
@@ -40,6 +45,7 @@ class Batch:
     place: Place
     packing: float = 0.0
     parts: Sequence[Part] = ()
+    portion: Portion | None = None
     _abandon: Callable[[], object] | None = None
     _withdrawn: int = 0
 
@@ -100,6 +106,7 @@ class Taken:
     parts: Sequence[Part] = ()
     packed: Packed | None = None
     rejected: dict[int, AnyFailure] = field(default_factory=dict)
+    portion: Portion | None = None
 
 
 class Line(Protocol):

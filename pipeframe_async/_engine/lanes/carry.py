@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,7 +30,17 @@ from pipeframe_async._rules.weight import LARGE_BYTES
 from pipeframe_async.contracts import Codec, Lane
 from pipeframe_async.errors import InternalError, StepError
 from pipeframe_async.model import AnyFailure, FailureKind
-from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, Death, Live, Reply, WireFailure
+from pipeframe_async.wire import (
+    BROKEN_CHAIN,
+    GONE,
+    UNREADABLE,
+    Death,
+    Live,
+    Packed,
+    Portions,
+    Reply,
+    WireFailure,
+)
 
 Unpacked = tuple[list[Any], dict[int, AnyFailure]]
 """Those that could be read; and by index among all of them, the failures of those that could not."""
@@ -40,12 +50,22 @@ DEATHS: dict[FailureKind, str] = {"timeout": "TimeoutError", "crashed": "WorkerL
 """What the error of a failure is called where there was no reply, by its kind."""
 
 
+RESULT_BYTES = 100
+"""What a result of a portion counts at least: there may be any number, and small ones take more as objects."""
+
+
 @dataclass(slots=True)
 class _Trial:
     """A batch on its way: what is still to be run, and what came of the rest.
 
-    `readable`: indices of records that a worker was seen to have read before it died. `reading`: seconds that reading
-    large results has taken beside the loop.
+    Attributes:
+        readable: indices of records that a worker was seen to have read before it died.
+        reading: seconds that reading large results has taken beside the loop.
+        first: index of the first record that has not left in a portion.
+        gone: of that one, outcomes that have.
+        suspended: the batch goes on in its worker, under this number; 0 where it has none there.
+        origin: index in the batch of the record that is 0 there.
+        taken: the last portion was.
     """
 
     batch: Batch
@@ -55,6 +75,11 @@ class _Trial:
     blamed: dict[int, AnyFailure] = field(default_factory=dict)
     readable: set[int] = field(default_factory=set)
     reading: float = 0.0
+    first: int = 0
+    gone: int = 0
+    suspended: int = 0
+    origin: int = 0
+    taken: asyncio.Event | None = None
 
     @property
     def lane(self) -> Lane:
@@ -67,7 +92,7 @@ class _Trial:
 
 @dataclass(slots=True)
 class _Added:
-    """The pieces of an answer, added up; as `Answer` has them, by indices in the whole batch."""
+    """The pieces of an answer, added up; as `Answer` has them."""
 
     failures: list[tuple[int, AnyFailure]]
     spans: dict[int, int]
@@ -91,6 +116,7 @@ class Carrier:
         clocks: gather step times.
         aside: calls what takes long, in a thread.
         retrying: which failures are worth another attempt; None where none is.
+        portions: how much of a fan-out may be under way, where its line takes portions.
     """
 
     def __init__(
@@ -103,7 +129,9 @@ class Carrier:
         clocks: Sequence[StepClock],
         aside: Executor | None = None,
         retrying: Retrying | None = None,
+        portions: Portions | None = None,
     ) -> None:
+        self._portions = portions
         self._retrying = retrying
         self._places = places
         self._names = names
@@ -127,17 +155,67 @@ class Carrier:
             if isinstance(batch.packed.data, Live) and not batch.place.codec.live:
                 await self._pack(batch)
         trial = _Trial(batch, lane, Inquest(batch.count, frozenset(batch.rejected)))
-        while (stretch := trial.inquest.stretch) is not None:
-            start, stop = stretch
-            packed = batch.packed if stop - start == batch.count else batch.packed.stretch(start, stop)
-            # The slot's task waits here; the trial is its own. The lane may change its worker meanwhile.
-            reply = await trial.lane.run(batch.place.chain, batch.number, packed, ship=self._ship)
-            if isinstance(reply, Death):
-                self._died(trial, reply, start, stop)
-            else:
-                large = reply.nbytes >= LARGE_BYTES and not trial.codec.live and reply.refusal is None
-                self._answered(trial, reply, start, stop, await self._read(trial, reply) if large else None)
-        return self._answer(trial)
+        try:
+            while (stretch := trial.inquest.stretch) is not None:
+                await self._run(trial, *stretch)
+        finally:
+            self._drop(trial)
+        return self._answer(trial, batch.count)
+
+    async def _run(self, trial: _Trial, start: int, stop: int) -> None:
+        """Have a stretch run, or go on, until it is answered, a portion of it has come, or its worker is lost."""
+        batch, packed = trial.batch, self._packed(trial, start, stop)
+        if not packed.resumes:
+            trial.origin = start
+        trial.suspended = 0
+        # The slot's task waits here; the trial is its own. The lane may change its worker meanwhile.
+        reply = await trial.lane.run(batch.place.chain, batch.number, packed, ship=self._ship)
+        if isinstance(reply, Death):
+            self._died(trial, reply, trial.origin, stop)
+            return
+        trial.suspended = reply.suspended
+        large = reply.nbytes >= LARGE_BYTES and not trial.codec.live and reply.refusal is None
+        self._answered(trial, reply, trial.origin, stop, await self._read(trial, reply) if large else None)
+        if trial.suspended:
+            await self._hand_on(trial, trial.origin + reply.opened, reply.grown.get(reply.opened, 0))
+
+    def _packed(self, trial: _Trial, start: int, stop: int) -> Packed:
+        """What the lane is given for a stretch."""
+        batch = trial.batch
+        packed = batch.packed if stop - start == batch.count else batch.packed.stretch(start, stop)
+        if self._portions is None or batch.portion is None:
+            return packed
+        gone = trial.gone if start == trial.first else 0
+        portions = self._portions._replace(gone=gone, resume=trial.suspended)
+        return packed.resumed(portions) if trial.suspended else packed._replace(portions=portions)
+
+    async def _hand_on(self, trial: _Trial, opened: int, outcomes: int) -> None:
+        """A portion goes to the consumer, and the one before it must be taken: two of a batch are there at a time.
+
+        Where they wait for others, it goes on as long as there is room for bytes: lanes do not wait for each other.
+
+        Args:
+            trial: whose.
+            opened: index of the record that is under way.
+            outcomes: how many of it have come in this portion.
+        """
+        batch, before, trial.taken = trial.batch, trial.taken, asyncio.Event()
+        assert batch.portion is not None  # else none would have been asked for
+        answer = self._answer(trial, opened, then=trial.taken.set)
+        trial.gone = outcomes + (trial.gone if opened == trial.first else 0)
+        trial.first = opened
+        trial.pieces.clear()
+        trial.inquest.reached(opened)
+        waits = batch.portion(answer, batch.count - opened)
+        if before is not None and not (waits and self._ledger.room_bytes > 0):
+            await before.wait()  # set when it is final; the run may end before that, and cancels this
+
+    @staticmethod
+    def _drop(trial: _Trial) -> None:
+        """The batch does not go on in its worker."""
+        if trial.suspended:
+            trial.lane.drop(trial.suspended)
+            trial.suspended = 0
 
     async def _pack(self, batch: Batch) -> None:
         """Large records to bytes, beside the loop: the batch is this slot's, and its records are nobody's by now."""
@@ -174,6 +252,8 @@ class Carrier:
         if reply.refusal is not None and reply.refusal.kind == BROKEN_CHAIN and trial.batch.place.beside:
             self._go_back(trial, reply.refusal.message)
             return
+        if reply.refusal is not None and reply.refusal.kind == GONE:
+            return  # with its worker: what has left is passed over
         if reply.refusal is not None:
             raise _refused(reply)
         started = time.perf_counter()
@@ -181,11 +261,13 @@ class Carrier:
         unpacking = time.perf_counter() - started
         if results is None:
             self._ledger.re_execute(stop - start)
+            self._drop(trial)
             self._reframe(trial)
             return
-        trial.inquest.answered()
+        if not reply.suspended:
+            trial.inquest.answered()
         self._take(trial, start, reply, results)
-        if stop - start == trial.batch.count:
+        if reply.records == trial.batch.count:
             parent = trial.batch.packing + trial.reading + unpacking
             self._places.ran(trial.batch.place, trial.lane, reply, parent)
 
@@ -203,7 +285,7 @@ class Carrier:
             return None
 
     def _take(self, trial: _Trial, start: int, reply: Reply, results: Unpacked, *, saved: bool = False) -> None:
-        if not reply.records:
+        if not reply.records and not reply.suspended:
             return
         if not saved:  # what was saved of a worker's end has no times
             self._learn(trial.batch.place, reply)
@@ -211,7 +293,9 @@ class Carrier:
         trial.pieces.append((start, reply, results))
 
     def _learn(self, place: Place, reply: Reply) -> None:
-        if place.beside:  # its wall time is shared with the loop
+        if reply.suspended or reply.first:  # of a portion nobody can say what a record costs
+            self.work_seconds += 0.0 if place.beside else reply.wall
+        elif place.beside:  # its wall time is shared with the loop
             nbytes = None if isinstance(reply.results, Live) else reply.nbytes
             place.sizer.replied(reply.records, nbytes, wall=reply.worked, cpu=reply.worked)
         else:
@@ -238,7 +322,7 @@ class Carrier:
         """A worker died over a stretch, or was ended over it."""
         if not death.begun:
             return
-        self._ledger.re_execute(death.ran)
+        self._ledger.re_execute(max(0, death.ran - max(0, trial.first - start)))
         if death.at is None and not trial.batch.packed.framed:
             self._reframe(trial)  # parts of one pickle are read as a whole: each would die of the same record
             if death.whole and stop - start > 1:
@@ -287,19 +371,22 @@ class Carrier:
             record = batch.place.codec.record(record.frame) if readable else record.frame
         return failure if record is failure.record else replace(failure, record=record)
 
-    def _answer(self, trial: _Trial) -> Answer:
-        """All that came of the batch: its pieces in order, and the records that were in none."""
-        batch = trial.batch
-        rejected = {index: self._with_record(batch, index, failure) for index, failure in batch.rejected.items()}
-        out = {**rejected, **trial.blamed}
+    def _answer(self, trial: _Trial, end: int, then: Callable[[], object] | None = None) -> Answer:
+        """All that came of the batch since the last portion, up to the record at `end`: its pieces in order, and the
+        records that were in none.
+        """
+        batch, first = trial.batch, trial.first
+        out = {index: self._with_record(batch, index, failure) for index, failure in batch.rejected.items()}
+        out |= trial.blamed
+        out = {index - first: failure for index, failure in out.items() if first <= index < end}
         added = _Added(list(out.items()), dict.fromkeys(out, 0))
-        added.again.update(index for index, failure in trial.blamed.items() if self._worth(failure))
-        for start, reply, results in sorted(trial.pieces, key=itemgetter(0)):
+        added.again.update(index - first for index, failure in trial.blamed.items() if self._worth(failure))
+        for start, reply, results in sorted(trial.pieces, key=lambda piece: piece[0] + piece[1].first):
             self._add(trial, added, start, reply, results)
         added.failures.sort(key=itemgetter(0))
         return answer_of(
-            batch.first,
-            batch.count,
+            batch.first + first,
+            end - first,
             delivered=added.delivered,
             bypassed=len(added.bypass_at),
             filtered=added.filtered,
@@ -309,25 +396,27 @@ class Carrier:
             grown=added.grown,
             bypass_at=added.bypass_at,
             again=added.again or NOBODY,
-            nbytes=added.nbytes,
+            nbytes=added.nbytes if then is None else max(added.nbytes, RESULT_BYTES * added.delivered),
+            then=then,
         )
 
     def _add(self, trial: _Trial, added: _Added, start: int, reply: Reply, results: Unpacked) -> None:
-        """Add one piece."""
+        """Add one piece, whose first record was the one at `start`."""
         read, unread = results
+        at_first = start - trial.first
         added.results += read
         for wire, (index, failure) in zip(reply.failures, trial.codec.failures(reply, self._names), strict=True):
-            added.failures.append((start + index, self._with_record(trial.batch, start + index, failure)))
+            added.failures.append((at_first + index, self._with_record(trial.batch, start + index, failure)))
             if self._worth(failure, matched=wire.again):
-                added.again.add(start + index)
-        added.spans.update({start + index: span for index, span in reply.spans.items()})
-        added.grown.update({start + index: more for index, more in reply.grown.items()})
+                added.again.add(at_first + index)
+        added.spans.update({at_first + index: span for index, span in reply.spans.items()})
+        added.grown.update({at_first + index: more for index, more in reply.grown.items()})
         owners = reply.owners() if unread else []
         for at, failure in unread.items():
-            index = start + owners[at]
-            lost = self._with_record(trial.batch, index, replace(failure, record=None))
-            added.failures.append((index, lost))
-            added.spans[index] = added.spans.get(index, 1) - 1
+            index = owners[at]
+            lost = self._with_record(trial.batch, start + index, replace(failure, record=None))
+            added.failures.append((at_first + index, lost))
+            added.spans[at_first + index] = added.spans.get(at_first + index, 1) - 1
         read_at = [at for at in reply.bypass_at if at not in unread]
         added.bypass_at += [added.delivered + at - sum(lost < at for lost in unread) for at in read_at]
         added.delivered += reply.delivered - len(unread)

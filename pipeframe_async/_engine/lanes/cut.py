@@ -97,7 +97,16 @@ class Cutter:
         likely = place.sizer.expected_bytes(packed.records) if self._ship else 0
         line.open(taken, max(packed.nbytes, min(likely, line.room_bytes)))
         return Batch(
-            next(self._numbers), line, taken.first, packed, taken.values, taken.rejected, place, seconds, taken.parts
+            next(self._numbers),
+            line,
+            taken.first,
+            packed,
+            taken.values,
+            taken.rejected,
+            place,
+            seconds,
+            taken.parts,
+            taken.portion,
         )
 
     @staticmethod

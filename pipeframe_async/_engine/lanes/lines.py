@@ -31,13 +31,22 @@ class FeedLine:
         backlog: where they wait.
         ledger: the books.
         journeys: of those that go on alone.
-        collect: takes the answers of those that do not.
+        collect: takes the answers of those that do not; true where they are on their way to the consumer.
         last: no steps follow.
+        again: a record may have another attempt.
     """
 
     def __init__(
-        self, backlog: Backlog, ledger: Ledger, journeys: Journeys, collect: Callable[[Answer], None], *, last: bool
+        self,
+        backlog: Backlog,
+        ledger: Ledger,
+        journeys: Journeys,
+        collect: Callable[[Answer], object],
+        *,
+        last: bool,
+        again: bool = False,
     ) -> None:
+        self._in_portions = last and not again
         self._backlog = backlog
         self._ledger = ledger
         self._journeys = journeys
@@ -71,7 +80,8 @@ class FeedLine:
         """The next stretch."""
         if (lot := self._backlog.take(most)) is None:
             return None
-        return Taken(lot.values, lot.first, packed=lot.packed, rejected=lot.rejected)
+        portion = self._portion if self._in_portions else None
+        return Taken(lot.values, lot.first, packed=lot.packed, rejected=lot.rejected, portion=portion)
 
     def give_back(self, taken: Taken) -> None:
         """To the front of the backlog."""
@@ -83,6 +93,15 @@ class FeedLine:
         assert taken.packed is not None
         self._ledger.open(taken.first, taken.packed.records, nbytes)
         self._journeys.sent(taken.packed.records)
+
+    def _portion(self, answer: Answer, left: int) -> bool:
+        """To collect; what is left is another batch by the books."""
+        if answer.count:
+            self._ledger.split(answer.first, [answer.count, left])
+            self._ledger.charge(answer.first, answer.nbytes)
+        else:
+            self._ledger.go_ahead(answer.first, answer.nbytes)
+        return not self._collect(answer)
 
     def answered(self, batch: Batch, answer: Answer) -> bool:
         """To collect, as one; or in pieces, where some of its records go on alone."""

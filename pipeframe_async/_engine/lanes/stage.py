@@ -22,6 +22,7 @@ from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._engine.supervise import spawn
 from pipeframe_async._rules.batching import Sizer
+from pipeframe_async._rules.cutting import portions
 from pipeframe_async._rules.journey import Part
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async._rules.timing import StepClock
@@ -72,7 +73,7 @@ class Shared:
     books: Books
     backlog: Backlog
     journeys: Journeys
-    collect: Callable[[Answer], None]
+    collect: Callable[[Answer], object]
     sizer: Callable[[], Sizer]
     retrying: Retrying | None
     numbers: Iterator[int]
@@ -119,12 +120,24 @@ class DefStage:
             clocks=self.clocks,
             aside=shared.aside,
             retrying=shared.retrying,
+            portions=portions(
+                shared.books.ledger.capacity,
+                shared.books.ledger.capacity_bytes,
+                sum(lane.workers for lane in shared.executor.lanes),
+            ),
         )
         self._cutter = Cutter(
             places=self.places, step=segment.names[0], books=shared.books, ship=ship, numbers=shared.numbers
         )
         self._feed = (
-            FeedLine(shared.backlog, shared.books.ledger, shared.journeys, shared.collect, last=last)
+            FeedLine(
+                shared.backlog,
+                shared.books.ledger,
+                shared.journeys,
+                shared.collect,
+                last=last,
+                again=shared.retrying is not None,
+            )
             if shared.paths.by_the_stretch and index == 0
             else None
         )

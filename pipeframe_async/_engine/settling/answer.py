@@ -7,7 +7,7 @@ delivered and settled as it is. Made here alone, by `answer_of`, which knows the
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -27,6 +27,8 @@ NOBODY: AbstractSet[int] = frozenset()
 class Answer:
     """What came of records; `outcome` becomes final when the consumer has taken the results.
 
+    Where it is a portion, some of what the record behind its last one comes to is here too, all of it in `grown`.
+
     Not frozen, for single records have one each and that would double its price; nobody changes it.
 
     Attributes:
@@ -40,6 +42,7 @@ class Answer:
         bypass_at: which results bypass all steps that follow, by their index among the results; where it is a batch's.
         again: indices of records that failed in a way that is worth another attempt.
         nbytes: what it holds.
+        then: called when it is final; of portions.
     """
 
     first: int
@@ -52,6 +55,7 @@ class Answer:
     bypass_at: Sequence[int] = ()
     again: AbstractSet[int] = NOBODY
     nbytes: int = 0
+    then: Callable[[], object] | None = None
 
     def record_by_record(self) -> Iterator[Came]:
         """What each record came to; a result that was not wanted stands there as None."""
@@ -113,6 +117,7 @@ def answer_of(
     bypass_at: Sequence[int] = (),
     again: AbstractSet[int] = NOBODY,
     nbytes: int = 0,
+    then: Callable[[], object] | None = None,
 ) -> Answer:
     """The answer of so many records; the arguments are as `Answer` and `Outcome` have them.
 
@@ -123,7 +128,7 @@ def answer_of(
     outcome = Outcome(delivered, bypassed, filtered, len(failures), 0, emitted)
     if outcome.records != count:
         raise InternalError(f"batch of {count} records came back as {outcome}")
-    return Answer(first, count, outcome, results, failures, spans, grown, bypass_at, again, nbytes)
+    return Answer(first, count, outcome, results, failures, spans, grown, bypass_at, again, nbytes, then)
 
 
 def given_up(first: int) -> Answer:

@@ -66,12 +66,17 @@ class Books:
             taken: then, how many of them were.
         """
         outcome = outcome or answer.outcome
-        self.ledger.settle(answer.first, outcome)
+        if answer.count:
+            self.ledger.settle(answer.first, outcome)
+        else:
+            self.ledger.emit(answer.first, outcome, answer.nbytes)
         self.ledger.hold(self.handles.settled(answer, taken))
-        if self._watermark is not None:
+        if self._watermark is not None and answer.count:
             self._watermark.settled(answer.first, answer.count, outcome.aborted)
         self._tell()
         self._settled()
+        if answer.then is not None:
+            answer.then()
 
     def give_up_waiting(self, first: int, end: int) -> None:
         """The records from position `first` up to `end`, which are all that wait, are aborted."""

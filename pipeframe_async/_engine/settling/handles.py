@@ -41,6 +41,7 @@ class Handles:
 
     def __init__(self, released: Callable[[], None] = lambda: None) -> None:
         self._held: dict[int, Delivery[Any]] = {}
+        self._spoilt: dict[int, AnyFailure] = {}  # by position, the first failure of a record that is under way
         self._released = released
         self._queue: deque[tuple[Awaitable[Any], bool]] = deque()  # in the order in which outcomes became final
         self._answering: dict[asyncio.Task[None], bool] = {}  # and whether each holds a permit
@@ -64,13 +65,17 @@ class Handles:
         if not self._held:
             return 0
         failed = dict(reversed(answer.failures))  # the first failure of a record whose children failed
-        lost = set() if taken is None else set(owners(answer.count, answer.spans)[taken:])
+        opened = answer.first + answer.count  # of a portion, the record that is under way
+        if opened in self._held and answer.count in failed:
+            self._spoilt.setdefault(opened, failed[answer.count])
+        lost = set() if taken is None else set(owners(0, answer.count, answer.spans)[taken:])
         begun = 0
         for index in range(answer.count):
             if (delivery := self._held.pop(answer.first + index, None)) is None:
                 continue
-            if index in failed:
-                begun += self._nack(delivery, failed[index], holds=True)
+            failure = self._spoilt.pop(answer.first + index, None) or failed.get(index)
+            if failure is not None:
+                begun += self._nack(delivery, failure, holds=True)
             elif index in lost or answer.outcome.aborted:
                 begun += self._nack(delivery, None, holds=True)
             else:

@@ -86,12 +86,17 @@ class Channel:
         if self._loop is None:
             raise BrokenExecutor("the worker was gone before it was given a batch")
         number, region = (self._free[-1], self._out[self._free[-1]]) if self._free else (NO_REGION, None)
-        call = (chain, data, ticket, light(batch.data), ship, batch.span, weigh)
+        call = (chain, data, ticket, light(batch.data), ship, batch.span, weigh, batch.portions and (*batch.portions,))
         message = pieces(ticket, (number, call), region, number)  # where that raises, nothing is leased or asked
         if region is not None:
             self._leased[ticket] = self._free.pop()  # until its reply was read; of a lost worker `close` frees them all
         self._asked[ticket] = told
         self._send(message)
+
+    def drop(self, token: int) -> None:
+        """Tell the worker that nobody wants the rest of a batch; no answer comes."""
+        if self._loop is not None:
+            self._send(pieces(token, None, None))
 
     def _send(self, message: list[bytes | memoryview]) -> None:
         """Write what the socket takes now, and the rest when it takes more."""

@@ -33,7 +33,7 @@ from pipeframe_async.executors.processes.autopsy import death_of
 from pipeframe_async.executors.processes.guard import Guard
 from pipeframe_async.executors.processes.remains import Remains
 from pipeframe_async.executors.processes.worker import StartFailed, Worker
-from pipeframe_async.wire import UNKNOWN_CHAIN, WANTED, ChainRef, Death, Packed, Phase, Reply
+from pipeframe_async.wire import GONE, UNKNOWN_CHAIN, WANTED, ChainRef, Death, Packed, Phase, Refusal, Reply
 
 logger = logging.getLogger("pipeframe_async")
 
@@ -61,6 +61,7 @@ class Hired:
         life: where it is between its start and its end.
         ended: what it left, once it is being put away.
         chains: by ticket, the key of the chain of each batch that it has not answered.
+        suspended: batches that are to go on in it, when what came of them so far was taken.
     """
 
     worker: Worker
@@ -68,6 +69,12 @@ class Hired:
     life: WorkerLife = field(default_factory=WorkerLife)
     ended: asyncio.Future[Remains] | None = None
     chains: dict[int, str] = field(default_factory=dict)
+    suspended: set[int] = field(default_factory=set)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has batches, or will be given the rest of one."""
+        return self.guard.busy or bool(self.suspended)
 
 
 @dataclass(slots=True)
@@ -174,11 +181,13 @@ class ProcessLane:
         await self.start()  # all may have changed: other batches, other workers, a lane that closes
         if self._closing.is_set():
             raise WorkerLost(f"{self.name} was closed before it was given a batch")
-        hired = self._serving  # the loop has not been left since `start` has seen it
-        assert hired is not None
+        hired = self._holder(batch.resumes) if batch.resumes else self._serving
+        if hired is None:  # not the one that serves: the loop has not been left since `start` has seen that
+            return Reply(0, refusal=Refusal(GONE, f"the worker of {self.name} that had it is gone"))
         ticket = next(self._tickets)
         hired.chains[ticket] = chain.key
-        if self._wear.full(hired.worker.gets()):
+        hired.suspended.discard(batch.resumes)
+        if not batch.resumes and self._wear.full(hired.worker.gets()):
             hired.life.retire()
         try:
             # Across this wait the worker may die, be worn or ended, and the lane be closed; it comes back when this
@@ -198,6 +207,18 @@ class ProcessLane:
         self._answered(hired, reply)
         self._loads.pop(chain.key, None)
         return reply
+
+    def _holder(self, token: int) -> Hired | None:
+        """Who has a batch that goes on; it may have been replaced since, and waits for that."""
+        return next((hired for hired in [*self.hired] if hired.ended is None and token in hired.suspended), None)
+
+    def drop(self, token: int) -> None:
+        """Let its worker close the generators."""
+        if self._closing.is_set() or (hired := self._holder(token)) is None:
+            return
+        hired.suspended.discard(token)
+        hired.worker.drop(token)
+        self._may_retire(hired)
 
     async def _may_load(self, chain: ChainRef) -> None:
         """Wait before a worker gets a chain that the last ones have died of as they loaded it.
@@ -233,6 +254,8 @@ class ProcessLane:
                 reply = await answer  # `_told` sets it, always: by the reply, or when the worker is gone
             except asyncio.CancelledError:
                 guard.abandon(ticket)  # the worker goes on with it; `_told` looks at how that ends
+                if answer.done() and isinstance(told := answer.result(), Reply):
+                    self.drop(told.suspended)
                 raise
             if isinstance(reply, Exception):
                 raise reply
@@ -250,10 +273,13 @@ class ProcessLane:
         hired.guard.done(ticket)
         if not isinstance(reply, Exception):
             hired.chains.pop(ticket, None)
+            if reply.suspended:
+                hired.suspended.add(reply.suspended)
         if not answer.done():
             answer.set_result(reply)
         elif not isinstance(reply, Exception):
             self._answered(hired, reply)
+            self.drop(reply.suspended)
         elif not self._closing.is_set():
             self._bury(hired).add_done_callback(_looked_at)
 
@@ -265,7 +291,10 @@ class ProcessLane:
             return  # its life is the lane's thread's to turn
         if hired.life.state is State.SERVING and self._wear.worn(reply):
             hired.life.retire()
-        if hired.life.state is State.RETIRING and not hired.guard.busy:
+        self._may_retire(hired)
+
+    def _may_retire(self, hired: Hired) -> None:
+        if hired.life.state is State.RETIRING and not hired.busy:
             self._retire(hired)
 
     def _retire(self, hired: Hired) -> None:

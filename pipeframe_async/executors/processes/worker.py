@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -126,7 +127,8 @@ class Worker:
         data = None if label in self._chains else chain.parcel(again=chain.key in self._chains)
         self._chains |= {chain.key, label}
         if self._channel is None:
-            work = partial(envelope.work, label, data, ticket, heavy(batch.data), ship, batch.span, self._weigh)
+            how = ship, batch.span, self._weigh, batch.portions
+            work = partial(envelope.work, label, data, ticket, heavy(batch.data), *how)
             asked = self._submit(work)
             self._asked.add(asked)
             asked.add_done_callback(self._asked.discard)
@@ -137,6 +139,14 @@ class Worker:
             self._channel.open(self._submit(session.serve))
             self._listens = True
         self._channel.ask(ticket, label, data, batch, ship, self._weigh, told)
+
+    def drop(self, token: int) -> None:
+        """Nobody wants the rest of the batch that is suspended there."""
+        if self._channel is not None:
+            self._channel.drop(token)
+        elif self.alive:
+            with suppress(Exception):  # it is gone, or going
+                self.pool.submit(envelope.drop, token)
 
     def lost(self) -> None:
         """It is gone: whoever still waits for an answer is told so."""

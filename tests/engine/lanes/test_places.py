@@ -38,6 +38,8 @@ class Beside:
 
     async def start(self) -> None: ...
 
+    def drop(self, token: int) -> None: ...
+
     async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply:
         from pipeframe_async._worker import envelope
 
