@@ -24,7 +24,7 @@ Frames = tuple[bytes, ...]
 class OutOfBand:
     """One pickle for all, with large buffers beside it: views of the sender's objects, copies at the receiver."""
 
-    data: bytes | bytearray
+    data: bytes | bytearray | memoryview
     buffers: tuple[Any, ...]
 
 
@@ -36,7 +36,7 @@ class Live:
     nbytes: int = 0
 
 
-Payload = bytes | bytearray | Frames | OutOfBand | Live
+Payload = bytes | bytearray | memoryview | Frames | OutOfBand | Live
 
 
 def size_of(payload: Payload) -> int:

@@ -21,6 +21,7 @@ from sys import getrefcount
 from typing import Any, NamedTuple
 
 from pipeframe_async._worker.codec import PROTOCOL
+from pipeframe_async._worker.pages import Pages
 from pipeframe_async.wire import OutOfBand, Payload
 
 INLINE_BYTES = 32 * 1024
@@ -152,16 +153,17 @@ def light(payload: Payload | None) -> Any:
     """A payload as it is put in a message: what is large is not copied into it, and comes out as a `bytearray`."""
     if isinstance(payload, OutOfBand):
         return OutOfBand(light(payload.data), payload.buffers)
-    if isinstance(payload, (bytes, bytearray)) and len(payload) > INLINE_BYTES:
+    if isinstance(payload, (bytes, bytearray, memoryview)) and len(payload) > INLINE_BYTES:
         return pickle.PickleBuffer(payload)
-    return payload
+    return bytes(payload) if isinstance(payload, memoryview) else payload
 
 
 def heavy(payload: Payload) -> Payload:
     """A payload as others may pickle it, who know nothing of buffers beside a pickle: with copies of them."""
     if isinstance(payload, OutOfBand):
-        return OutOfBand(payload.data, tuple(bytearray(buffer.raw()) for buffer in payload.buffers))
-    return payload
+        data: Any = heavy(payload.data)
+        return OutOfBand(data, tuple(bytearray(buffer.raw()) for buffer in payload.buffers))
+    return bytearray(payload) if isinstance(payload, memoryview) else payload
 
 
 class Unread(NamedTuple):
@@ -180,15 +182,15 @@ class Inbox:
     def __init__(self, regions: Sequence[Region]) -> None:
         self._regions = regions
         self._data = bytearray()
-        self._lent = False  # a value is made of views of it
-        self._left = 0  # bytes of a message that is passed over
+        self._left = 0  # bytes still to come of a message that is gathered apart, or passed over
+        self._apart: Pages | None = None
         self._passed: tuple[int, Unread] | None = None
         self._buffers = Buffers()
 
     def take(self, received: bytes) -> list[tuple[int, Any]]:
         """Whose they are and the values, of all messages that are complete now."""
-        if self._passed is not None:
-            return self._pass_over(received)
+        if self._left:
+            return self._rest(received)
         data: bytes | bytearray = received
         if self._data:
             try:
@@ -199,18 +201,25 @@ class Inbox:
         values, at = [], 0
         while (end := _end(data, at)) is not None:
             (ticket,) = _TICKET.unpack_from(data, at)
-            try:
-                values.append((ticket, self._value(data, at)))
-            except Exception as error:
-                values.append((ticket, Unread(error.with_traceback(None))))  # its frames hold what was read
+            values.append((ticket, self._read(data, at)))
             at = end
-        if self._data and self._lent:  # what came last is made of views of this: it is theirs from now on
-            self._data, self._lent = bytearray(memoryview(self._data)[at:]), False
-        elif self._data:
-            del self._data[:at]  # and no copy of the rest: a large message comes in many pieces
+        if self._data:
+            del self._data[:at]  # and no copy of the rest: a message comes in many pieces
         elif at < len(received):
             self._data = bytearray(memoryview(received)[at:])
+        if (whole := _length(self._data, 0) or 0) > REGION_BYTES:
+            self._gather(whole)
         return values
+
+    def _gather(self, whole: int) -> None:
+        """The message that is coming is large: it is put where the rest of it costs no more than its copy."""
+        try:
+            self._apart = Pages(whole)
+            self._apart.append(self._data)
+        except MemoryError as error:
+            self._give_up(b"", error)
+        else:
+            self._left, self._data = whole - len(self._data), bytearray()
 
     def _give_up(self, received: bytes, error: MemoryError) -> list[tuple[int, Any]]:
         """The message that is coming is too large to be kept: the rest of it is passed over."""
@@ -219,18 +228,34 @@ class Inbox:
         (ticket,) = _TICKET.unpack_from(self._data, 0)
         self._passed, self._left = (ticket, Unread(error.with_traceback(None))), whole - len(self._data)
         self._data = bytearray()
-        return self._pass_over(received)
+        return self._rest(received)
 
-    def _pass_over(self, received: bytes) -> list[tuple[int, Any]]:
-        assert self._passed is not None
-        passed, rest = received[: self._left], received[self._left :]
-        self._left -= len(passed)
+    def _rest(self, received: bytes) -> list[tuple[int, Any]]:
+        """More of a message that is gathered apart, or passed over; and what comes behind it."""
+        with memoryview(received) as view:
+            piece = view[: self._left]
+            if self._apart is not None:
+                self._apart.append(piece)
+            self._left -= len(piece)
+            rest = bytes(view[len(piece) :])
         if self._left:
             return []
-        unread, self._passed = self._passed, None
-        return [unread, *(self.take(rest) if rest else [])]
+        if self._apart is not None:
+            data, self._apart = self._apart.view(), None
+            ticket, value = _TICKET.unpack_from(data, 0)[0], self._read(data, 0)
+        else:
+            assert self._passed is not None
+            (ticket, value), self._passed = self._passed, None
+        return [(ticket, value), *(self.take(rest) if rest else [])]
 
-    def _value(self, data: bytes | bytearray, at: int) -> Any:
+    def _read(self, data: bytes | bytearray | memoryview, at: int) -> Any:
+        """The value of a message, or `Unread`."""
+        try:
+            return self._value(data, at)
+        except Exception as error:
+            return Unread(error.with_traceback(None))  # its frames hold what was read
+
+    def _value(self, data: bytes | bytearray | memoryview, at: int) -> Any:
         _, size, number, count = _HEAD.unpack_from(data, at)
         at += _HEAD.size
         lengths = struct.unpack_from(f"<{count}Q", data, at)
@@ -243,11 +268,8 @@ class Inbox:
             start = at + size
             for length in lengths:
                 part: Any = view[start : start + length]
-                if length > REGION_BYTES and data is self._data:
-                    self._lent = True
-                else:
-                    part = bytearray(part)
-                parts.append(part)
+                of_its_own = length > REGION_BYTES and isinstance(data, memoryview)  # of memory that nobody else has
+                parts.append(part if of_its_own else bytearray(part))
                 start += length
         return pickle.loads(view[at : at + size], buffers=parts)  # noqa: S301 - of our own worker, or of its parent
 

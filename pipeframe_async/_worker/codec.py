@@ -8,14 +8,17 @@ stays an error. These bytes only ever pass between this process and the workers 
 
 from __future__ import annotations
 
+import gc
 import io
 import pickle
 import time
 from functools import partial
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from pipeframe_async._worker import standin
+from pipeframe_async._worker.pages import Pages
 from pipeframe_async.wire import Live, OutOfBand
 
 PROTOCOL = 5
@@ -54,15 +57,19 @@ class _Sink:
     """What a pickle is written to in a thread beside the loop: piece by piece, so that the loop has its turns."""
 
     def __init__(self) -> None:
-        self.data = bytearray()
+        self._pages = Pages(PIECE_BYTES)
 
     def write(self, piece: Any) -> int:
         """Append it. A pickler that writes to code of Python may let go of the GIL here; `dumps` never does."""
         with memoryview(piece) as view:
             for at in range(0, len(view), PIECE_BYTES):
-                self.data += view[at : at + PIECE_BYTES]
+                self._pages.append(view[at : at + PIECE_BYTES])
                 time.sleep(0)  # or the loop would have it only after the interpreter's 5 ms
         return len(piece)
+
+    def data(self) -> memoryview:
+        """All of it."""
+        return self._pages.view()
 
 
 class _Source:
@@ -95,7 +102,7 @@ class _Source:
         return self.read(rest.find(b"\n") + 1 or len(rest))
 
 
-def dumps_aside(value: object, beside: list[pickle.PickleBuffer] | None = None) -> bytearray:
+def dumps_aside(value: object, beside: list[pickle.PickleBuffer] | None = None) -> memoryview:
     """As `dumps`, in a thread beside the loop, which it does not hold up: for what is large."""
     large = None if beside is None else partial(_is_kept_in, beside)
     for kind in (pickle.Pickler, _NamingPickler):
@@ -108,7 +115,7 @@ def dumps_aside(value: object, beside: list[pickle.PickleBuffer] | None = None) 
             if beside is not None:
                 beside.clear()
         else:
-            return sink.data
+            return sink.data()
     raise AssertionError
 
 
@@ -116,9 +123,42 @@ def loads_aside(data: Any) -> Any:
     """As `loads`, in a thread beside the loop."""
     if isinstance(data, Live):
         return data.values
-    if isinstance(data, OutOfBand):
-        return pickle.Unpickler(_Source(data.data), buffers=data.buffers).load()  # noqa: S301 - as in `loads`
-    return pickle.Unpickler(_Source(data)).load()  # noqa: S301 - as in `loads`
+    source, beside = (_Source(data.data), data.buffers) if isinstance(data, OutOfBand) else (_Source(data), None)
+    with _uncollected:
+        return pickle.Unpickler(source, buffers=beside).load()  # noqa: S301 - as in `loads`
+
+
+class _Uncollected:
+    """A block in which objects are made by the hundred thousand, none of them garbage: no collection meanwhile.
+
+    The collector would go through all objects of the program for those, 100 ms, and be at it again when the block ends:
+    they go to where it looks last.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._was_on = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._was_on = gc.isenabled()
+                gc.disable()
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside or not self._was_on:
+                return
+            if not gc.get_freeze_count():  # else they are the program's, and stay frozen
+                gc.freeze()
+                gc.unfreeze()
+            gc.enable()
+
+
+_uncollected = _Uncollected()
 
 
 def _is_kept_in(beside: list[pickle.PickleBuffer], buffer: pickle.PickleBuffer) -> bool:
@@ -136,7 +176,7 @@ def dumps_out_of_band(value: object) -> bytes | OutOfBand:
     return OutOfBand(data, tuple(beside)) if beside else data
 
 
-def loads(data: bytes | bytearray | OutOfBand | Live) -> Any:
+def loads(data: bytes | bytearray | memoryview | OutOfBand | Live) -> Any:
     """The value that `dumps` or `dumps_out_of_band` made this of, or that was left as it is.
 
     Buffers that are beside the pickle become part of the value, uncopied.

@@ -42,7 +42,7 @@ class Packing:
         except BaseException:  # even SystemExit: a record's __reduce__ may do anything
             return self.pack_frames(records, step)
 
-    def _dumped_aside(self, records: Sequence[Any]) -> bytearray | OutOfBand:
+    def _dumped_aside(self, records: Sequence[Any]) -> memoryview | OutOfBand:
         if not self._out_of_band:
             return codec.dumps_aside(records)
         beside: list[pickle.PickleBuffer] = []

@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import partial
 
 from pipeframe_async._worker import envelope
+from pipeframe_async._worker.channel import heavy
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import StateError, WorkerLost
 from pipeframe_async.executors.inline import warn_of_time_limit
@@ -59,7 +60,8 @@ class SharedLane:
         portions = batch.portions if self._here else None
         work = partial(self._work, portions=portions)
         try:
-            asked = self._executor.submit(work, chain.label, chain.parcel(), number, batch.data, ship, batch.span)
+            data = batch.data if self._here else heavy(batch.data)
+            asked = self._executor.submit(work, chain.label, chain.parcel(), number, data, ship, batch.span)
         except BrokenExecutor as error:
             raise WorkerLost(f"{self.name} is broken and takes no more work: {_text(error)}") from error
         except Exception as error:

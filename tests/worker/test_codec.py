@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import sys
 from dataclasses import dataclass
@@ -159,3 +160,46 @@ def test_beside_the_loop_what_cannot_be_pickled_raises_and_text_pickles_are_read
         codec.dumps_aside([lambda: None], [])
     value = [1.5, "text", {"a": 2**70}]
     assert codec.loads_aside(pickle.dumps(value, 0)) == value
+
+
+class Looks:
+    """Says whether the collector was on as it was read."""
+
+    def __reduce__(self) -> Any:
+        return gc.isenabled, ()
+
+
+def test_no_garbage_is_looked_for_while_a_large_value_is_made_and_the_collector_is_on_again_after_it() -> None:
+    class Raises:
+        def __reduce__(self) -> Any:
+            return int, ("x",)
+
+    assert gc.isenabled()
+    assert codec.loads_aside(pickle.dumps([Looks()])) == [False]
+    assert gc.isenabled()
+    with pytest.raises(ValueError, match="invalid literal"):
+        codec.loads_aside(pickle.dumps(Raises()))
+    assert gc.isenabled()
+
+
+def test_a_collector_that_is_off_stays_off_and_what_is_frozen_stays_frozen() -> None:
+    gc.disable()
+    try:
+        codec.loads_aside(pickle.dumps([1]))
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        codec.loads_aside(pickle.dumps([1]))
+        assert gc.get_freeze_count() == frozen
+    finally:
+        gc.unfreeze()
+
+
+def test_of_two_that_read_at_once_the_last_one_puts_the_collector_on() -> None:
+    with codec._uncollected:
+        codec.loads_aside(pickle.dumps([1]))
+        assert not gc.isenabled()
+    assert gc.isenabled()
