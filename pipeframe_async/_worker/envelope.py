@@ -1,8 +1,5 @@
 """The envelope: one batch in as bytes, one `Reply` out. It never raises, whatever a record does.
 
-Every way to cross is tried for the whole batch first, and record by record only after that has failed, so
-a record that cannot be read or written costs itself and nothing else.
-
 Chains are loaded once per process and kept by key, for a worker of a warm frame serves many runs.
 """
 
@@ -11,18 +8,16 @@ from __future__ import annotations
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Callable
-from operator import attrgetter
 from threading import Lock
 from time import monotonic, perf_counter, process_time, thread_time
 from typing import Any
 
 from pipeframe_async._worker import codec, forks, making, standin
+from pipeframe_async._worker.batch import Batch, Dumps, reply_of
 from pipeframe_async._worker.chain import Chain
-from pipeframe_async._worker.cursor import INDEX, NO_STEP, STEP, Cursor
+from pipeframe_async._worker.cursor import STEP, Cursor
 from pipeframe_async._worker.memory import resident_bytes
 from pipeframe_async._worker.standin import Parcel, StandIns
-from pipeframe_async._worker.tally import Tally
 from pipeframe_async.failures import failure_of
 from pipeframe_async.wire import (
     BROKEN_CHAIN,
@@ -33,16 +28,12 @@ from pipeframe_async.wire import (
     UNREADABLE,
     WANTED,
     ChainSpec,
-    Frames,
     Live,
-    OutOfBand,
     Payload,
     Phase,
     Portions,
     Refusal,
     Reply,
-    WireFailure,
-    owners,
 )
 
 logger = logging.getLogger("pipeframe_async")
@@ -64,15 +55,13 @@ GIL_SECONDS = 0.02
 """Four turns of the GIL: shorter than this, and it may have been for those that they waited. A step that lets go of the
 GIL for each record beside a loop that is always busy waits longer, and is as well off in a worker."""
 
-_Dumps = Callable[[Any], Payload]
-
 _chains: OrderedDict[str, Chain] = OrderedDict()  # those that travelled here, the least used first
 _standins: dict[str, StandIns] = {}  # where their definitions are, of those that came from another process
 _installed: dict[str, Chain] = {}  # those that are here because the parent is
 _loading = Lock()  # threads of one process share its chains, and `setup` runs once
 _cursor: Cursor | None = None
-_at_work: _Batch | None = None  # in the worker of a lane, the batch whose records are in their steps
-_suspended: dict[int, _Batch] = {}  # that go on when the portion of them that has left was taken
+_at_work: Batch | None = None  # in the worker of a lane, the batch whose records are in their steps
+_suspended: dict[int, Batch] = {}  # that go on when the portion of them that has left was taken
 
 
 def attach_cursor(cursor: Cursor) -> None:
@@ -119,7 +108,7 @@ def work(
         loaded, standins = _chain(key, chain)
         if isinstance(loaded, Refusal):
             return Reply(0, refusal=loaded)
-        dumps: _Dumps = codec.dumps_out_of_band if out_of_band else codec.dumps
+        dumps: Dumps = codec.dumps_out_of_band if out_of_band else codec.dumps
         if live or isinstance(data, Live):
             dumps = Live
         if portions is not None and (portions := Portions(*portions)).resume:
@@ -128,7 +117,7 @@ def work(
                 return Reply(0, refusal=Refusal(GONE, "the batch is not here"))
             batch.goes_on(cursor)
         else:
-            batch = _Batch(loaded, data, stretch, ship, cursor, standins, portions)
+            batch = Batch(loaded, data, stretch, ship, cursor, standins, portions)
         with standin.at_work(standins, keep=_cursor is not None):
             reply = _run(batch, dumps)
         return reply._replace(rss=resident_bytes()) if weigh else reply
@@ -147,7 +136,7 @@ def finished_part() -> Reply | None:
     """
     if (batch := _at_work) is None or _cursor is None or (at := _cursor.read().at) is None or batch.gaps:
         return None
-    return _reply(batch, batch.tally.before(at), at - batch.tally.first, _spare_cells())
+    return reply_of(batch, batch.tally.before(at), at - batch.tally.first, _spare_cells())
 
 
 def drop(token: int) -> None:
@@ -156,7 +145,7 @@ def drop(token: int) -> None:
         _close(batch)
 
 
-def _close(batch: _Batch) -> None:
+def _close(batch: Batch) -> None:
     with standin.at_work(batch.standins, keep=_cursor is not None), forks.kept():
         if batch.tally.under_way is not None:
             batch.tally.under_way.close()
@@ -242,59 +231,7 @@ def _teardown(key: str, chain: Chain) -> str:
     return ""
 
 
-class _Batch:
-    """A batch at work. `indices`: where its readable records stand in it; `gaps`: whether others do not; `begun`: it
-    has been read, and goes on.
-    """
-
-    def __init__(
-        self,
-        chain: Chain,
-        data: Payload,
-        stretch: tuple[int, int] | None,
-        ship: bool,
-        cursor: Cursor,
-        standins: StandIns | None = None,
-        portions: Portions | None = None,
-    ):
-        self.begun = False
-        self.standins = standins
-        self.chain = chain
-        self.data = data
-        self.stretch = stretch
-        self.ship = ship
-        self.cursor = cursor
-        self.records: list[Any] = []
-        self.indices: list[int] | None = None
-        self.unreadable: list[WireFailure] = []
-        self.tally = Tally(len(chain.names), portions)
-
-    def goes_on(self, cursor: Cursor) -> None:
-        """What has come of it so far has left."""
-        self.begun, self.cursor = True, cursor
-
-    @property
-    def framed(self) -> bool:
-        return isinstance(self.data, tuple)
-
-    @property
-    def gaps(self) -> bool:
-        return bool(self.unreadable)
-
-    def read(self) -> None:
-        """Unpickle the records; raises where they came as one pickle that cannot be read."""
-        if self.begun:
-            return
-        if isinstance(self.data, tuple):
-            self.records, self.indices, self.unreadable = _read_frames(self.data, self.cursor, self.standins)
-            if self.gaps:
-                self.tally = Tally(len(self.chain.names))  # in one piece: it is rare, and indices are not the same
-            return
-        self.cursor.phase(Phase.READING)
-        self.records = _stretch(codec.loads(self.data), self.stretch)
-
-
-def _run(batch: _Batch, whole: _Dumps) -> Reply:
+def _run(batch: Batch, whole: Dumps) -> Reply:
     global _at_work
     wall, cpu = perf_counter(), thread_time()
     if batch.standins is not None:
@@ -307,9 +244,7 @@ def _run(batch: _Batch, whole: _Dumps) -> Reply:
         return Reply(0, refusal=Refusal(UNREADABLE, f"{type(error).__name__}: {error}"[:1000]))
     if batch.gaps and batch.standins is not None and (names := batch.standins.wanted()):
         return Reply(0, refusal=Refusal(WANTED, names))
-    cells: Any = batch.cursor.cells
-    if batch.gaps and batch.indices is not None:
-        cells = _Renumbered(cells, batch.indices)
+    cells = batch.cells
     cells[STEP] = 0
     _at_work = batch
     try:
@@ -319,16 +254,16 @@ def _run(batch: _Batch, whole: _Dumps) -> Reply:
     batch.cursor.phase(Phase.WRITING)
     token = 0
     if (fan_out := batch.tally.under_way) is None:
-        reply = _reply(batch, batch.tally, len(batch.records) - batch.tally.first, cells, whole=whole)
+        reply = reply_of(batch, batch.tally, len(batch.records) - batch.tally.first, cells, whole=whole)
     else:
         portion = batch.tally.cut()
-        reply = _reply(batch, portion, fan_out.index - portion.first, cells, whole=whole)
+        reply = reply_of(batch, portion, fan_out.index - portion.first, cells, whole=whole)
         token = 1 + int.from_bytes(os.urandom(7))  # of no other process either: it may come to the wrong one
         _suspended[token] = batch
     return reply._replace(wall=perf_counter() - wall, cpu=thread_time() - cpu, worked=worked, suspended=token)
 
 
-def _timed(batch: _Batch, cells: Any, *, shared: bool) -> float:
+def _timed(batch: Batch, cells: Any, *, shared: bool) -> float:
     """Run the steps; returns the seconds of work in them.
 
     That is CPU time, since wall time grows when the machine or the GIL is shared; and wall time where nobody in this
@@ -342,133 +277,5 @@ def _timed(batch: _Batch, cells: Any, *, shared: bool) -> float:
     return wall if waited else thread
 
 
-def _reply(batch: _Batch, tally: Tally, count: int, cells: Any, *, whole: _Dumps = codec.dumps) -> Reply:
-    """What so many of the batch's readable records came to, and those that could not be read."""
-    at_once = None if batch.framed and whole is not Live else whole
-    owned = tally.first, count + (tally.under_way is not None)
-    results = _write(tally, owned, len(batch.chain.names) - 1, at_once, cells) if batch.ship else None
-    if batch.gaps and batch.indices is not None:
-        _renumber(tally, batch.indices)
-    failures = [*batch.unreadable, *_with_originals(tally.failures, batch.data, batch.stretch)]
-    return Reply(
-        records=count + len(batch.unreadable),
-        delivered=len(tally.results),
-        bypass_at=tuple(tally.bypass_at),
-        filtered=tally.filtered,
-        grown=tally.grown,
-        results=results,
-        spans={**tally.spans, **{failure.at: 0 for failure in batch.unreadable}},
-        failures=tuple(sorted(failures, key=attrgetter("at"))),
-        steps=tally.times(),
-        first=tally.first,
-    )
-
-
 def _spare_cells() -> Any:
     return Cursor().cells
-
-
-def _stretch(records: Any, stretch: tuple[int, int] | None) -> list[Any]:
-    """Of the list in a pickle, the records that are to be run; another kind of value may not be cut."""
-    if stretch is None:
-        return records  # type: ignore[no-any-return]
-    start, count = stretch
-    return records[start : start + count]  # type: ignore[no-any-return]
-
-
-def _read_frames(
-    frames: Frames, cursor: Cursor, standins: StandIns | None
-) -> tuple[list[Any], list[int], list[WireFailure]]:
-    """Read records one by one: those that can be read, their indices in the batch, and the failures."""
-    records, indices, unreadable = [], [], []
-    cursor.cells[STEP] = NO_STEP
-    for index, frame in enumerate(frames):
-        cursor.cells[INDEX] = index
-        try:
-            records.append(codec.loads(frame))
-        except BaseException as error:
-            if standins is not None:
-                standins.wanted(error)
-            unreadable.append(failure_of(index, 0, error, "unpicklable")._replace(record=frame))
-        else:
-            indices.append(index)
-    return records, indices, unreadable
-
-
-def _write(
-    tally: Tally, owned: tuple[int, int], last_step: int, whole: Callable[[Any], Payload] | None, cells: Any
-) -> Payload:
-    """The results as bytes; those that cannot be written become failures of their records.
-
-    `owned`: of which records they are: the index of the first, and how many.
-    `whole`: pickles all at once, which is tried first; None where that has been.
-    """
-    if whole is not None:
-        try:
-            return whole(tally.results)
-        except BaseException:  # noqa: S110 - one of them cannot be written: find out which, one by one
-            pass
-    frames: list[bytes] = []
-    kept: list[Any] = []
-    bypass_at, bypassed = set(tally.bypass_at), []
-    cells[STEP] = last_step
-    for position, (owner, result) in enumerate(zip(owners(*owned, tally.spans), tally.results, strict=True)):
-        cells[INDEX] = owner
-        try:
-            frame = codec.dumps(result)
-            codec.loads(frame)  # the parent must be able to read it, and this is the place to find out
-        except BaseException as error:
-            tally.failures.append(failure_of(owner, last_step, error, "unpicklable"))
-            tally.spans[owner] = tally.spans.get(owner, 1) - 1
-            continue
-        if position in bypass_at:
-            bypassed.append(len(kept))
-        frames.append(frame)
-        kept.append(result)
-    tally.results, tally.bypass_at = kept, bypassed
-    return tuple(frames)
-
-
-def _renumber(tally: Tally, indices: list[int]) -> None:
-    """From indices among the readable records to indices in the batch."""
-    tally.failures = [failure._replace(at=indices[failure.at]) for failure in tally.failures]
-    tally.spans = {indices[index]: span for index, span in tally.spans.items()}
-    tally.grown = {indices[index]: more for index, more in tally.grown.items()}
-
-
-def _with_originals(failures: list[WireFailure], data: Payload, stretch: tuple[int, int] | None) -> list[WireFailure]:
-    """Failures with their records as they were fed: read again, for a step may have changed them.
-
-    Without them where buffers are apart, which are the records' own, or nothing was sent: the parent has the records.
-    """
-    if not failures or isinstance(data, (OutOfBand, Live)):
-        return failures
-    if isinstance(data, tuple):
-        return [failure._replace(record=data[failure.at]) for failure in failures]
-    try:
-        originals = _stretch(codec.loads(data), stretch)
-    except BaseException:  # it could be read a moment ago; the parent has the record itself
-        return failures
-    return [failure._replace(record=_again(originals[failure.at])) for failure in failures]
-
-
-def _again(record: object) -> bytes | None:
-    """A record's bytes once more, or None for one that can be pickled only once: the parent has it itself."""
-    try:
-        return codec.dumps(record)
-    except BaseException:
-        return None
-
-
-class _Renumbered:
-    """The cursor's cells for records of which some could not be read: writes their indices in the batch."""
-
-    def __init__(self, cells: Any, indices: list[int]) -> None:
-        self._cells = cells
-        self._indices = indices
-
-    def __setitem__(self, cell: int, value: int) -> None:
-        self._cells[cell] = self._indices[value] if cell == INDEX else value
-
-    def __getitem__(self, cells: slice) -> Any:
-        return self._cells[cells]

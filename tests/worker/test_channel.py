@@ -360,3 +360,29 @@ class TestBesideThePickle:
         ((_, back),) = Inbox([]).take(pack(1, light(codec.dumps_out_of_band([value])), None))
         (again,) = codec.loads(back)
         assert (type(again), again) == (kind, value)
+
+
+@pytest.mark.parametrize("piece", [65_536, 1_000_003, 30_000_000])
+def test_a_large_message_is_gathered_apart_and_those_behind_it_are_read(piece: int) -> None:
+    large = bytes(range(256)) * (channel.REGION_BYTES // 256 + 1)
+    stream = pack(7, apart(large, b"small"), None) + pack(8, ("next", 1), None)
+    inbox, out = Inbox([]), list[Any]()
+    for at in range(0, len(stream), piece):
+        out += inbox.take(stream[at : at + piece])
+    (ticket, value), behind = out
+    assert (ticket, plain(value)) == (7, (b"the pickle", [large, b"small"]))
+    assert behind == (8, ("next", 1))
+
+
+def test_a_large_message_that_no_pages_are_there_for_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(nbytes: int) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(channel, "Pages", exhausted)
+    stream = pack(7, apart(bytes(channel.REGION_BYTES + 1)), None) + pack(8, ("next", 1), None)
+    inbox, out = Inbox([]), list[Any]()
+    for at in range(0, len(stream), 100_000):
+        out += inbox.take(stream[at : at + 100_000])
+    (ticket, unread), behind = out
+    assert (ticket, type(unread), type(unread.error)) == (7, Unread, MemoryError)
+    assert behind == (8, ("next", 1))

@@ -20,6 +20,7 @@ from pipeframe_async.model import DROP
 from pipeframe_async.pipeline import PipelineEngine
 from pipeframe_async.wire import (
     BROKEN_CHAIN,
+    GONE,
     UNKNOWN_CHAIN,
     UNREADABLE,
     ChainRef,
@@ -27,6 +28,8 @@ from pipeframe_async.wire import (
     Live,
     Packed,
     Phase,
+    Portions,
+    Reply,
     Spot,
 )
 from tests.worker import hostile
@@ -596,3 +599,71 @@ def test_frames_from_disk_come_back_as_live_results_where_those_are_wanted() -> 
     assert reply.results == Live([0.5, 0.25])
     assert [(failure.at, failure.record) for failure in reply.failures] == [(1, frames[1]), (2, frames[2])]
     assert reply.owners() == [0, 3]
+
+
+# Batches that are suspended.
+
+
+class Kept(PipelineEngine[Any, Any]):
+    def setup(self) -> None:
+        self.closed: list[int] = []
+
+    def teardown(self) -> None:
+        assert self.closed == [0]  # what is suspended is closed before what its steps use
+
+    def many(self, count: int) -> Iterator[tuple[int, bool]]:
+        try:
+            yield from ((number, True) for number in range(count))
+        finally:
+            self.closed.append(0)
+
+
+PORTIONS = Portions(2, 2**30)
+
+
+@pytest.fixture
+def many() -> str:
+    pipeline = Kept()
+    envelope.install("many", ChainSpec(("many",), (pipeline.many,), pipeline))
+    return "many"
+
+
+def asked(key: str, *records: Any, resume: int = 0) -> Reply:
+    data = b"" if resume else codec.dumps([*records])
+    return envelope.work(key, None, 1, data, True, portions=PORTIONS._replace(resume=resume))
+
+
+def read(reply: Reply) -> list[int]:
+    assert isinstance(reply.results, bytes)
+    return list(codec.loads(reply.results))
+
+
+def test_a_batch_is_suspended_goes_on_and_is_not_here_any_more(many: str) -> None:
+    reply, got = asked(many, 5), []
+    while reply.suspended:
+        got += read(reply)
+        token, reply = reply.suspended, asked(many, resume=reply.suspended)
+    assert [*got, *read(reply)] == [0, 1, 2, 3, 4]
+    again = asked(many, resume=token)
+    assert again.refusal is not None
+    assert again.refusal.kind == GONE
+
+
+def test_others_are_served_while_one_is_suspended(many: str) -> None:
+    first, second = asked(many, 5), asked(many, 3)
+    assert first.suspended != second.suspended
+    assert read(asked(many, resume=second.suspended)) == [2]
+    assert read(asked(many, resume=first.suspended)) == [2, 3]
+
+
+def test_a_teardown_finds_what_was_suspended_closed(many: str) -> None:
+    assert asked(many, 5).suspended
+    assert envelope.forget(many) == []
+
+
+def test_what_is_dropped_is_closed_and_gone(many: str) -> None:
+    token = asked(many, 5).suspended
+    for _ in range(2):
+        envelope.drop(token)
+    assert envelope.forget(many) == []
+    assert asked("many", resume=token).refusal is not None

@@ -156,3 +156,12 @@ def test_the_session_that_was_attached_is_the_one_that_serves(monkeypatch: pytes
     session.attach(fake)
     session.serve()
     assert served == ["served"]
+
+
+def test_what_nobody_wants_is_dropped_without_a_word(parent: Parent, monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped: list[int] = []
+    monkeypatch.setattr(envelope, "drop", dropped.append)
+    parent.socket.sendall(pack(17, None, None))
+    parent.sends(1, [1])
+    assert [ticket for ticket, _ in parent.hears()] == [1]
+    assert dropped == [17]
