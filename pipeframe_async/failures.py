@@ -10,6 +10,7 @@ import reprlib
 import traceback
 from collections.abc import Collection
 from types import TracebackType
+from typing import Any
 
 from pipeframe_async.errors import text_of
 from pipeframe_async.model import FailureKind
@@ -30,6 +31,9 @@ CALLERS = (UNROLLED, WRAPPERS)
 OUR_FILES = (OUR_ROOM, WRAPPERS)
 
 
+NUMPY_BOOLS = ("bool", "bool_")
+"""What numpy calls its own, since 2.0 and before; it need not be imported to know one."""
+
 SHOWN = 120
 """Characters of a wrong outcome that are shown. A wrong one may be of millions of items: no more of it is looked at."""
 
@@ -49,6 +53,20 @@ def wrong_shape(name: str, outcome: object, verb: str) -> str:
         f"step {name!r} {verb} {shown} ({type(outcome).__name__}); expected (record, True) to go on, "
         f"(record, False) to bypass the other steps, DROP to filter, or a generator of such pairs"
     )
+
+
+def pair_of(name: str, outcome: object, verb: str) -> tuple[Any, bool]:
+    """What a step returned, or yielded, as `(record, keep_going)`; a comparison of numpy's may say whether.
+
+    Raises:
+        WrongShape: it is no such pair.
+    """
+    if isinstance(outcome, tuple) and len(outcome) == 2:
+        record, keep_going = outcome
+        kind = type(keep_going)
+        if isinstance(keep_going, bool) or (kind.__module__ == "numpy" and kind.__name__ in NUMPY_BOOLS):
+            return record, bool(keep_going)
+    raise WrongShape(wrong_shape(name, outcome, verb))
 
 
 def _shown(outcome: object) -> str:

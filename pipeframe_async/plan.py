@@ -244,9 +244,14 @@ def _called(step: Any) -> Any:
     return step if inspect.isroutine(step) else getattr(type(step), "__call__", step)  # noqa: B004 - its code, not a test
 
 
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Of what is called, and not of what that wraps: a decorator may pass more to it, or less."""
+    return inspect.signature(function, follow_wrapped=False)
+
+
 def _takes_one_record(place: str, step: Callable[..., Any]) -> None:
     try:
-        inspect.signature(step).bind(object())
+        _signature(step).bind(object())
     except TypeError as error:
         raise ConfigError(
             f"{place} ({step_name(step)}) cannot be called with one record: {error}; "
@@ -294,7 +299,7 @@ def _hook(
 
 def _callable_with(place: str, function: Callable[..., Any], *arguments: object, wanted: str = "no arguments") -> None:
     try:
-        inspect.signature(function).bind(*arguments)
+        _signature(function).bind(*arguments)
     except TypeError as error:
         raise ConfigError(f"{place} cannot be called with {wanted}: {error}") from error
     except ValueError:

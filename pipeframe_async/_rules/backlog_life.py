@@ -1,6 +1,6 @@
 """The life of a backlog as a table: an illegal turn raises and changes nothing.
 
-FILLING ─┬► ENDED ────────┐   a batch feed: nothing is taken until it has ended
+FILLING ─┬► ENDED ────────┐   a batch feed: nothing is taken until it has ended; or, where all of it is there, OPEN
 OPEN ────┤                ▼   a stream: what waits may be taken while more comes
          └► ABORTING ─► ABORTED   what waits was given up; the feed ends a little later
 """
@@ -23,6 +23,9 @@ class BacklogState(Enum):
 
 
 _S = BacklogState
+
+OPENS: dict[BacklogState, BacklogState] = {_S.FILLING: _S.OPEN}
+"""What a feed that is all there turns it to: nothing is to be waited for."""
 
 END: dict[BacklogState, BacklogState] = {_S.FILLING: _S.ENDED, _S.OPEN: _S.ENDED, _S.ABORTING: _S.ABORTED}
 """What no more records turn it to; they end once."""
@@ -62,6 +65,10 @@ class BacklogLife:
         self.state = state
         self.may_take = state in TAKABLE  # plain attributes: they are asked for several times a record
         self.ended = state in OVER
+
+    def open(self) -> None:
+        """All that will come is there."""
+        self._turn(OPENS, "open")
 
     def end(self) -> None:
         """No more will come."""

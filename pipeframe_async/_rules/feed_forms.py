@@ -85,7 +85,9 @@ def _function(feed: Callable[..., Any], owner: str) -> Feed:
 
 def _wants_bucket(feed: Callable[..., Any], owner: str) -> bool:
     try:
-        parameters = inspect.signature(feed).parameters.values()
+        parameters = inspect.signature(feed, follow_wrapped=False).parameters.values()
+        if any(p.kind is p.VAR_POSITIONAL for p in parameters):  # a wrapper that passes on what it gets
+            parameters = inspect.signature(feed).parameters.values()
     except ValueError:
         return False
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -110,13 +112,28 @@ def _streams(feed: Any) -> bool:
     return True
 
 
+def _iterates(feed: Any) -> bool:
+    """Whether it can be pulled in a thread; where it can be awaited as well, that is where it cannot block the loop.
+
+    A progress bar of tqdm has both, and is what its `iterable` is.
+    """
+    if hasattr(feed, "__aiter__") and not _iterates(getattr(feed, "iterable", ())):
+        return False
+    kind = type(feed)
+    if hasattr(kind, "__iter__"):
+        return kind.__iter__ is not None
+    return hasattr(kind, "__getitem__")  # of the sequence protocol
+
+
 def _object(feed: Any, owner: str) -> Feed:
     if inspect.isasyncgen(feed) and (feed.ag_frame is None or feed.ag_running):
         raise ConfigError(f"the feed of {owner} is an async generator that is used up or running: make a new one")
     if inspect.isgenerator(feed) and (feed.gi_frame is None or feed.gi_running):
         raise ConfigError(f"the feed of {owner} is a generator that is used up or running: make a new one")
-    if hasattr(feed, "__aiter__"):
-        return Feed(Form.STREAM if _streams(feed) else Form.ASYNC, feed)
-    if hasattr(feed, "__iter__"):
+    if hasattr(feed, "__aiter__") and _streams(feed):
+        return Feed(Form.STREAM, feed)
+    if _iterates(feed):
         return Feed(Form.SYNC, feed)
+    if hasattr(feed, "__aiter__"):
+        return Feed(Form.ASYNC, feed)
     raise ConfigError(f"the feed of {owner} is {feed!r} ({type(feed).__name__}), which yields nothing: {REMEDY}")

@@ -21,7 +21,7 @@ from pipeframe_async._worker import forks
 from pipeframe_async._worker.cursor import INDEX, STEP
 from pipeframe_async._worker.tally import SAMPLES, FanOut, Level, Tally
 from pipeframe_async._worker.unrolled import Loops
-from pipeframe_async.failures import WrongShape, failure_of, wrong_shape
+from pipeframe_async.failures import WrongShape, failure_of, pair_of
 from pipeframe_async.model import DROP
 from pipeframe_async.wire import ChainSpec, WireFailure
 
@@ -207,7 +207,7 @@ class Chain:
                     if not level.any:
                         tally.filtered += 1
                     continue
-                record, keep_going = self._pair(level.position, item, "yielded")
+                record, keep_going = pair_of(self.names[level.position], item, "yielded")
             except BaseException as error:
                 forks.end_if_forked(self._process, error)
                 self._clock(tally, level.position, level.spent)
@@ -263,17 +263,12 @@ class Chain:
         if isinstance(outcome, GeneratorType):
             fan_out.levels.append(Level(position, outcome, tally.mark()))
             return
-        record, keep_going = self._pair(position, outcome, "returned")
+        record, keep_going = pair_of(self.names[position], outcome, "returned")
         if keep_going:
             self._advance(tally, fan_out, record, position + 1, step_cell)
             return
         tally.bypass_at.append(len(tally.results))
         tally.results.append(record)
-
-    def _pair(self, position: int, outcome: Any, verb: str) -> tuple[Any, bool]:
-        if isinstance(outcome, tuple) and len(outcome) == 2 and isinstance(outcome[1], bool):
-            return outcome[0], outcome[1]
-        raise WrongShape(wrong_shape(self.names[position], outcome, verb))
 
     def _clock(self, tally: Tally, position: int, spent: int) -> None:
         tally.samples[position].append(spent)

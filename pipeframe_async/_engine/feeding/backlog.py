@@ -135,6 +135,11 @@ class Backlog:
         """Intake looks around again when so many more were appended; 0: at the next one."""
         self.mark = len(self.records) + records if records else 0
 
+    def open(self) -> None:
+        """All records of a batch feed are there: they may be taken as those of a stream, and none goes to disk."""
+        self._life.open()
+        self.whole = False
+
     def flow(self) -> None:
         """The feed hands over records."""
         self.paused = False

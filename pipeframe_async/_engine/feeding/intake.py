@@ -18,18 +18,23 @@ from typing import Any
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.feeding.backlog import Backlog
 from pipeframe_async._engine.feeding.idle import IdleTimer
-from pipeframe_async._engine.feeding.source import CLOSE_TIMEOUT, Source, opened
+from pipeframe_async._engine.feeding.source import CLOSE_TIMEOUT, Listed, Source, opened
 from pipeframe_async._engine.feeding.spill import BLOCK_BYTES
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._engine.supervise import BREATH
 from pipeframe_async._rules.batching import Sizer
-from pipeframe_async._rules.feed_forms import Feed
+from pipeframe_async._rules.feed_forms import Feed, Form
 from pipeframe_async._rules.reuse import used_again
 from pipeframe_async._rules.weight import weight
 from pipeframe_async.errors import FeedError, text_of
 from pipeframe_async.model import Chunk, Delivery, made
 
 logger = logging.getLogger("pipeframe_async")
+
+THREAD_REMEDY = (
+    " (a feed that may block is pulled in a thread of its own: open there what must stay in one thread, inside "
+    "`def feed(self)`)"
+)
 
 FIRST = 16
 """Records of a feed in a thread that are taken before any was looked at, and until any were packed. More may be large
@@ -226,12 +231,18 @@ class Intake:
         if isinstance(error, FeedError):
             self.error = error
             return
-        self.error = FeedError(f"the feed of {self._name} raised {type(error).__name__}: {text_of(error)}")
+        text = text_of(error)
+        if "thread" in text and self._feed.form is Form.SYNC and not self._feed.called:
+            text += THREAD_REMEDY
+        self.error = FeedError(f"the feed of {self._name} raised {type(error).__name__}: {text}")
         self.error.__cause__ = error
 
     async def _pull(self) -> None:
         async with opened(self._feed, self._name) as feed:
             self._idle.start()
+            if self._whole and isinstance(feed, Listed):
+                self._whole = False
+                self._backlog.open()
             try:
                 await (self._iterate(feed) if isinstance(feed, AsyncIterator) else self._take(feed))
             except Stopped:

@@ -24,7 +24,7 @@ from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.journey import Came, Part
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async._rules.timing import StepClock
-from pipeframe_async.failures import WrongShape, wrong_shape
+from pipeframe_async.failures import WrongShape, pair_of
 from pipeframe_async.model import DROP
 from pipeframe_async.plan import AsyncSteps
 from pipeframe_async.wire import StepTimes
@@ -222,19 +222,13 @@ async def _outcome(step: Callable[[Any], Any], name: str, value: Any) -> Any:
     called = step(value)
     if isinstance(called, AsyncGenerator):
         async with aclosing(called):
-            return [_pair(name, child, "yielded") async for child in called]
+            return [pair_of(name, child, "yielded") async for child in called]
     outcome = await called if isinstance(called, Awaitable) else called
     if outcome is DROP:
         return DROP
     if isinstance(outcome, GeneratorType):
-        return [_pair(name, child, "yielded") for child in outcome]
-    return _pair(name, outcome, "returned")
-
-
-def _pair(name: str, outcome: Any, verb: str) -> tuple[Any, bool]:
-    if isinstance(outcome, tuple) and len(outcome) == 2 and isinstance(outcome[1], bool):
-        return outcome
-    raise WrongShape(wrong_shape(name, outcome, verb))
+        return [pair_of(name, child, "yielded") for child in outcome]
+    return pair_of(name, outcome, "returned")
 
 
 def _children(pairs: list[tuple[Any, bool]]) -> Came:
