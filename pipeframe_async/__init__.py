@@ -21,6 +21,7 @@ _HOMES = {
     "Delivery": "model",
     "DrainTimeout": "errors",
     "Failure": "model",
+    "Child": "model",
     "FeedError": "errors",
     "InternalError": "errors",
     "PipeFrame": "frame",
@@ -43,6 +44,7 @@ _HOMES = {
 
 __all__ = [
     "DROP",
+    "Child",
     "Chunk",
     "ConfigError",
     "Delivery",
@@ -82,7 +84,7 @@ if TYPE_CHECKING:
         WorkerLost,
     )
     from pipeframe_async.frame import PipeFrame
-    from pipeframe_async.model import DROP, Chunk, Delivery, Failure
+    from pipeframe_async.model import DROP, Child, Chunk, Delivery, Failure
     from pipeframe_async.pipeline import PipelineEngine, Retry
     from pipeframe_async.report import RunReport, Stats, StepReport
     from pipeframe_async.script import run

@@ -62,6 +62,8 @@ class DrainTimeout(FeedError):
 class StepError(PipeFrameError):
     """A step broke its contract, or `setup`/`teardown` raised; the worker's traceback is a note.
 
+    What a step raised over the record of a `frame.call` is the `__cause__`, where it can be pickled.
+
     Attributes:
         failure: of the record of a `frame.call`: which step failed, how, and with what text; else None.
     """

@@ -6,6 +6,7 @@ Used wherever steps run, in workers and on the loop. A traceback shows the user'
 from __future__ import annotations
 
 import os
+import pickle
 import reprlib
 import traceback
 from collections.abc import Collection
@@ -20,6 +21,8 @@ MESSAGE_LIMIT = 8 * 1024
 """Characters of an exception's message that travel. Smaller loses the cause, larger lets one record flood the pipe."""
 TRACEBACK_LIMIT = 64 * 1024
 """Characters of traceback that travel; of a longer one the innermost frames and the message, half of it each."""
+RAISED_LIMIT = 64 * 1024
+"""Bytes of an exception's pickle that travel: one that holds its whole record would double what a failure weighs."""
 _PACKAGE = os.path.dirname(__file__)
 OUR_ROOM = os.path.join(_PACKAGE, "_worker") + os.sep
 """Where the frames of a worker are that a user's traceback does not show."""
@@ -96,7 +99,31 @@ def failure_of(
         message=str.__getitem__(text_of(error), slice(MESSAGE_LIMIT)),
         traceback="" if shape else _trace(error, caller),
         record=None,
+        raised=None if shape else _pickled(error),
     )
+
+
+class _Bounded:
+    """Takes so much of a pickle and no more."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, piece: bytes) -> int:
+        """Append it."""
+        if len(self.data) + len(piece) > RAISED_LIMIT:
+            raise ValueError("it is too large")
+        self.data += piece
+        return len(piece)
+
+
+def _pickled(error: BaseException) -> bytes | None:
+    """An exception's pickle; None where it has none of a reasonable size that can be read again."""
+    try:
+        pickle.Pickler(bounded := _Bounded(), 5).dump(error)
+        return bytes(bounded.data) if type(pickle.loads(bounded.data)) is type(error) else None  # noqa: S301 - just made
+    except BaseException:
+        return None
 
 
 def _trace(error: BaseException, caller: str) -> str:

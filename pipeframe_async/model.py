@@ -5,6 +5,7 @@ Plain and frozen. Nothing here waits, starts or decides; workers import this mod
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -74,8 +75,28 @@ class Delivery(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class Child:
+    """Which of the children that a fan-out made of a record.
+
+    Attributes:
+        path: its number among its siblings, from 0; where children fanned out again, one number for each time. Where
+            some of them were filtered or failed in workers, and the others went on to async steps, they do not count.
+        value: as its step yielded it, unless a later one has changed it; None where it cannot be pickled. Not in the
+            repr, as a record is not.
+    """
+
+    path: tuple[int, ...]
+    value: Any = field(repr=False)
+
+    @property
+    def number(self) -> int:
+        """Its number among its siblings."""
+        return self.path[-1]
+
+
+@dataclass(frozen=True, slots=True)
 class Failure(Generic[T]):
-    """Why one record has no result. A value: no exception object of the user's crosses the process border.
+    """Why one record has no result. A value, which can be kept, sent and compared.
 
     Attributes:
         record: the record as it was fed, before any step changed it. Not in its repr: that lands in logs.
@@ -85,6 +106,7 @@ class Failure(Generic[T]):
         message: its text, at most 8 KiB.
         traceback: the worker's traceback as text, at most 64 KiB; empty where there is none.
         attempts: how often the record was tried, the first included.
+        child: which child of the record failed, where a fan-out had made some; else None.
     """
 
     record: T = field(repr=False)
@@ -94,9 +116,26 @@ class Failure(Generic[T]):
     message: str
     traceback: str = field(default="", repr=False)
     attempts: int = 1
+    child: Child | None = None
+    _raised: bytes | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def exception(self) -> BaseException | None:
+        """What was raised, made again of its pickle at each access; without its traceback, which is text.
+
+        None where it has no pickle of 64 KiB at most, where that cannot be read, and where nothing was raised.
+        """
+        if self._raised is None:
+            return None
+        try:
+            error = pickle.loads(self._raised)  # noqa: S301 - of our own worker
+        except BaseException:
+            return None
+        return error if isinstance(error, BaseException) else None
 
     def __str__(self) -> str:
-        return f"step {self.step!r} {_VERB[self.kind]} {self.error_type}: {self.message}"
+        of = "" if self.child is None else f" over child {'.'.join(map(str, self.child.path))}"
+        return f"step {self.step!r} {_VERB[self.kind]} {self.error_type}{of}: {self.message}"
 
 
 _VERB: dict[str, str] = {

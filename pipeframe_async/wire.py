@@ -171,7 +171,8 @@ class Packed(NamedTuple):
 class WireFailure(NamedTuple):
     """A failure as plain data; `at` is the record's index in its batch, `record` its pickle.
 
-    `again`: what was raised is one of the exceptions after which another attempt is worth it.
+    `again`: what was raised is one of the exceptions after which another attempt is worth it. `raised`: its pickle,
+    where it has one. `child`: which child of the record it is, by the path to it, and that one's pickle.
     """
 
     at: int
@@ -182,6 +183,14 @@ class WireFailure(NamedTuple):
     traceback: str
     record: bytes | None
     again: bool = False
+    raised: bytes | None = None
+    child: tuple[tuple[int, ...], bytes | None] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """What of it may be large."""
+        child = b"" if self.child is None else self.child[1]
+        return len(self.traceback) + len(self.record or b"") + len(self.raised or b"") + len(child or b"")
 
 
 class StepTimes(NamedTuple):
@@ -264,7 +273,7 @@ class Reply(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Bytes of results, and of what failures carry."""
-        failed = sum(len(failure.traceback) + len(failure.record or b"") for failure in self.failures)
+        failed = sum(failure.nbytes for failure in self.failures)
         return failed if self.results is None else failed + size_of(self.results)
 
 

@@ -164,7 +164,7 @@ class Calls:
 
 def _error(failure: AnyFailure) -> StepError:
     error = StepError(str(failure))
-    error.failure = failure
+    error.failure, error.__cause__ = failure, failure.exception
     if failure.traceback:
         error.add_note(f"Where it failed:\n{failure.traceback}")
     return error

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pipeframe_async._rules.ledger import Outcome
-from pipeframe_async.model import AnyFailure
+from pipeframe_async.model import AnyFailure, Child
 
 
 class Holder(Protocol):
@@ -121,7 +121,8 @@ class Journey:
         self._filtered += came.filtered
         self._failures += came.failures
         going: list[Part] = []
-        for value, bypasses in came.results:
+        many = came.outcomes > 1
+        for number, (value, bypasses) in enumerate(came.results):
             if last or bypasses:
                 self._delivered += 1
                 self._bypassed += bypasses
@@ -131,7 +132,10 @@ class Journey:
             cell = part.cell
             if len(came.results) > 1:
                 part.cell.append(cell := Cell())
-            going.append(Part(self, cell, value, step))
+            child = part.child
+            if many:
+                child = Child((*(() if child is None else child.path), number), value)
+            going.append(Part(self, cell, value, step, child=child))
         self.parts.update(dict.fromkeys(going))
         return going
 
@@ -170,6 +174,7 @@ class Part:
         value: what the steps get.
         step: of a run of async steps, the one that is next.
         attempts: how often it was tried in this stage, and failed.
+        child: which one it is, where a fan-out made it.
         holder: who has it now.
     """
 
@@ -178,6 +183,7 @@ class Part:
     value: Any
     step: int = 0
     attempts: int = 0
+    child: Child | None = None
     holder: Holder | None = None
 
     def goes_to(self, holder: Holder) -> None:

@@ -17,7 +17,7 @@ from time import perf_counter_ns
 from types import GeneratorType
 from typing import Any
 
-from pipeframe_async._worker import forks
+from pipeframe_async._worker import codec, forks
 from pipeframe_async._worker.cursor import INDEX, STEP
 from pipeframe_async._worker.tally import SAMPLES, FanOut, Level, Tally
 from pipeframe_async._worker.unrolled import Loops
@@ -204,7 +204,7 @@ class Chain:
                 if item is _ENDED:
                     self._clock(tally, level.position, level.spent)
                     levels.pop()
-                    if not level.any:
+                    if not level.count:
                         tally.filtered += 1
                     continue
                 record, keep_going = pair_of(self.names[level.position], item, "yielded")
@@ -215,9 +215,10 @@ class Chain:
                 tally.back_to(level.mark)
                 if not levels:
                     raise raised  # noqa: B904 - it is this error, or what came of it
-                tally.failures.append(self._failure(fan_out.index, step_cell[()], raised))
+                tally.failures.append(self._child_failure(fan_out, step_cell[()], raised))
                 continue
-            level.any = True
+            level.count += 1
+            level.child = record
             self._child(tally, fan_out, level.position, record, keep_going, step_cell)
             if not tally.passes_over(fan_out) and len(tally.results) >= tally.look and tally.full():
                 return False
@@ -235,7 +236,7 @@ class Chain:
             self._advance(tally, fan_out, record, position + 1, step_cell)
         except BaseException as error:
             forks.end_if_forked(self._process, error)
-            tally.failures.append(self._failure(fan_out.index, step_cell[()], error))
+            tally.failures.append(self._child_failure(fan_out, step_cell[()], error))
 
     def _advance(self, tally: Tally, fan_out: FanOut, record: Any, position: int, step_cell: Cell) -> None:
         """Take a record on from `position`, timed."""
@@ -277,6 +278,15 @@ class Chain:
         forks.end_if_forked(self._process, error)
         tally.failures.append(self._failure(index, position, error))
         tally.spans[index] = 0
+
+    def _child_failure(self, fan_out: FanOut, position: int, error: BaseException) -> WireFailure:
+        """The failure of the child that is on its way."""
+        path, value = tuple(level.count - 1 for level in fan_out.levels), fan_out.levels[-1].child
+        try:
+            data = codec.dumps(value)
+        except BaseException:
+            data = None
+        return self._failure(fan_out.index, position, error)._replace(child=(path, data))
 
     def _failure(self, index: int, position: int, error: BaseException) -> WireFailure:
         failure = failure_of(index, position, error)

@@ -27,16 +27,16 @@ class Mark(NamedTuple):
 
 
 class Level:
-    """A generator of a step, under way. `any`: it has yielded something."""
+    """A generator of a step, under way. `count`: how many it has yielded; `child`: the last one."""
 
-    __slots__ = ("any", "children", "mark", "position", "spent")
+    __slots__ = ("child", "children", "count", "mark", "position", "spent")
 
     def __init__(self, position: int, children: Generator[Any, None, None], mark: Mark) -> None:
         self.position = position
         self.children = children
         self.mark = mark
-        self.spent = 0
-        self.any = False
+        self.spent = self.count = 0
+        self.child: Any = None
 
     def close(self, error: BaseException) -> BaseException:
         """It is asked for no more because of an error; returns that, or what it raises as it is closed."""

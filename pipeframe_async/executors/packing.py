@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeframe_async._worker import codec
 from pipeframe_async.failures import failure_of
-from pipeframe_async.model import AnyFailure, Failure
+from pipeframe_async.model import AnyFailure, Child, Failure
 from pipeframe_async.wire import Live, OutOfBand, Packed, Reply, WireFailure
 
 
@@ -94,12 +94,14 @@ def _failure(failure: WireFailure, names: Sequence[str]) -> AnyFailure:
         error_type=failure.error_type,
         message=failure.message,
         traceback=failure.traceback,
+        child=None if failure.child is None else Child(failure.child[0], _original(failure.child[1])),
+        _raised=failure.raised,
     )
 
 
 def _unpicklable(record: object, step: str, error: BaseException) -> AnyFailure:
     lost = failure_of(0, 0, error, "unpicklable")
-    return Failure(record, step, lost.kind, lost.error_type, lost.message, lost.traceback)
+    return Failure(record, step, lost.kind, lost.error_type, lost.message, lost.traceback, _raised=lost.raised)
 
 
 def _original(data: bytes | None) -> Any:

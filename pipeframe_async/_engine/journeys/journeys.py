@@ -25,7 +25,7 @@ from pipeframe_async._rules.journey import Came, Journey, Part
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async.contracts import Codec
 from pipeframe_async.failures import failure_of
-from pipeframe_async.model import AnyFailure, Failure
+from pipeframe_async.model import AnyFailure, Child, Failure
 from pipeframe_async.wire import Reply
 
 
@@ -199,7 +199,10 @@ class Journeys:
     def _told(self, failure: AnyFailure, part: Part) -> AnyFailure:
         """A failure with its record as it was fed, which those of steps on the loop lack, and all its attempts."""
         record = self.thaw(part.journey.record) if failure.record is None else failure.record
-        return replace(failure, record=record, attempts=failure.attempts + part.attempts)
+        child = part.child
+        if failure.child is not None and child is not None:
+            child = Child((*child.path, *failure.child.path), failure.child.value)
+        return replace(failure, record=record, attempts=failure.attempts + part.attempts, child=child or failure.child)
 
     def _finish(self, journey: Journey) -> None:
         del self._under_way[journey.position]
@@ -280,4 +283,4 @@ def failed(
         caller: the file of ours that has called the user's code.
     """
     plain = failure_of(0, 0, error, "timeout" if timed_out else "raised", caller=caller)
-    return Failure(record, step, plain.kind, plain.error_type, plain.message, plain.traceback)
+    return Failure(record, step, plain.kind, plain.error_type, plain.message, plain.traceback, _raised=plain.raised)
