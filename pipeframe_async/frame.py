@@ -29,6 +29,7 @@ from pipeframe_async.model import FeedLike
 from pipeframe_async.observe.progress import MODES, progress_display
 from pipeframe_async.pipeline import PipelineEngine
 from pipeframe_async.plan import Plan, feed_of, plan_of
+from pipeframe_async.portal import Portal
 from pipeframe_async.report import RunReport, Stats
 
 In = TypeVar("In")
@@ -197,24 +198,50 @@ class PipeFrame:
 
         Cancellation: the record gives up its place; if it is at work already its result is dropped.
         """
-        if self._desk is None:
-            raise StateError(
-                f"{self.name} is not open: calls need warm workers, so put them inside `async with PipeFrame(...)`"
-            )
-        self._check_process()
-        if self._home is not asyncio.get_running_loop():
-            raise StateError(f"{self.name} is in use on another event loop: call it there, or make another PipeFrame")
+        self._check_open("call")
+        assert self._desk is not None
         return await self._desk.call(pipeline, record)  # type: ignore[no-any-return]
 
-    def stop(self) -> None:
-        """Stop feeding all runs of this frame; they finish what is in flight and return normally.
+    async def ready(self, *pipelines: type[PipelineEngine[Any, Any]] | PipelineEngine[Any, Any]) -> None:
+        """Start all workers, and have each load the steps of these pipelines and run their `setup`.
+
+        So the first request of a service does not wait for that. Without pipelines workers are only started.
+
+        Args:
+            pipelines: `PipelineEngine` subclasses, or the instances that are run or called later.
+
+        Raises:
+            ConfigError: as `run`.
+            StateError: the frame is not open.
+            StepError: a `setup` raised, or steps could not be loaded in a worker.
+            WorkerLost: no worker could be started, or one died in `setup`.
+
+        Cancellation: workers that have started stay.
+        """
+        self._check_open("ready")
+        assert self._warm is not None
+        plans = [plan_of(pipeline) for pipeline in pipelines]
+        await self._workforce_of(self._warm).ready([plan.chain for plan in plans if plan.chain is not None])
+
+    def portal(self) -> Portal:
+        """This frame for code that blocks, as WSGI apps and threads do: `with frame.portal() as portal`.
+
+        It has an event loop in a thread of its own, and opens the frame there.
+        """
+        return Portal(self)
+
+    def stop(self, pipeline: type[PipelineEngine[Any, Any]] | PipelineEngine[Any, Any] | None = None) -> None:
+        """Stop feeding runs of this frame; they finish what is in flight and return normally.
 
         Calls that wait are finished too, and later ones begin anew. May be called from any thread and from signal
         handlers. A frame without runs ignores it.
+
+        Args:
+            pipeline: what was run; None stops all runs.
         """
         if self._home is not None and self._runs:
             with suppress(RuntimeError):  # the loop was closed meanwhile, and its runs with it
-                self._home.call_soon_threadsafe(self._stop)
+                self._home.call_soon_threadsafe(self._stop, pipeline)
 
     def stats(self) -> Stats:
         """The counters of all runs at the moment, or of the last one when none is running."""
@@ -227,8 +254,8 @@ class PipeFrame:
             raise StateError(
                 f"{self.name} is open already: one `async with` at a time, runs inside it as many as you like"
             )
+        self._home = self._check_loop("open")
         self._warm = choose.make(self._kind, self._workers, self._wear)
-        self._home = asyncio.get_running_loop()
         self._process = os.getpid()
         self._desk = Desk(self._begin_calls, self._end_calls)
         return self
@@ -281,15 +308,12 @@ class PipeFrame:
     @asynccontextmanager
     async def _run(self, pipeline: Any, feed: Any, load: Any, *, streaming: bool) -> AsyncIterator[Run]:
         """A run that is ready to be executed, and everything around it: workers, signals, progress."""
-        plan = plan_of(pipeline)
+        plan = plan_of(pipeline, streams=streaming)
         if feed is not None and load is not None:
             raise ConfigError("feed= and load= are two names for one thing: pass one of them")
         form = feed_of(plan, feed if feed is not None else load)
         self._check_process()
-        loop = asyncio.get_running_loop()
-        if self._home is not None and self._home is not loop and (self._runs or self._warm is not None):
-            raise StateError(f"{self.name} is in use on another event loop: use it there, or make another PipeFrame")
-        self._home, self._process = loop, os.getpid()
+        self._home, self._process = self._check_loop("run"), os.getpid()
         warm, left_work, report = self._warm, False, None
         executor = warm or choose.make(self._kind, self._workers, self._wear)
         try:
@@ -340,9 +364,39 @@ class PipeFrame:
         if self._warm is not None or self._runs:
             hosts.check_not_forked(self._process, self.name)
 
-    def _stop(self) -> None:
+    def _check_open(self, verb: str) -> None:
+        """That warm workers are there, and on the loop that runs here."""
+        if self._desk is None:
+            raise StateError(
+                f"{self.name} is not open: {verb} needs warm workers, so put it inside `async with PipeFrame(...)`"
+            )
+        self._check_process()
+        self._check_loop(verb)
+
+    def _check_loop(self, verb: str) -> asyncio.AbstractEventLoop:
+        """That asyncio runs here, and the loop is the frame's, where it is in use."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError as error:
+            raise StateError(
+                f"{self.name}.{verb} needs asyncio's event loop, and none runs here. Under trio, or in a thread: "
+                "`with frame.portal() as portal`, and call that in a thread"
+            ) from error
+        if self._home is not None and self._home is not loop and (self._runs or self._warm is not None):
+            if self._home.is_closed():
+                raise StateError(
+                    f"{self.name} was opened on an event loop that is closed by now: make another PipeFrame"
+                )
+            raise StateError(
+                f"{self.name} is in use on another event loop: use it there, make another PipeFrame, or share one "
+                "among threads by `frame.portal()`"
+            )
+        return loop
+
+    def _stop(self, pipeline: Any = None) -> None:
         for run in self._runs:
-            run.stop()
+            if pipeline is None or run.is_of(pipeline):
+                run.stop()
 
 
 async def _left(run: Run, task: asyncio.Task[RunReport]) -> None:

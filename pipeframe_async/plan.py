@@ -74,17 +74,19 @@ class Plan:
         return tuple(name for segment in self.segments for name in segment.names)
 
 
-def plan_of(pipeline: object) -> Plan:
+def plan_of(pipeline: object, *, streams: bool = False) -> Plan:
     """Check a pipeline and lay out how it runs.
 
     Args:
         pipeline: a `PipelineEngine` subclass, made without arguments, or an instance of one.
+        streams: its results are iterated: where it does not say how it is fed, it streams until its feed ends.
 
     Raises:
         ConfigError: anything is wrong that can be known now; the message names it and the remedy.
     """
     engine = _instance(pipeline)
     name = type(engine).__name__
+    as_said = not streams or _says(engine, "source")
     steps = _steps(engine, name)
     for hook in ("setup", "teardown"):
         _worker_hook(engine, name, hook)
@@ -95,9 +97,9 @@ def plan_of(pipeline: object) -> Plan:
         segments=(segments := _segments(engine, name, steps)),
         chain=_chain(engine, name, steps, segments),
         feed=getattr(engine, "feed", None),
-        source=knobs.one_of(f"{name}.source", engine.source, ("batch", "stream")),
+        source=knobs.one_of(f"{name}.source", engine.source if as_said else "stream", ("batch", "stream")),
         timeout=None
-        if engine.timeout is None
+        if engine.timeout is None or not (as_said or _says(engine, "timeout"))
         else knobs.seconds(f"{name}.timeout", engine.timeout, hint="None for no idle timeout"),
         order=_order(engine, name),
         retry=_retry(engine, name),
@@ -135,6 +137,11 @@ def _instance(pipeline: object) -> PipelineEngine[Any, Any]:
             f"e.g. run({pipeline.__name__}(...))"
         ) from error
     return pipeline()
+
+
+def _says(engine: PipelineEngine[Any, Any], knob: str) -> bool:
+    """Whether a pipeline sets a knob, and has not just our default of it."""
+    return knob in vars(engine) or any(knob in vars(cls) for cls in type(engine).__mro__ if cls is not PipelineEngine)
 
 
 def _steps(engine: PipelineEngine[Any, Any], name: str) -> tuple[Callable[..., Any], ...]:

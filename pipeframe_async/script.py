@@ -10,6 +10,7 @@ from pipeframe_async.errors import StateError
 from pipeframe_async.frame import In, Out, PipeFrame
 from pipeframe_async.model import FeedLike
 from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.portal import loop_factory
 from pipeframe_async.report import RunReport
 
 
@@ -46,16 +47,8 @@ def run(
         )
     open_standard_streams()  # uvloop aborts where it is given a number that a closed one left free
     frame = PipeFrame(**{"handle_signals": True, **options})
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
             return runner.run(frame.run(pipeline, feed))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
-
-
-def _loop_factory() -> Any:
-    try:
-        import uvloop
-    except ImportError:  # not on this platform
-        return None
-    return uvloop.new_event_loop

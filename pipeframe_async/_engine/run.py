@@ -105,6 +105,10 @@ class Run:
             self._life.close("failed" if error else None)
         return self._conclude(error)
 
+    def is_of(self, pipeline: object) -> bool:
+        """Whether it runs this pipeline: this very instance, or one that was made of this class."""
+        return self._plan.pipeline is pipeline or type(self._plan.pipeline) is pipeline
+
     def stop(self, why: EndedBy = "stopped") -> None:
         """Take no more records; finish what is in flight, for `drain_timeout` seconds at most."""
         self._stop_feeding(why)

@@ -42,8 +42,9 @@ ROOMS: Final[dict[str, Room]] = {
     ),
     "executors": Room(ours=WORDS | {"_rules", "_worker"}, outside=frozenset({"cloudpickle"})),
     "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"rich"})),
-    "frame": Room(ours=WORDS | {"plan", "_rules", "_engine", "_worker", "executors", "observe"}),
-    "script": Room(ours=WORDS | {"frame", "_worker"}, outside=frozenset({"uvloop"})),
+    "portal": Room(ours=WORDS, outside=frozenset({"uvloop"})),
+    "frame": Room(ours=WORDS | {"plan", "_rules", "_engine", "_worker", "executors", "observe", "portal"}),
+    "script": Room(ours=WORDS | {"frame", "portal", "_worker"}, outside=frozenset({"uvloop"})),
     # Nobody imports it but tests: it may look into every room, and the conformance suite runs what it is given.
     "testing": Room(
         ours=WORDS | {"_worker", "executors", "_engine", "frame"}, outside=frozenset({"cloudpickle", "loky"})

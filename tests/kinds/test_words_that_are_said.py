@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
-from pipeframe_async import FeedError
-from tests.engine.harness import FakeFrame, Sunk
+from pipeframe_async import FeedError, PipelineEngine, StateError
+from tests.engine.harness import FakeFrame, Sunk, now, passing
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -48,3 +48,61 @@ async def test_a_put_that_nobody_has_awaited_is_an_error() -> None:
     assert pipeline.taken == [1]
     for put in kept:
         put.close()
+
+
+class Live(PipelineEngine[int, int]):
+    """A source that goes on; how it is fed is not said."""
+
+    steps = (passing,)
+
+    async def feed(self) -> AsyncIterator[int]:
+        for number in range(5):
+            yield number
+        await asyncio.sleep(100)
+        yield 5
+
+
+class Whole(Live):
+    source = "batch"
+
+
+async def test_a_pipeline_that_does_not_say_how_it_is_fed_streams_where_its_results_are_iterated() -> None:
+    began = now()
+    async with FakeFrame().stream(Live()) as results:
+        assert [await anext(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+        assert now() - began < 1
+        assert [result async for result in results] == [5]
+    assert results.report.ended_by == "exhausted"
+
+
+@pytest.mark.parametrize("make", [Live, Whole])
+async def test_a_batch_feed_that_does_not_end_is_worth_a_word(
+    make: Callable[[], Live], caplog: pytest.LogCaptureFixture
+) -> None:
+    report = await FakeFrame().run(make())
+    assert report.delivered == 6
+    (word,) = [record.getMessage() for record in caplog.records]
+    assert word.startswith(f"the feed of {make.__name__} has not ended for 5 s, and no step has run")
+    assert "source='stream'" in word
+
+
+async def test_what_says_batch_is_fed_as_it_says_also_where_its_results_are_iterated() -> None:
+    began = now()
+    async with FakeFrame().stream(Whole()) as results:
+        assert await anext(results) == 0
+        assert now() - began >= 100
+
+
+@pytest.mark.parametrize("ask", [lambda frame: frame.run(Live), lambda frame: frame.__aenter__()])
+def test_without_a_loop_of_asyncio_the_way_out_is_said(ask: Callable[[FakeFrame], Any]) -> None:
+    with pytest.raises(StateError, match=r"needs asyncio's event loop, and none runs here.*frame\.portal\(\)"):
+        ask(FakeFrame()).send(None)  # as another kind of loop would
+
+
+def test_a_frame_of_a_loop_that_is_closed_says_so() -> None:
+    frame = FakeFrame()
+    opened = asyncio.new_event_loop()
+    opened.run_until_complete(frame.__aenter__())
+    opened.close()
+    with pytest.raises(StateError, match="opened on an event loop that is closed by now: make another PipeFrame"):
+        asyncio.run(frame.call(Live, 1))

@@ -36,6 +36,9 @@ THREAD_REMEDY = (
     "`def feed(self)`)"
 )
 
+WORD_SECONDS = 5.0
+"""After which a batch feed that has not ended is worth a word. Sooner speaks of slow ones, later leaves one waiting."""
+
 FIRST = 16
 """Records of a feed in a thread that are taken before any was looked at, and until any were packed. More may be large
 ones, fewer cost hand-overs."""
@@ -243,14 +246,27 @@ class Intake:
             if self._whole and isinstance(feed, Listed):
                 self._whole = False
                 self._backlog.open()
+            word = asyncio.get_running_loop().call_later(WORD_SECONDS, self._say_that_nothing_runs)
             try:
                 await (self._iterate(feed) if isinstance(feed, AsyncIterator) else self._take(feed))
             except Stopped:
                 await self._until_closing()
+            finally:
+                word.cancel()
             self._idle.stop()  # the feed has ended; how long it takes to close is no idleness
         # A close that came while the feed was ending has cancelled this task for nothing.
         if self._closing:
             await asyncio.sleep(0)  # it arrives here, and `run` acquits it
+
+    def _say_that_nothing_runs(self) -> None:
+        """A batch feed has not ended for a while: it may be one that never does."""
+        if self._whole and self._backlog.waiting:
+            logger.warning(
+                "the feed of %s has not ended for %g s, and no step has run: source='batch', the default, waits for "
+                "its end. For a feed that goes on, set source='stream' (and timeout=None, where it may be quiet)",
+                self._name,
+                WORD_SECONDS,
+            )
 
     async def _until_closing(self) -> None:
         """The feed stands at its `yield`, with all it has opened; it is closed when nobody needs that any more."""

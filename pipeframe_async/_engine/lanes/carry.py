@@ -38,6 +38,7 @@ from pipeframe_async.wire import (
     Live,
     Packed,
     Portions,
+    Refusal,
     Reply,
     WireFailure,
 )
@@ -255,7 +256,7 @@ class Carrier:
         if reply.refusal is not None and reply.refusal.kind == GONE:
             return  # with its worker: what has left is passed over
         if reply.refusal is not None:
-            raise _refused(reply)
+            raise refused(reply.refusal)
         started = time.perf_counter()
         results = self._unpacked(trial.codec, reply, framed, read)
         unpacking = time.perf_counter() - started
@@ -429,11 +430,10 @@ class Carrier:
         return self._retrying is not None and self._retrying.worth(failure.kind, matched=matched)
 
 
-def _refused(reply: Reply) -> Exception:
-    assert reply.refusal is not None
-    known = reply.refusal.kind == BROKEN_CHAIN
-    what = reply.refusal.message
-    error = StepError(what) if known else InternalError(f"{reply.refusal.kind}: {what}")
-    if reply.refusal.traceback:
-        error.add_note(f"In the worker:\n{reply.refusal.traceback}")
+def refused(refusal: Refusal) -> Exception:
+    """What a worker's refusal comes to: a chain it cannot load is the user's, all else is ours."""
+    known = refusal.kind == BROKEN_CHAIN
+    error = StepError(refusal.message) if known else InternalError(f"{refusal.kind}: {refusal.message}")
+    if refusal.traceback:
+        error.add_note(f"In the worker:\n{refusal.traceback}")
     return error

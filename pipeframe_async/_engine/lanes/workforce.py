@@ -6,7 +6,16 @@ back. Used on one loop only.
 
 from __future__ import annotations
 
+import asyncio
+import pickle
+from collections.abc import Sequence
+
+from pipeframe_async._engine.lanes.carry import refused
 from pipeframe_async.contracts import Executor, Lane
+from pipeframe_async.errors import WorkerLost
+from pipeframe_async.wire import ChainRef, ChainSpec, Death, Packed
+
+NOTHING = pickle.dumps([])
 
 
 class Workforce:
@@ -19,6 +28,29 @@ class Workforce:
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
         self._batches: dict[Lane, int] = dict.fromkeys(executor.lanes, 0)
+
+    async def ready(self, chains: Sequence[ChainSpec]) -> None:
+        """Start all workers, and have each load these chains and run their `setup`.
+
+        Raises:
+            WorkerLost: none could be started.
+            StepError: a chain cannot be loaded in a worker, or its `setup` raised.
+        """
+        refs = [self.executor.load(chain) for chain in chains]
+        await asyncio.gather(*(self._readied(lane, refs) for lane in self.executor.lanes))
+
+    async def _readied(self, lane: Lane, refs: Sequence[ChainRef]) -> None:
+        await lane.start()
+        for ref in refs:
+            # A batch of no records, for each worker that it may go to. The lane's others go on meanwhile.
+            replies = await asyncio.gather(
+                *(lane.run(ref, 0, Packed(0, NOTHING), ship=False) for _ in range(lane.workers))
+            )
+            for reply in replies:
+                if isinstance(reply, Death):
+                    raise WorkerLost(f"a worker died as it loaded a pipeline: {reply.cause}")
+                if reply.refusal is not None:
+                    raise refused(reply.refusal)
 
     def gave(self, lane: Lane) -> None:
         """A lane has one batch more."""

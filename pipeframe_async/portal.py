@@ -1,0 +1,157 @@
+"""The blocking front for WSGI apps, threads and scripts: a frame on an event loop in a thread of its own.
+
+Threads: any may call; the frame lives in the portal's own. Nobody may wait here who has an event loop to keep running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from pipeframe_async.errors import StateError
+from pipeframe_async.model import FeedLike
+from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.report import RunReport, Stats
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+T = TypeVar("T")
+
+
+class Portal:
+    """A frame for code that blocks: `with PipeFrame().portal() as portal: portal.call(P, record)`.
+
+    Workers are warm inside the block. Each method blocks its thread until there is an answer; calls of many threads
+    share batches. A process that is forked off one with an open portal makes one of its own.
+
+    Args:
+        frame: a `PipeFrame` that is not open.
+    """
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing: asyncio.Event | None = None
+        self._opened: Future[None] = Future()
+        self._process = 0
+
+    def __enter__(self) -> Self:
+        """Open the frame.
+
+        Raises:
+            StateError: it is open already.
+            PipeFrameError: the frame could not be opened.
+        """
+        if self._thread is not None:
+            raise StateError(f"the portal of {self._frame.name} is open already, or was")
+        self._process = os.getpid()
+        self._thread = threading.Thread(target=self._main, name="pipeframe-portal", daemon=True)
+        self._thread.start()
+        self._opened.result()  # blocks until the thread has opened the frame, or has failed to
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Let what is in flight end, then end the workers and the thread."""
+        if self._process != os.getpid():
+            return  # in a fork there is no thread to end
+        assert self._loop is not None
+        assert self._closing is not None
+        assert self._thread is not None
+        self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join()  # the frame's exit is bounded by its `drain_timeout`
+
+    def call(
+        self,
+        pipeline: type[PipelineEngine[In, Out]] | PipelineEngine[In, Out],
+        record: In,
+        *,
+        timeout: float | None = None,
+    ) -> Out:
+        """As `PipeFrame.call`, blocking.
+
+        Args:
+            pipeline: a `PipelineEngine` subclass, or an instance of one.
+            record: what the first step gets.
+            timeout: seconds to wait; None waits for as long as it takes.
+
+        Raises:
+            TimeoutError: there was no result in time; the record gives up its place.
+            StateError: the portal is not open, or an event loop runs in this thread: there, `await frame.call(...)`.
+            PipeFrameError: as `PipeFrame.call`.
+        """
+        return self._waited(self._frame.call(pipeline, record), timeout)  # type: ignore[no-any-return]
+
+    def run(
+        self, pipeline: type[PipelineEngine[In, Out]] | PipelineEngine[In, Out], feed: FeedLike[In] | None = None
+    ) -> RunReport:
+        """As `PipeFrame.run`, blocking; raises as that, and `StateError` as `call`."""
+        return self._waited(self._frame.run(pipeline, feed))  # type: ignore[no-any-return]
+
+    def ready(self, *pipelines: Any) -> None:
+        """As `PipeFrame.ready`, blocking; raises as that, and `StateError` as `call`."""
+        self._waited(self._frame.ready(*pipelines))
+
+    def stop(self, pipeline: Any = None) -> None:
+        """As `PipeFrame.stop`."""
+        self._frame.stop(pipeline)
+
+    def stats(self) -> Stats:
+        """As `PipeFrame.stats`."""
+        return self._frame.stats()  # type: ignore[no-any-return]
+
+    def _waited(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        try:
+            self._check()
+        except StateError:
+            coroutine.close()
+            raise
+        assert self._loop is not None
+        asked = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return asked.result(timeout)
+        except BaseException:  # its own error; or time is over, or Ctrl-C: then nobody waits for it any more
+            asked.cancel()
+            raise
+
+    def _check(self) -> None:
+        name = self._frame.name
+        if self._thread is None or self._loop is None or not self._thread.is_alive():
+            there = "in this process: it was forked, and needs one of its own" if self._process else "yet"
+            raise StateError(f"the portal of {name} is not open {there}: use it inside `with frame.portal() as portal`")
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        raise StateError(f"the portal of {name} blocks, and an event loop runs in this thread: await the frame itself")
+
+    def _main(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                runner.run(self._serve())
+        except BaseException as error:
+            if self._opened.done():
+                raise
+            self._opened.set_exception(error)
+
+    async def _serve(self) -> None:
+        self._loop, self._closing = asyncio.get_running_loop(), asyncio.Event()
+        async with self._frame:
+            self._opened.set_result(None)
+            await self._closing.wait()  # set by who leaves the block, in another thread, through this loop
+
+
+def loop_factory() -> Any:
+    """What makes a loop of our own: uvloop's where it is installed, else None."""
+    try:
+        import uvloop
+    except ImportError:  # not on this platform
+        return None
+    return uvloop.new_event_loop
