@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal
 
+NOTABLE_SETUP = 0.1
+"""Seconds of `setup` that the report speaks of. Less is what every worker takes to load its steps."""
+
 EndedBy = Literal["exhausted", "idle", "stopped", "failed", "cancelled"]
 
 
@@ -43,7 +46,10 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One step: `calls` are counted, times are measured in the worker (seconds), on a sample where steps are fast."""
+    """One step: `calls` are counted, times are measured in the worker (seconds), on a sample where steps are fast.
+
+    `max` is the longest of them, and `slowest` the feed position of its record, None where that is not known.
+    """
 
     name: str
     where: str
@@ -52,6 +58,8 @@ class StepReport:
     mean: float
     p50: float
     p99: float
+    max: float = 0.0
+    slowest: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,7 @@ class RunReport:
         worker_restarts: workers replaced during the run.
         ack_errors: calls of `ack`, `nack` or `on_progress` that raised; each is logged.
         elapsed: seconds from start to end.
+        setup: seconds that loading the steps and `setup` took in a worker, the one that took longest.
         ended_by: `"exhausted"`, `"idle"`, `"stopped"`, `"failed"` or `"cancelled"`.
         steps: one `StepReport` a step.
         bottleneck: a sentence that says what bounded the run.
@@ -90,6 +99,7 @@ class RunReport:
     bottleneck: str = ""
     emitted: int = 0
     ack_errors: int = 0
+    setup: float = 0.0
 
     def __str__(self) -> str:
         counts = ["fed", "emitted", "delivered", "bypassed", "filtered", "failed", "aborted"]
@@ -99,16 +109,23 @@ class RunReport:
         rate = self.fed / self.elapsed if self.elapsed > 0 else 0.0
         head = f"{self.ended_by} after {duration(self.elapsed)} · {rate:,.{2 if 0 < rate < 10 else 0}f} records/s"
         books = " · ".join(f"{name.replace('_', ' ')} {getattr(self, name):,}" for name in shown)
-        return "\n".join([head, books, *self._step_rows(), *([self.bottleneck] if self.bottleneck else [])])
+        rows = [head, books, *self._step_rows()]
+        if self.setup >= NOTABLE_SETUP:
+            rows.append(f"setup took {duration(self.setup)} in a worker")
+        return "\n".join([*rows, *([self.bottleneck] if self.bottleneck else [])])
 
     def _step_rows(self) -> list[str]:
+        """A table of 60 columns; a step whose name is too long for its column has that in a line of its own."""
         if not any(step.calls for step in self.steps):
             return []
-        width = max(4, *(len(step.name) for step in self.steps))
-        rows = [f"{'step':<{width}}  {'where':<7} {'calls':>12} {'total':>9} {'mean':>9} {'p50':>9} {'p99':>9}"]
+        columns = ("total", "mean", "p50", "p99", "max")
+        rows = [f"{'step':<9} {'where':<6} {'calls':>8}" + "".join(f"{column:>7}" for column in columns)]
         for s in self.steps:
-            times = " ".join(f"{duration(t):>9}" for t in (s.seconds, s.mean, s.p50, s.p99))
-            rows.append(f"{s.name:<{width}}  {s.where:<7} {s.calls:>12,} {times}")
+            times = "".join(f"{_short(t):>7}" for t in (s.seconds, s.mean, s.p50, s.p99, s.max))
+            if len(s.name) > 9:
+                rows.append(s.name)
+            calls = f"{s.calls}" if s.calls < 10**8 else f"{s.calls // 10**6}M"
+            rows.append(f"{s.name if len(s.name) <= 9 else '':<9} {s.where[:6]:<6} {calls:>8}{times}")
         return rows
 
 
@@ -120,3 +137,18 @@ def duration(seconds: float) -> str:
         if round(seconds / scale, digits) >= 1:
             return f"{seconds / scale:.{digits}f} {unit}"
     return f"{seconds * 1e9:.0f} ns"
+
+
+def _short(seconds: float) -> str:
+    """The same in six characters at most, for a table: `850ns`, `12.5µs`, `3.20ms`, `1.75s`, `2m05s`, `26h03m`."""
+    if seconds >= 360_000:
+        return f"{int(seconds // 86_400)}d{int(seconds % 86_400 // 3600):02d}h"
+    if seconds >= 3600:
+        return f"{int(seconds // 3600)}h{int(seconds % 3600 // 60):02d}m"
+    if seconds >= 100:
+        return f"{int(seconds // 60)}m{int(seconds % 60):02d}s"
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if round(seconds / scale, 2) >= 1:
+            figure = seconds / scale
+            return f"{figure:.{2 if figure < 9.995 else 1 if figure < 99.95 else 0}f}{unit}"
+    return f"{seconds * 1e9:.0f}ns"

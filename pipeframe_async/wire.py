@@ -194,12 +194,17 @@ class WireFailure(NamedTuple):
 
 
 class StepTimes(NamedTuple):
-    """One step's work in one batch: all calls counted, some of them timed (nanoseconds)."""
+    """One step's work in one batch: all calls counted, some of them timed (nanoseconds).
+
+    `most_ns`: the longest of those; `slowest`: the index of its record.
+    """
 
     calls: int
     timed: int
     timed_ns: int
     samples: tuple[int, ...]
+    most_ns: int = 0
+    slowest: int = 0
 
 
 class Refusal(NamedTuple):
@@ -226,7 +231,8 @@ class Reply(NamedTuple):
     to the outcomes it has beyond one, by fan-out, so `records + emitted == delivered + filtered + len(failures)`.
     `spans` maps a record's index to its number of results wherever that is not one. `results` is None where nobody
     consumes them. `cpu`: all seconds of CPU the worker spent on the batch, with reading, writing and copying it;
-    `worked`: those spent in the steps, on the wall where the steps rather wait than compute. `rss`: resident bytes of
+    `worked`: those spent in the steps, on the wall where the steps rather wait than compute. `setup`: seconds that
+    loading the steps and `setup` have taken before it, where that was not done. `rss`: resident bytes of
     the worker's memory after it, 0 where nobody wants to know.
 
     A portion has `suspended` set, which says how the batch is asked to go on: its `records` have come to their end, and
@@ -250,6 +256,7 @@ class Reply(NamedTuple):
     refusal: Refusal | None = None
     first: int = 0
     suspended: int = 0
+    setup: float = 0.0
 
     @property
     def bypassed(self) -> int:

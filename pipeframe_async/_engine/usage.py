@@ -72,4 +72,9 @@ class Accounts:
             may_move=any(place.can_move for place in places),
             awaiting=slowest.seconds / slowest.concurrency if slowest is not None else 0.0,
             concurrency=slowest.concurrency if slowest is not None else 0,
+            starting=organs.dispatch.starting_seconds if places else 0.0,
+            setup=max((stage.carrier.setup_seconds for stage in stages), default=0.0),
+            feeding=organs.intake.seconds,
+            sleeping=organs.journeys.slept,
+            lost=sum(stage.carrier.lost_seconds for stage in stages),
         )

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from pipeframe_async.report import StepReport, duration
 
 MOSTLY = 0.6
 """Share of the time from which on a part is called the bottleneck."""
+
+TOO_SHORT = 0.2
+"""Seconds below which a run says nothing: it is over before anything has settled."""
+MANY = 10
+"""Records from which on one that took most of the run is news."""
 
 NOTABLE = 0.2
 """Share of the time from which on moving records is mentioned, where that is more than the steps took."""
@@ -23,7 +29,10 @@ class Usage:
     of records that were run beside the loop, and `beside_work` the seconds of work on them; `may_move` is whether the
     executor was free to run any there. `loop` is the event loop's own CPU time; `delivering` is what sink and
     dead_letter took; `taking` is how long one who iterates was at work with results rather than waiting. `awaiting` is
-    how long all `concurrency` places of a run of async steps would have been taken.
+    how long all `concurrency` places of a run of async steps would have been taken. `starting` is the time until the
+    first worker could be given a batch, `setup` what loading the steps and `setup` took in the worker that was
+    slowest, `feeding` the time in which the feed was asked for records, `sleeping` that in which records waited for
+    their next attempt, and `lost` what workers that died had spent on the batch they had, summed.
     """
 
     elapsed: float
@@ -39,6 +48,11 @@ class Usage:
     may_move: bool = False
     awaiting: float = 0.0
     concurrency: int = 0
+    starting: float = 0.0
+    setup: float = 0.0
+    feeding: float = 0.0
+    sleeping: float = 0.0
+    lost: float = 0.0
 
 
 def bottleneck(usage: Usage, steps: Sequence[StepReport]) -> str:
@@ -78,6 +92,8 @@ def _times(usage: Usage) -> str:
 
 def _bound(usage: Usage, steps: Sequence[StepReport]) -> str:
     busy = usage.work / (usage.elapsed * usage.workers) if usage.workers else 0.0
+    if said := _one_record(usage, steps):
+        return said
     if usage.awaiting > MOSTLY * usage.elapsed:
         top = max((step for step in steps if step.where == "loop"), key=lambda step: step.seconds)
         return (
@@ -113,8 +129,54 @@ def _bound(usage: Usage, steps: Sequence[StepReport]) -> str:
         return (
             f"Bottleneck: the consumer, at work with results for {_percent(usage.taking / usage.elapsed)} of the run."
         )
-    workers = f"; the workers were busy for {_percent(busy)} of the run" if usage.workers else ""
-    return f"Bottleneck: the feed{workers}."
+    return _outside(usage) or _nothing(usage, busy)
+
+
+def _one_record(usage: Usage, steps: Sequence[StepReport]) -> str:
+    """That a single record of many took most of the run."""
+    top = max(steps, key=lambda step: step.max)
+    known = top.slowest is not None and top.calls >= MANY and usage.elapsed >= TOO_SHORT
+    if not known or top.max <= MOSTLY * usage.elapsed:
+        return ""
+    return (
+        f"Bottleneck: one record, at feed position {top.slowest}: step {top.name!r} took {duration(top.max)} over it, "
+        f"{_percent(top.max / usage.elapsed)} of the run; p99 is {duration(top.p99)}."
+    )
+
+
+def _outside(usage: Usage) -> str:
+    """What has kept records from being worked on, where something has for most of the time."""
+    busy = f"; the workers were busy for {_percent(usage.work / (usage.elapsed * max(1, usage.workers)))}"
+    waited = _percent(usage.feeding / usage.elapsed)
+    said = [
+        (usage.feeding, f"the feed, at work or waiting for its source for {waited} of the run{busy}."),
+        (usage.setup, f"setup, which took {duration(usage.setup)} in a worker; a warm frame does it once."),
+        (usage.starting, f"starting the workers, {duration(usage.starting)}; a warm frame keeps them."),
+        (usage.sleeping, f"waiting for the next attempt of records that failed, {duration(usage.sleeping)}."),
+        (usage.lost, f"workers that died or were ended over a record, {duration(usage.lost)} of work that was lost."),
+    ]
+    seconds, most = max(said)
+    return f"Bottleneck: {most}" if seconds > MOSTLY * usage.elapsed else ""
+
+
+def _nothing(usage: Usage, busy: float) -> str:
+    """Where nothing has taken most of the time."""
+    if usage.elapsed < TOO_SHORT:
+        return f"Bottleneck: too short a run to tell, {duration(usage.elapsed)}."
+    shares = {
+        "the workers": busy if usage.workers else 0.0,
+        "starting them": usage.starting / usage.elapsed,
+        "setup": usage.setup / usage.elapsed,
+        "the feed": usage.feeding / usage.elapsed,
+        "the event loop": usage.loop / usage.elapsed,
+        "the sink": usage.delivering / usage.elapsed,
+        "the consumer": usage.taking / usage.elapsed,
+        "waiting for next attempts": usage.sleeping / usage.elapsed,
+        "the async steps": usage.awaiting / usage.elapsed,
+        "workers that died": usage.lost / usage.elapsed,
+    }
+    told = [f"{name} {_percent(share)}" for name, share in sorted(shares.items(), key=itemgetter(1), reverse=True)]
+    return f"Bottleneck: nothing alone: {', '.join(told[:3])} of the run."
 
 
 def _mostly_moving(usage: Usage, busy: float) -> bool:

@@ -26,6 +26,7 @@ def summary(stats: Stats, steps: Sequence[StepReport], usage: Usage, ended_by: E
         ack_errors=stats.ack_errors,
         elapsed=stats.elapsed,
         ended_by=ended_by,
+        setup=usage.setup,
         steps=tuple(steps),
         bottleneck=f"{bottleneck(usage, steps)} {IDLE if ended_by == 'idle' else ''}".strip(),
     )

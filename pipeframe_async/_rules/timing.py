@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from pipeframe_async.report import StepReport
@@ -36,9 +36,13 @@ class StepClock:
         self._estimated = 0  # calls of batches in which some were timed
         self._ns = 0.0  # that these took, if those that were not timed are like those that were
         self._histogram: Counter[int] = Counter()
+        self._most = 0
+        self._slowest: int | None = None
 
-    def add(self, times: StepTimes) -> None:
-        """Add what one batch measured."""
+    def add(self, times: StepTimes, position: int | None = None) -> None:
+        """Add what one batch measured; `position`: in the feed, of the record that took longest."""
+        if times.most_ns > self._most:
+            self._most, self._slowest = times.most_ns, position
         self._calls += times.calls
         if times.timed:
             self._estimated += times.calls
@@ -56,6 +60,8 @@ class StepClock:
             mean=mean,
             p50=self._quantile(0.50),
             p99=self._quantile(0.99),
+            max=self._most / 1e9,
+            slowest=self._slowest,
         )
 
     def _quantile(self, q: float) -> float:
@@ -68,7 +74,7 @@ class StepClock:
         return 0.0
 
 
-def gather(clocks: Sequence[StepClock], steps: Sequence[StepTimes]) -> None:
-    """Add a reply's times, step by step."""
+def gather(clocks: Sequence[StepClock], steps: Sequence[StepTimes], position: Callable[[int], int]) -> None:
+    """Add a reply's times, step by step; `position`: from a record's index to its place in the feed."""
     for clock, times in zip(clocks, steps, strict=True):
-        clock.add(times)
+        clock.add(times, position(times.slowest) if times.most_ns else None)

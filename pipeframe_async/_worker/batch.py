@@ -83,8 +83,10 @@ def reply_of(batch: Batch, tally: Tally, count: int, cells: Any, *, whole: Dumps
     at_once = None if batch.framed and whole is not Live else whole
     owned = tally.first, count + (tally.under_way is not None)
     results = _write(tally, owned, len(batch.chain.names) - 1, at_once, cells) if batch.ship else None
+    times = tally.times()
     if batch.gaps:
         _renumber(tally, batch.indices)
+        times = tuple(step._replace(slowest=batch.indices[step.slowest] if step.timed else 0) for step in times)
     failures = [*batch.unreadable, *_with_originals(tally.failures, batch.data, batch.stretch)]
     return Reply(
         records=count + len(batch.unreadable),
@@ -95,7 +97,7 @@ def reply_of(batch: Batch, tally: Tally, count: int, cells: Any, *, whole: Dumps
         results=results,
         spans={**tally.spans, **{failure.at: 0 for failure in batch.unreadable}},
         failures=tuple(sorted(failures, key=attrgetter("at"))),
-        steps=tally.times(),
+        steps=times,
         first=tally.first,
     )
 

@@ -57,25 +57,25 @@ class Chain:
         self._pipeline = spec.pipeline
         self.segments = [Chain(segment) for segment in _segments_of(spec)] or [self]
         self.used = 0.0  # when it was last wanted, by whoever keeps it
-        self._ready = False
+        self.ready = False
         self._process = os.getpid()
         self._record_ns = float(SLOW_NS)  # of the last batch: decides how many records are timed
 
     def setup(self) -> None:
         """Run the pipeline's `setup` hook, where it has one, unless that was done."""
-        if not self._ready and (hook := getattr(self._pipeline, "setup", None)) is not None:
+        if not self.ready and (hook := getattr(self._pipeline, "setup", None)) is not None:
             with forks.kept():
                 hook()
-        self._ready = True
+        self.ready = True
         for segment in self.segments:
             segment._unroll()
 
     def teardown(self) -> None:
         """Run the pipeline's `teardown` hook, where it has one and `setup` was done."""
-        if self._ready and (hook := getattr(self._pipeline, "teardown", None)) is not None:
+        if self.ready and (hook := getattr(self._pipeline, "teardown", None)) is not None:
             with forks.kept():
                 hook()
-        self._ready = False
+        self.ready = False
 
     def run(self, records: Sequence[Any], cells: Any, tally: Tally | None = None) -> Tally:
         """Take each record through the steps. Never raises what a step raises.
@@ -202,7 +202,7 @@ class Chain:
                 finally:
                     level.spent += perf_counter_ns() - started
                 if item is _ENDED:
-                    self._clock(tally, level.position, level.spent)
+                    tally.took(level.position, level.spent, fan_out.index)
                     levels.pop()
                     if not level.count:
                         tally.filtered += 1
@@ -210,7 +210,7 @@ class Chain:
                 record, keep_going = pair_of(self.names[level.position], item, "yielded")
             except BaseException as error:
                 forks.end_if_forked(self._process, error)
-                self._clock(tally, level.position, level.spent)
+                tally.took(level.position, level.spent, fan_out.index)
                 raised = levels.pop().close(error)
                 tally.back_to(level.mark)
                 if not levels:
@@ -248,7 +248,7 @@ class Chain:
                 outcome = self._steps[position](record)
             finally:
                 if type(outcome) is not GeneratorType:  # a generator has not begun; it is timed as it goes
-                    self._clock(tally, position, perf_counter_ns() - started)
+                    tally.took(position, perf_counter_ns() - started, fan_out.index)
             if type(outcome) is not tuple or len(outcome) != 2 or outcome[1] is not True:
                 self._judge(tally, fan_out, position, outcome, step_cell)
                 return
@@ -270,9 +270,6 @@ class Chain:
             return
         tally.bypass_at.append(len(tally.results))
         tally.results.append(record)
-
-    def _clock(self, tally: Tally, position: int, spent: int) -> None:
-        tally.samples[position].append(spent)
 
     def _fail(self, tally: Tally, index: int, position: int, error: BaseException) -> None:
         forks.end_if_forked(self._process, error)

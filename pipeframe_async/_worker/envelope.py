@@ -105,7 +105,9 @@ def work(
     cursor.enter(number)
     process = os.getpid()
     try:
-        loaded, standins = _chain(key, chain)
+        loading = perf_counter()
+        loaded, standins, new = _chain(key, chain)
+        loading = perf_counter() - loading if new else 0.0
         if isinstance(loaded, Refusal):
             return Reply(0, refusal=loaded)
         dumps: Dumps = codec.dumps_out_of_band if out_of_band else codec.dumps
@@ -120,7 +122,9 @@ def work(
             batch = Batch(loaded, data, stretch, ship, cursor, standins, portions)
         with standin.at_work(standins, keep=_cursor is not None):
             reply = _run(batch, dumps)
-        return reply._replace(rss=resident_bytes()) if weigh else reply
+        if new or weigh:
+            reply = reply._replace(setup=loading, rss=resident_bytes() if weigh else 0)
+        return reply
     except BaseException as error:  # the last net: a worker always answers
         failure = failure_of(0, 0, error)
         return Reply(0, refusal=Refusal("envelope", f"{failure.error_type}: {failure.message}", failure.traceback))
@@ -168,12 +172,16 @@ def forget(key: str | None = None) -> list[str]:
         return [text for key, chain in forgotten if (text := _teardown(key, chain))]
 
 
-def _chain(label: str, data: tuple[Any, ...] | bytes | None) -> tuple[Chain | Refusal, StandIns | None]:
+def _chain(label: str, data: tuple[Any, ...] | bytes | None) -> tuple[Chain | Refusal, StandIns | None, bool]:
+    """A chain, or a segment of one; where its definitions are; and whether it was set up just now."""
     label, _, tag = label.partition(STATE)
     key, _, segment = label.partition(SEGMENT)
     parcel = Parcel(*data) if isinstance(data, tuple) else Parcel(data)
+    known = key in _chains or (key in _installed and _installed[key].ready)
     chain = _whole_chain(key, tag, parcel)
-    return (chain, None) if isinstance(chain, Refusal) else (chain.segments[int(segment or 0)], _standins.get(key))
+    if isinstance(chain, Refusal):
+        return chain, None, False
+    return chain.segments[int(segment or 0)], _standins.get(key), not known
 
 
 def _whole_chain(key: str, tag: str, parcel: Parcel) -> Chain | Refusal:

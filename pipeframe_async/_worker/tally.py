@@ -93,8 +93,10 @@ class Tally:
         "first",
         "grown",
         "look",
+        "most",
         "results",
         "samples",
+        "slowest",
         "spans",
         "under_way",
     )
@@ -108,6 +110,8 @@ class Tally:
         self.spans: dict[int, int] = {}
         self.calls = [0] * steps
         self.samples: list[list[int]] = [[] for _ in range(steps)]
+        self.most = [0] * steps  # the longest of them
+        self.slowest = [0] * steps  # and the record of that
         self.first = 0
         self.under_way: FanOut | None = None
         self._portions = portions
@@ -119,9 +123,17 @@ class Tally:
     def times(self) -> tuple[StepTimes, ...]:
         """Per step: calls, how many of them were timed, their nanoseconds, and a sample of them."""
         return tuple(
-            StepTimes(calls, len(samples), sum(samples), tuple(samples[:: 1 + len(samples) // (4 * SAMPLES)]))
-            for calls, samples in zip(self.calls, self.samples, strict=True)
+            StepTimes(
+                calls, len(samples), sum(samples), tuple(samples[:: 1 + len(samples) // (4 * SAMPLES)]), most, slowest
+            )
+            for calls, samples, most, slowest in zip(self.calls, self.samples, self.most, self.slowest, strict=True)
         )
+
+    def took(self, position: int, spent: int, index: int) -> None:
+        """A call of the step there, over this record, took so many nanoseconds."""
+        self.samples[position].append(spent)
+        if spent > self.most[position]:
+            self.most[position], self.slowest[position] = spent, index
 
     def mark(self) -> Mark:
         """How many there have been until now, those that have left included."""
@@ -182,6 +194,8 @@ class Tally:
         portion.first, self.first = self.first, index
         portion.calls, self.calls = self.calls, portion.calls
         portion.samples, self.samples = self.samples, portion.samples
+        portion.most, self.most = self.most, portion.most
+        portion.slowest, self.slowest = self.slowest, portion.slowest
         portion.spans, self.spans = {**self.spans, index: 0}, {}
         portion.grown, self.grown = self.grown, {}
         if portion.first == index:

@@ -24,7 +24,8 @@ Loop = Callable[[Any, Any, Sequence[int], Sequence[Any], Any, Any, list[int]], N
 _MAKE = """\
 def make({steps}):
     def loop(chain, tally, indices, records, index_cell, step_cell, left):
-        append, spans, samples = tally.results.append, tally.spans, tally.samples
+        append, spans = tally.results.append, tally.spans
+        took, samples = tally.took, tally.samples # timed
         for index, record in zip(indices, records):
             index_cell[()] = index
 {body}
@@ -39,11 +40,11 @@ _STEP = """\
             try:
                 {call}
             except BaseException as error:
-                samples[{at}].append(now() - started) # timed
+                took({at}, now() - started, index) # timed
                 left[{at}] += 1
                 chain._fail(tally, index, {at}, error)
                 continue
-            samples[{at}].append(now() - started) # timed
+            took({at}, now() - started, index) # timed
 """
 
 _CALLS = {

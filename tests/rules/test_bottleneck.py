@@ -28,7 +28,19 @@ STEPS = [step("parse", 4.0), step("price", 12.0)]
         (replace(QUIET, delivering=9.0), "the sink, at work for 90%"),
         (replace(QUIET, loop=9.0), "the event loop"),
         (replace(QUIET, taking=9.0), "the consumer, at work with results for 90%"),
-        (replace(QUIET, work=2.0), "the feed; the workers were busy for 10%"),
+        (
+            replace(QUIET, work=2.0, feeding=9.0),
+            "the feed, at work or waiting for its source for 90% of the run; the workers were busy for 10%",
+        ),
+        (replace(QUIET, setup=8.0, starting=7.0), "setup, which took 8.00 s in a worker; a warm frame does it once"),
+        (replace(QUIET, setup=6.5, starting=7.0), "starting the workers, 7.00 s; a warm frame keeps them"),
+        (replace(QUIET, sleeping=9.0), "waiting for the next attempt of records that failed, 9.00 s"),
+        (replace(QUIET, lost=9.0), "workers that died or were ended over a record, 9.00 s of work that was lost"),
+        (
+            replace(QUIET, work=10.0, feeding=3.0, loop=1.0),
+            "nothing alone: the workers 50%, the feed 30%, the event loop 10% of the run",
+        ),
+        (replace(QUIET, elapsed=0.19), "too short a run to tell, 190.00 ms"),
         (replace(QUIET, work=16.0, loop=9.0, delivering=9.0, taking=9.0), "the workers"),
     ],
 )
@@ -50,11 +62,11 @@ def test_where_moving_records_cost_more_than_the_steps_the_sentence_says_so_and_
 def test_moving_records_is_not_blamed_where_the_steps_cost_more_or_somebody_else_was_busy() -> None:
     assert "the workers" in bottleneck(replace(QUIET, work=16.0, moving=4.0, worked=12.0), STEPS)
     assert "the sink" in bottleneck(replace(QUIET, work=2.0, moving=1.5, worked=0.5, delivering=9.0), STEPS)
-    assert "the feed" in bottleneck(replace(QUIET, work=2.0, moving=1.5, worked=0.5), STEPS)
+    assert "the feed" in bottleneck(replace(QUIET, work=2.0, moving=1.5, worked=0.5, feeding=9.0), STEPS)
 
 
 def test_moving_records_is_mentioned_where_it_cost_more_than_the_steps_and_something_else_bounded_the_run() -> None:
-    said = bottleneck(replace(QUIET, work=3.0, moving=4.0, worked=1.0), STEPS)
+    said = bottleneck(replace(QUIET, work=3.0, moving=4.0, worked=1.0, feeding=7.0), STEPS)
     assert said.startswith("Bottleneck: the feed")
     assert "took 4.0 times as long as the steps (4.00 s, steps 1.00 s)" in said
 
@@ -65,6 +77,18 @@ def test_what_was_run_beside_the_loop_is_said_with_its_reason() -> None:
         "Bottleneck: the steps, at work beside the loop for 80% of it. 90% of the records were run in a thread beside "
         "the loop: moving one to a worker and back took 3.0 times as long as the steps."
     )
+
+
+def test_one_record_that_took_most_of_the_run_is_named_with_its_place() -> None:
+    slow = replace(step("price", 9.5), p99=0.02, max=9.0, slowest=60)
+    said = bottleneck(replace(QUIET, work=10.0), [STEPS[0], slow])
+    assert said == (
+        "Bottleneck: one record, at feed position 60: step 'price' took 9.00 s over it, 90% of the run; "
+        "p99 is 20.00 ms."
+    )
+    for other in (replace(slow, calls=3), replace(slow, max=5.0), replace(slow, slowest=None)):
+        assert "one record" not in bottleneck(replace(QUIET, work=10.0), [STEPS[0], other])
+    assert "one record" not in bottleneck(replace(QUIET, elapsed=0.1), [replace(slow, max=0.09)])
 
 
 def test_a_run_without_calls_has_no_bottleneck() -> None:

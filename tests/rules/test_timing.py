@@ -82,10 +82,10 @@ def test_calls_that_were_not_timed_are_counted_all_the_same() -> None:
 
 def test_a_reply_is_gathered_step_by_step() -> None:
     clocks = [StepClock("a", "worker"), StepClock("b", "worker")]
-    gather(clocks, [StepTimes(3, 0, 0, ()), StepTimes(2, 0, 0, ())])
+    gather(clocks, [StepTimes(3, 0, 0, ()), StepTimes(2, 0, 0, ())], int)
     assert [clock.report().calls for clock in clocks] == [3, 2]
 
 
 def test_a_reply_of_another_chain_is_not_gathered_in_silence() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        gather([StepClock("a", "worker"), StepClock("b", "worker")], [StepTimes(1, 0, 0, ())])
+        gather([StepClock("a", "worker"), StepClock("b", "worker")], [StepTimes(1, 0, 0, ())], int)

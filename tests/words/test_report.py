@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeframe_async.report import RunReport, Stats, StepReport, duration
+from pipeframe_async.report import RunReport, Stats, StepReport, _short, duration
 
 STEPS = (
-    StepReport("parse", "worker", 1_234_567, 12.5, 10.1e-6, 9e-6, 45e-6),
-    StepReport("price_of_all_orders", "worker", 9, 0.0021, 233e-6, 250e-9, 1.25),
+    StepReport("parse", "worker", 1_234_567, 12.5, 10.1e-6, 9e-6, 45e-6, 2.5e-3),
+    StepReport("price_of_all_orders", "loop", 9, 0.0021, 233e-6, 250e-9, 1.25, 3725.0),
 )
 
 
@@ -60,13 +60,28 @@ def test_a_report_prints_how_it_ended_its_books_and_its_steps() -> None:
     head, books, header, *steps, last = str(report).splitlines()
     assert head == "idle after 12.50 s · 98,765 records/s"
     assert books == "fed 1,234,567 · delivered 1,234,000 · failed 567"
-    assert header.split() == ["step", "where", "calls", "total", "mean", "p50", "p99"]
+    assert header.split() == ["step", "where", "calls", "total", "mean", "p50", "p99", "max"]
     assert [" ".join(row.split()) for row in steps] == [
-        "parse worker 1,234,567 12.50 s 10.1 µs 9.0 µs 45.0 µs",
-        "price_of_all_orders worker 9 2.10 ms 233.0 µs 250 ns 1.25 s",
+        "parse worker 1234567 12.5s 10.1µs 9.00µs 45.0µs 2.50ms",
+        "price_of_all_orders",
+        "loop 9 2.10ms 233µs 250ns 1.25s 1h02m",
     ]
-    assert len({len(line) for line in (header, *steps)}) == 1
+    assert {len(line) for line in (header, steps[0], steps[2])} == {60}
     assert last == "Bottleneck: the feed."
+
+
+def test_setup_that_takes_long_is_spoken_of() -> None:
+    assert "setup took 2.50 s in a worker" in str(RunReport(setup=2.5))
+    assert "setup" not in str(RunReport(setup=0.02))
+
+
+@given(st.floats(0, 3.5e6))
+@example(0.999_999)
+@example(9.995e-6)
+@example(99.95e-3)
+@example(99.999)
+def test_a_duration_in_the_table_fits_its_column(seconds: float) -> None:
+    assert len(_short(seconds)) <= 6
 
 
 def test_a_report_prints_what_is_zero_only_where_that_is_good_to_know() -> None:
@@ -108,4 +123,6 @@ def test_a_report_has_the_names_it_promises() -> None:
     promised = {"fed", "delivered", "bypassed", "filtered", "failed", "aborted", "retried", "re_executed"}
     promised |= {"worker_restarts", "elapsed", "ended_by", "steps", "bottleneck"}
     assert promised <= set(RunReport.__dataclass_fields__)
-    assert {"name", "where", "calls", "seconds", "mean", "p50", "p99"} == set(StepReport.__dataclass_fields__)
+    assert {"name", "where", "calls", "seconds", "mean", "p50", "p99", "max", "slowest"} == set(
+        StepReport.__dataclass_fields__
+    )

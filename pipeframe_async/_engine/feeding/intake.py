@@ -106,6 +106,16 @@ class Intake:
         self._cancels = 0  # of our own
         self._insisting: asyncio.TimerHandle | None = None
         self.error: FeedError | None = None
+        self._began: float | None = None
+        self._ended: float | None = None
+        self._unasked = 0.0  # seconds in which there was no room for more, or no more was wanted
+
+    @property
+    def seconds(self) -> float:
+        """That the feed itself has taken: those in which it was asked for records, and had not ended."""
+        if self._began is None:
+            return 0.0
+        return (self._ended or time.perf_counter()) - self._began - self._unasked
 
     def stop(self) -> None:
         """Ask for no more records: what was handed over is worked off. The feed stays as it is until `close`.
@@ -243,6 +253,7 @@ class Intake:
     async def _pull(self) -> None:
         async with opened(self._feed, self._name) as feed:
             self._idle.start()
+            self._began = time.perf_counter()
             if self._whole and isinstance(feed, Listed):
                 self._whole = False
                 self._backlog.open()
@@ -253,6 +264,7 @@ class Intake:
                 await self._until_closing()
             finally:
                 word.cancel()
+                self._ended = self._ended or time.perf_counter()
             self._idle.stop()  # the feed has ended; how long it takes to close is no idleness
         # A close that came while the feed was ending has cancelled this task for nothing.
         if self._closing:
@@ -270,7 +282,7 @@ class Intake:
 
     async def _until_closing(self) -> None:
         """The feed stands at its `yield`, with all it has opened; it is closed when nobody needs that any more."""
-        self._at_yield = True
+        self._at_yield, self._ended = True, time.perf_counter()
         if self._source is not None:
             self._source.hold()
         self._end()
@@ -427,11 +439,13 @@ class Intake:
         self._idle.stop()
         self._backlog.pause()
         self.waits_for_room = True
+        began = time.perf_counter()
         try:
             while self._room == 0 and not self._stopped:
                 await self._freed.wait()  # rung by settling, by what is taken from the backlog, and by `stop`
         finally:
             self.waits_for_room = False
+            self._unasked += time.perf_counter() - began
         if not self._stopped:
             self._idle.start()
         self._breathed = time.perf_counter()

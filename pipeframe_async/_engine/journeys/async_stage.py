@@ -170,19 +170,19 @@ class AsyncStage:
         if self._retrying is not None:
             part.becomes(self._journeys.freeze(part.value))
         try:
-            came, at = await self._through(value, part.step)  # the part is this task's; its journey may be withdrawn
+            came, at = await self._through(part, value)  # it is this task's; its journey may be withdrawn
         finally:
             self.seconds += time.perf_counter() - started
         onward = (self._index, at) if at < len(self._steps) else (self._index + 1, 0)
         self._journeys.came(part, came, begin, onward)
 
-    async def _through(self, value: Any, at: int) -> tuple[Came, int]:
-        """What a value comes to from step `at` on; and the step its children go on with."""
-        limit = asyncio.timeout(self._limit)
+    async def _through(self, part: Part, value: Any) -> tuple[Came, int]:
+        """What a part's value comes to from its step on; and the step its children go on with."""
+        limit, at = asyncio.timeout(self._limit), part.step
         try:
             async with limit:
                 while at < len(self._steps):
-                    outcome = await self._timed(at, value)  # a withdrawal or the end of the run cancels here
+                    outcome = await self._timed(part, at, value)  # a withdrawal or the end of the run cancels here
                     at += 1
                     if type(outcome) is list:
                         return _children(outcome), at
@@ -201,14 +201,14 @@ class AsyncStage:
             return self._failed(error, at, timed_out=limit.expired() and isinstance(error, TimeoutError)), at
         return Came(((value, False),)), at
 
-    async def _timed(self, at: int, value: Any) -> Any:
+    async def _timed(self, part: Part, at: int, value: Any) -> Any:
         """One step: `(record, keep_going)`, `DROP`, or a list of the pairs of a fan-out."""
         started = time.perf_counter_ns()
         try:
             return await _outcome(self._steps[at], self.names[at], value)
         finally:
             spent = time.perf_counter_ns() - started
-            self.clocks[at].add(StepTimes(1, 1, spent, (spent,)))
+            self.clocks[at].add(StepTimes(1, 1, spent, (spent,), spent), part.journey.position)
 
     def _failed(self, error: BaseException, at: int, *, timed_out: bool = False) -> Came:
         failure = failed(error, self.names[min(at, len(self.names) - 1)], None, timed_out=timed_out, caller=__file__)

@@ -96,6 +96,11 @@ class Journeys:
         return len(self._under_way) + self._away
 
     @property
+    def slept(self) -> float:
+        """Seconds in which records waited for their next attempt."""
+        return self._sleepers.seconds
+
+    @property
     def asleep(self) -> bool:
         """Whether a record waits for its next attempt."""
         return len(self._sleepers) > 0

@@ -6,6 +6,7 @@ Task: none; one timer of the loop, set for the first who wakes.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
@@ -29,6 +30,20 @@ class Sleepers:
         self._due: list[tuple[float, int, Part, int]] = []  # a heap, with some who no longer sleep
         self._numbers = count()
         self._alarm: asyncio.Handle | None = None
+        self._since: float | None = None  # some have been asleep
+        self._seconds = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """For how long any were asleep."""
+        return self._seconds + (0.0 if self._since is None else time.perf_counter() - self._since)
+
+    def _count(self) -> None:
+        """Some sleep now, or none does any more."""
+        if self._asleep and self._since is None:
+            self._since = time.perf_counter()
+        elif not self._asleep and self._since is not None:
+            self._seconds, self._since = self.seconds, None
 
     def __len__(self) -> int:
         return len(self._asleep)
@@ -36,6 +51,7 @@ class Sleepers:
     def put(self, part: Part, stage: int, delay: float) -> None:
         """It sleeps for so many seconds, and goes on in this stage."""
         self._asleep.add(part)
+        self._count()
         part.goes_to(self)
         heappush(self._due, (asyncio.get_running_loop().time() + delay, next(self._numbers), part, stage))
         if self._due[0][2] is part:
@@ -44,11 +60,13 @@ class Sleepers:
     def withdraw(self, part: Part) -> bool:
         """It wakes no more."""
         self._asleep.discard(part)
+        self._count()
         return True
 
     def clear(self) -> list[Part]:
         """Remove those that sleep."""
         gone, self._asleep = [*self._asleep], set()
+        self._count()
         return gone
 
     def close(self) -> None:
@@ -71,4 +89,5 @@ class Sleepers:
             if part in self._asleep:
                 self._asleep.discard(part)
                 self._wake(part, stage)
+        self._count()
         self._set_alarm()

@@ -67,6 +67,10 @@ class Batch:
         """Records this stands for."""
         return self.packed.records
 
+    def position(self, index: int) -> int:
+        """In the feed, of the record at this index, or that it is part of."""
+        return self.parts[index].journey.position if self.parts else self.first + index
+
     def framed_as(self, packed: Packed, seconds: float = 0.0) -> None:
         """Its records travel so from now on; packing them took so many seconds."""
         self.packed = packed

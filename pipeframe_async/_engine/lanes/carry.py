@@ -141,7 +141,7 @@ class Carrier:
         self._clocks = clocks
         self._aside = aside
         self._turns: defaultdict[Lane, asyncio.Lock] = defaultdict(asyncio.Lock)  # fair: first come, first served
-        self.work_seconds = 0.0
+        self.work_seconds = self.setup_seconds = self.lost_seconds = 0.0
 
     async def carry(self, lane: Lane, batch: Batch) -> Answer:
         """Have a batch run, in stretches where it must be.
@@ -170,8 +170,10 @@ class Carrier:
             trial.origin = start
         trial.suspended = 0
         # The slot's task waits here; the trial is its own. The lane may change its worker meanwhile.
+        began = time.perf_counter()
         reply = await trial.lane.run(batch.place.chain, batch.number, packed, ship=self._ship)
         if isinstance(reply, Death):
+            self.lost_seconds += time.perf_counter() - began
             self._died(trial, reply, trial.origin, stop)
             return
         trial.suspended = reply.suspended
@@ -290,7 +292,8 @@ class Carrier:
             return
         if not saved:  # what was saved of a worker's end has no times
             self._learn(trial.batch.place, reply)
-        gather(self._clocks, reply.steps)
+        self.setup_seconds = max(self.setup_seconds, reply.setup)
+        gather(self._clocks, reply.steps, lambda index: trial.batch.position(start + index))
         trial.pieces.append((start, reply, results))
 
     def _learn(self, place: Place, reply: Reply) -> None:

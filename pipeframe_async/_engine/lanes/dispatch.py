@@ -7,6 +7,7 @@ Tasks: one per slot. A batch belongs to its slot from the cut until its answer i
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 
 from pipeframe_async._engine.feeding.backlog import Backlog
@@ -42,6 +43,8 @@ class Dispatch:
         self._journeys = journeys
         self._batches: dict[Lane, int] = {}  # of this run, in each lane that has started
         self._starting = 0
+        self._began = time.perf_counter()
+        self.starting_seconds = 0.0  # until the first lane had started
         self._out: set[Lane] = set()  # could not start: the run goes on without
 
     def __repr__(self) -> str:
@@ -72,6 +75,8 @@ class Dispatch:
             return
         finally:
             self._starting -= 1
+        if not self._batches:
+            self.starting_seconds = time.perf_counter() - self._began
         self._batches.setdefault(lane, 0)
         while (found := await self._next(lane)) is not None:
             stage, batch = found
