@@ -19,7 +19,8 @@ class Stats:
     """A snapshot of the running counters. Counts of records; `in_flight_bytes` in bytes, `elapsed` in seconds.
 
     At every instant `fed + emitted == delivered + filtered + failed + aborted + in_flight + spilled`;
-    `bypassed` are among the delivered. `spilled` is what a batch feed holds on disk until there is room.
+    `bypassed` are among the delivered. `spilled` is what a batch feed holds on disk until there is room. `total` is how
+    many records the feed has, where it says so (`len(feed)`), else None.
     """
 
     fed: int = 0
@@ -37,11 +38,13 @@ class Stats:
     in_flight_bytes: int = 0
     spilled: int = 0
     elapsed: float = 0.0
+    total: int | None = None
 
     def __add__(self, other: Stats) -> Stats:
-        """The books of two runs together; `elapsed` is the longer one."""
-        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
-        return Stats(**{**sums, "elapsed": max(self.elapsed, other.elapsed)})
+        """The books of two runs together; `elapsed` is the longer one, and `total` is known if both are."""
+        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self) if f.name != "total"}
+        total = None if self.total is None or other.total is None else self.total + other.total
+        return Stats(**{**sums, "elapsed": max(self.elapsed, other.elapsed), "total": total})
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Accounts:
             unbooked=organs.backlog.unbooked if self._ended is None else 0,
             elapsed=(self._ended or time.perf_counter()) - self._started,
             worker_restarts=organs.workforce.executor.restarts - self._restarts_before,
+            total=organs.intake.length,
             ack_errors=organs.books.handles.errors + (organs.watermark.errors if organs.watermark is not None else 0),
         )
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from pipeframe_async.errors import ConfigError
+from pipeframe_async.model import Chunk
 
 
 class Form(Enum):
@@ -33,6 +34,18 @@ class Feed:
     form: Form
     value: Any
     called: bool = False
+
+    @property
+    def length(self) -> int | None:
+        """How many records there are, where it says so; a list of chunks does not."""
+        if self.called or self.form is not Form.SYNC:
+            return None
+        if isinstance(self.value, (list, tuple)) and self.value and isinstance(self.value[0], Chunk):
+            return None
+        try:
+            return len(self.value)
+        except Exception:  # it has none, or one that cannot be known
+            return None
 
 
 REMEDY = "write `async def feed(self)` with `yield record`, or pass an iterable or async iterable as feed="

@@ -196,7 +196,15 @@ class Ledger:
         spilled, self.spilled = self.spilled, 0
         self._book(Outcome(aborted=spilled))
 
-    def stats(self, *, elapsed: float, worker_restarts: int, unbooked: int = 0, ack_errors: int = 0) -> Stats:
+    def stats(
+        self,
+        *,
+        elapsed: float,
+        worker_restarts: int,
+        unbooked: int = 0,
+        ack_errors: int = 0,
+        total: int | None = None,
+    ) -> Stats:
         """The books as a snapshot; `unbooked`: records that were fed and will be booked at the next look."""
         t = self._total
         within = min(unbooked, max(0, self.room))  # what has no permit is on its way to the disk
@@ -216,6 +224,7 @@ class Ledger:
             in_flight_bytes=self.in_flight_bytes,
             spilled=self.spilled + unbooked - within,
             elapsed=elapsed,
+            total=total,
         )
 
     def audit(self, *, final: bool = False) -> None:

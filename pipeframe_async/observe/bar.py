@@ -146,7 +146,7 @@ class Line:
     def __init__(self, stats: Stats, rate: float, mark: Spinner | Text) -> None:
         self._stats = stats
         self._mark = mark
-        said = phrases(stats, rate)
+        said = phrases(stats, rate, beside_a_bar=True)
         styles = {f"{stats.failed:,} failed": "bold red" if stats.failed else "dim"}
         self._words = [Text(words, style=styles.get(words, "")) for words in said]
         self._words.append(Text(f"{stats.elapsed:.1f} s", style="dim"))
@@ -173,7 +173,7 @@ class Line:
 
 
 def _verdict(stats: Stats) -> Text:
-    if stats.aborted or done(stats) < known(stats):
+    if stats.aborted or done(stats) < stats.fed + stats.emitted:
         return Text("✗", style="bold red")
     return Text("!", style="bold yellow") if stats.failed else Text("✓", style="bold green")
 

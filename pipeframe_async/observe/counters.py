@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from pipeframe_async.report import Stats
+from pipeframe_async.report import Stats, duration
 
 RATE_WINDOW: Final = 3.0
 """Seconds a rate looks back. Shorter jumps about, longer hides that a run has slowed down."""
@@ -38,16 +38,29 @@ def done(stats: Stats) -> int:
 
 
 def known(stats: Stats) -> int:
-    """Records there are so far."""
-    return stats.fed + stats.emitted
+    """Records there are, where the feed says how many it has; else those so far."""
+    return max(stats.fed, stats.total or 0) + stats.emitted
 
 
-def phrases(stats: Stats, rate: float) -> list[str]:
-    """The counters in words, the most wanted first."""
+def eta(stats: Stats, rate: float) -> float | None:
+    """Seconds until the end, if it goes on like this; None where nobody can say."""
+    settled = done(stats) - stats.emitted  # of the records that were fed
+    if stats.total is None or rate <= 0 or settled <= 0 or stats.total <= settled:
+        return None
+    return (stats.total - settled) / (rate * settled / done(stats))
+
+
+def phrases(stats: Stats, rate: float, *, beside_a_bar: bool = False) -> list[str]:
+    """The counters in words, the most wanted first; `beside_a_bar`: that shows the share, and needs the room."""
     said = [f"{done(stats):,} of {known(stats):,} records", f"{rate:,.0f}/s", f"{stats.failed:,} failed"]
+    if (left := eta(stats, rate)) is not None:
+        said.insert(1, f"{duration(left) if left >= 120 else f'{left:.0f} s'} left")
     if stats.aborted:
         said.append(f"{stats.aborted:,} aborted")
-    said.append(f"{stats.in_flight:,} in flight")
+    if stats.total is None or not beside_a_bar:
+        said.append(f"{stats.in_flight:,} in flight")
+    if stats.total and not beside_a_bar:
+        said[0] += f" ({done(stats) / known(stats):.0%})"
     if stats.spilled:
         said.append(f"{stats.spilled:,} on disk")
     return said

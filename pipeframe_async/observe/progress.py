@@ -16,7 +16,7 @@ from typing import Final, TextIO
 
 from pipeframe_async.contracts import Display
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.observe.counters import Rate, overall_rate, phrases
+from pipeframe_async.observe.counters import Rate, eta, overall_rate, phrases
 from pipeframe_async.report import Stats
 
 MODES: Final = ("auto", "plain", "json", "none")
@@ -115,5 +115,8 @@ def plain_line(stats: Stats, rate: float) -> str:
 
 
 def json_line(stats: Stats, rate: float) -> str:
-    """The counters for a program: all of `Stats`, the rate, and `"event": "progress"`."""
-    return json.dumps({"event": "progress", **asdict(stats), "rate": round(rate, 1)})
+    """The counters for a program: all of `Stats`, the rate, the seconds that are left, and `"event": "progress"`."""
+    left = eta(stats, rate)
+    return json.dumps(
+        {"event": "progress", **asdict(stats), "rate": round(rate, 1), "eta": None if left is None else round(left, 1)}
+    )

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -18,9 +19,10 @@ from rich.text import Text
 
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.frame import PipeFrame
+from pipeframe_async.model import Chunk
 from pipeframe_async.observe.bar import ERASE, Bar, Line
-from pipeframe_async.observe.counters import Rate
-from pipeframe_async.observe.progress import Lines, progress_display
+from pipeframe_async.observe.counters import Rate, phrases
+from pipeframe_async.observe.progress import Lines, json_line, progress_display
 from pipeframe_async.pipeline import PipelineEngine
 from pipeframe_async.report import Stats
 from pipeframe_async.steps import apply
@@ -367,3 +369,40 @@ async def test_a_frame_shows_its_runs_on_standard_error(
     last = err.splitlines()[-1]
     assert check(last)
     assert "20" in last
+
+
+@pytest.mark.parametrize(
+    ("stats", "rate", "said"),
+    [
+        (replace(SOME, total=10_000), 600.0, ["1,234 of 10,000 records (12%)", "15 s left", "600/s"]),
+        (replace(SOME, total=10_000), 1.0, ["1,234 of 10,000 records (12%)", "146 min 06 s left", "1/s"]),
+        (replace(SOME, total=10_000), 0.0, ["1,234 of 10,000 records (12%)", "0/s", "4 failed"]),
+        (replace(SOME, total=1_234), 600.0, ["1,234 of 1,500 records (82%)", "600/s", "4 failed"]),
+        (replace(SOME, total=2_000, emitted=617), 600.0, ["1,234 of 2,617 records (47%)", "5 s left", "600/s"]),
+        (SOME, 600.0, ["1,234 of 1,500 records", "600/s", "4 failed"]),
+    ],
+)
+def test_the_share_and_what_is_left_are_of_what_the_feed_says_it_has(
+    stats: Stats, rate: float, said: list[str]
+) -> None:
+    assert phrases(stats, rate)[:3] == said
+
+
+def test_beside_a_bar_the_share_is_what_that_shows() -> None:
+    said = phrases(replace(SOME, total=10_000), 600.0, beside_a_bar=True)
+    assert said == ["1,234 of 10,000 records", "15 s left", "600/s", "4 failed"]
+
+
+@pytest.mark.parametrize(
+    ("feed", "total"),
+    [(range(20), 20), ([1, 2], 2), ({1, 2, 3}, 3), (lambda: [1, 2], 2), (iter([1]), None), ([Chunk([1, 2])], None)],
+)
+async def test_a_feed_that_has_a_length_says_so(feed: Any, total: int | None) -> None:
+    frame = PipeFrame(executor="inline")
+    await frame.run(Numbers, feed)
+    assert frame.stats().total == total
+
+
+def test_programs_are_told_the_seconds_that_are_left() -> None:
+    assert json.loads(json_line(replace(SOME, total=10_000), 600.0))["eta"] == 14.6
+    assert json.loads(json_line(SOME, 600.0))["eta"] is None

@@ -108,7 +108,7 @@ def test_any_report_prints(count: int, seconds: float, name: str) -> None:
 
 
 COUNTER = st.integers(0, 10**6)
-STATS = st.builds(Stats, *[COUNTER] * 13, st.floats(0, 1e6))
+STATS = st.builds(Stats, *[COUNTER] * 14, st.floats(0, 1e6), st.none() | COUNTER)
 
 
 @given(STATS, STATS)
@@ -116,7 +116,10 @@ def test_the_books_of_two_runs_together_are_their_sums_over_the_longer_time(one:
     both = one + other
     for name in Stats.__dataclass_fields__:
         mine, theirs = getattr(one, name), getattr(other, name)
-        assert getattr(both, name) == (max(mine, theirs) if name == "elapsed" else mine + theirs)
+        if name == "total":
+            assert getattr(both, name) == (None if None in (mine, theirs) else mine + theirs)
+        else:
+            assert getattr(both, name) == (max(mine, theirs) if name == "elapsed" else mine + theirs)
 
 
 def test_a_report_has_the_names_it_promises() -> None:

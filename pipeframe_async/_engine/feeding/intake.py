@@ -83,6 +83,7 @@ class Intake:
         self._control = made if control else frozenset[type]()
         # A list has its records already, and calls have each their own caller: the same may be there twice.
         self._watches = control and not isinstance(feed.value, (list, tuple))
+        self.length = feed.length
         self._handles = books.handles
         self._name = name
         self._books = books
@@ -254,9 +255,11 @@ class Intake:
         async with opened(self._feed, self._name) as feed:
             self._idle.start()
             self._began = time.perf_counter()
-            if self._whole and isinstance(feed, Listed):
-                self._whole = False
-                self._backlog.open()
+            if isinstance(feed, Listed):
+                self.length = feed.length
+                if self._whole:
+                    self._whole = False
+                    self._backlog.open()
             word = asyncio.get_running_loop().call_later(WORD_SECONDS, self._say_that_nothing_runs)
             try:
                 await (self._iterate(feed) if isinstance(feed, AsyncIterator) else self._take(feed))

@@ -47,8 +47,9 @@ class Listed:
 
     stays = True
 
-    def __init__(self, records: Sequence[Any]) -> None:
-        self._records = records
+    def __init__(self, feed: Feed) -> None:
+        self.length = feed.length
+        self._records: Sequence[Any] = feed.value
         self._at = 0
 
     async def take(self, room: int) -> list[Any] | None:
@@ -120,7 +121,7 @@ def _source(feed: Feed, name: str) -> Source:
     if feed.form is Form.SYNC_BUCKET:
         return Pump(lambda pump: feed.value(Bucket(pump)), name)
     if isinstance(feed.value, (list, tuple, range)):
-        return Listed(feed.value)
+        return Listed(feed)
     # The generator is made in the thread too: its first lines may block as well.
     return Pump(lambda pump: pump.put_all(feed.value() if feed.called else feed.value), name)
 
