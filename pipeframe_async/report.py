@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from html import escape
 from typing import Literal
 
 NOTABLE_SETUP = 0.1
@@ -116,6 +117,24 @@ class RunReport:
         if self.setup >= NOTABLE_SETUP:
             rows.append(f"setup took {duration(self.setup)} in a worker")
         return "\n".join([*rows, *([self.bottleneck] if self.bottleneck else [])])
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook: the table as one."""
+        counts = [
+            name for name in ("fed", "emitted", "delivered", "filtered", "failed", "aborted") if getattr(self, name)
+        ]
+        books = " · ".join(f"{name} {getattr(self, name):,}" for name in counts) or "nothing was fed"
+        head = f"<p><b>{self.ended_by}</b> after {duration(self.elapsed)} · {books}</p>"
+        columns = ("step", "where", "calls", "total", "mean", "p50", "p99", "max")
+        rows = [
+            [escape(s.name), s.where, f"{s.calls:,}", *map(duration, (s.seconds, s.mean, s.p50, s.p99, s.max))]
+            for s in self.steps
+            if s.calls
+        ]
+        cells = [f"<tr>{''.join(f'<th>{column}</th>' for column in columns)}</tr>"] if rows else []
+        cells += [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
+        last = f"<p>{escape(self.bottleneck)}</p>" if self.bottleneck else ""
+        return f"{head}<table>{''.join(cells)}</table>{last}" if cells else f"{head}{last}"
 
     def _step_rows(self) -> list[str]:
         """A table of 60 columns; a step whose name is too long for its column has that in a line of its own."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -72,13 +73,23 @@ class _Handling:
     def _heard(self, number: int) -> None:
         """On the loop."""
         self._unheard = None
-        now = time.monotonic()
+        now, first = time.monotonic(), all(told is None for told in self._owners.values())
         for owner, told in [*self._owners.items()]:
             if told is None:
                 self._owners[owner] = now
                 owner.stop()
             elif now - told > MOMENT:
                 owner.abort()
+        if first and number == signal.SIGINT:
+            _confirm()
+
+
+def _confirm() -> None:
+    """Who has pressed Ctrl-C sees at once that it was heard."""
+    with suppress(OSError, ValueError, AttributeError):  # there is no terminal
+        if sys.stderr.isatty():
+            sys.stderr.write("\nStopping: what was fed is finished first. Ctrl-C again aborts.\n")
+            sys.stderr.flush()
 
 
 _handling: WeakKeyDictionary[asyncio.AbstractEventLoop, _Handling] = WeakKeyDictionary()

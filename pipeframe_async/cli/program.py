@@ -18,7 +18,7 @@ from pipeframe_async.cli.run import run
 def commands() -> None:
     """An async feed, steps in all your cores, results in order.
 
-    Exit codes: 0 done, 1 failed records or an error, 2 usage, 130 interrupted.
+    Exit codes: 0 done, 1 failed records, failed acks or an error, 2 usage, 130 interrupted.
     """
 
 

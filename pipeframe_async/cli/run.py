@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pipeframe_async.cli.exits import DONE, FAILED, INTERRUPTED, explained
+from pipeframe_async.cli.logs import LOG_LEVEL, show_logs
 from pipeframe_async.cli.options import PROGRESS, FrameOptions, frame_options, target_options
 from pipeframe_async.cli.reporting import reported
 from pipeframe_async.cli.settings import apply_settings
@@ -18,8 +19,9 @@ from pipeframe_async.cli.target import add_app_dir, load_pipeline
 @target_options
 @frame_options
 @PROGRESS
+@LOG_LEVEL
 @explained
-def run(target: str, app_dir: Path | None, settings: tuple[str, ...], **frame: Any) -> int:
+def run(target: str, app_dir: Path | None, settings: tuple[str, ...], log_level: str, **frame: Any) -> int:
     """Run a pipeline to its end and print its report.
 
     Ctrl-C stops the feed and finishes what is in flight; a second Ctrl-C aborts.
@@ -27,7 +29,8 @@ def run(target: str, app_dir: Path | None, settings: tuple[str, ...], **frame: A
     add_app_dir(app_dir)
     pipeline = load_pipeline(target)
     apply_settings(pipeline, settings)
+    show_logs(log_level)  # now that the module has had its chance to set up logging
     report = reported(pipeline, FrameOptions(**frame))
     if report.ended_by == "stopped":
         return INTERRUPTED
-    return FAILED if report.failed else DONE
+    return FAILED if report.failed or report.ack_errors else DONE

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from pipeframe_async import Failure, PipelineEngine
+from pipeframe_async import Delivery, Failure, PipelineEngine
 
 
 def invert(number: int) -> tuple[float, bool]:
@@ -102,3 +102,13 @@ class Hanging(Endless):
 
 needy = Needy("orders")
 number = 42
+
+
+class AcksFail(Inverse):
+    """Its source takes no acks."""
+
+    async def feed(self) -> AsyncIterator[Delivery[int]]:  # type: ignore[override]
+        def gone() -> None:
+            raise ConnectionError("the broker is gone")
+
+        yield Delivery(1, ack=gone)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import ROOT, Pipeframe
+from tests.cli.conftest import ROOT, Pipeframe, in_its_own_process
 
 if os.name == "posix":
     from tests.observe.terminal import terminal
@@ -117,17 +117,17 @@ def test_a_wrong_option_is_a_usage_error(wrong: list[str], pipeframe: Pipeframe,
 
 
 @contextmanager
-def at_work(app_dir: Path, name: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+def at_work(app_dir: Path, name: str, *options: str, err: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """`pipeframe run` in its own process, with its feed under way; its output is in `app_dir`."""
     started = app_dir / "started"
-    with (app_dir / "out").open("wb") as out, (app_dir / "err").open("wb") as err:
+    with (app_dir / "out").open("wb") as out, (app_dir / "err").open("wb") as err_file:
         process = subprocess.Popen(
             [sys.executable, "-m", "pipeframe_async", "run", f"app:{name}", "--app-dir", ".", *options],
             cwd=app_dir,
             env={**os.environ, "PYTHONPATH": str(ROOT), "STARTED": str(started)},
             stdin=subprocess.DEVNULL,
             stdout=out,
-            stderr=err,
+            stderr=err_file if err is None else err,
         )
     try:
         deadline = time.monotonic() + 20
@@ -182,3 +182,25 @@ def test_on_a_terminal_there_is_a_bar_and_then_the_report(app_dir: Path) -> None
     assert "2.0\r\n1.0\r\n0.6666666666666666\r\n0.5\r\n" in written
     assert "4 of 4 records" in written
     assert written.rindex("✓") < written.rindex("exhausted after")
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_failed_acks_are_shown_and_are_no_success(own: bool, app_dir: Path) -> None:
+    if own:  # the module has logging of its own
+        with (app_dir / "app.py").open("a") as module:
+            module.write("\nimport logging\nlogging.basicConfig(format='mine: %(message)s')\n")
+    options = ("--app-dir", ".", "--executor", "inline", "--progress", "none")
+    ending = in_its_own_process(app_dir, "run", "app:AcksFail", *options)
+    assert ending.code == 1
+    said = "an ack or nack raised ConnectionError: the broker is gone"
+    assert ending.err.startswith(f"mine: {said}" if own else f"Error: {said}")
+    assert ending.err.count(said) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are a POSIX thing")
+def test_on_a_terminal_ctrl_c_is_confirmed_at_once(app_dir: Path) -> None:
+    with terminal() as screen:
+        with at_work(app_dir, "Endless", "--progress", "none", err=screen.slave) as process:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+        assert "Stopping: what was fed is finished first. Ctrl-C again aborts." in screen.written()

@@ -70,6 +70,16 @@ def test_a_report_prints_how_it_ended_its_books_and_its_steps() -> None:
     assert last == "Bottleneck: the feed."
 
 
+def test_in_a_notebook_the_report_is_a_table() -> None:
+    html = RunReport(
+        fed=9, delivered=9, steps=(StepReport("<b>", "worker", 9, 1.0, 0.1, 0.1, 0.1, 0.2),), bottleneck="a & b"
+    )
+    shown = html._repr_html_()
+    assert "<td>&lt;b&gt;</td><td>worker</td><td>9</td>" in shown
+    assert shown.endswith("<p>a &amp; b</p>")
+    assert RunReport()._repr_html_() == "<p><b>exhausted</b> after 0 ns · nothing was fed</p>"
+
+
 def test_setup_that_takes_long_is_spoken_of() -> None:
     assert "setup took 2.50 s in a worker" in str(RunReport(setup=2.5))
     assert "setup" not in str(RunReport(setup=0.02))
