@@ -139,7 +139,7 @@ class Calls:
                 call.set_result(self._result(answer))
 
     def _result(self, answer: Answer) -> Any:
-        if self._fans_out or answer.grown or len(answer.results) > 1:
+        if self._fans_out or len(answer.results) > 1:
             return answer.results
         return answer.results[0] if answer.results else DROP
 

@@ -109,8 +109,12 @@ class Results(Generic[Out], AsyncIterator[Out]):
                     await asyncio.sleep(0)  # nobody has waited for anything in this time
                     self._breathed = time.perf_counter()
                     continue
-                self._now, self.taken = self._answers.popleft(), True
-                self._ahead = iter(self._now.results[:-1])
+                answer = self._answers.popleft()
+                if not answer.results:
+                    self._finish(answer)
+                    continue
+                self._now, self.taken = answer, True
+                self._ahead = iter(answer.results[:-1])
                 for result in self._ahead:
                     return result
                 continue
@@ -127,13 +131,19 @@ class Results(Generic[Out], AsyncIterator[Out]):
         return now.results[-1]  # type: ignore[no-any-return]
 
     async def take(self, answers: list[Answer]) -> None:
-        """Answers from delivery. Those without results are final at once."""
+        """Answers from delivery. One without results is final at once, unless portions wait that may be of its records."""
         for answer in answers:
-            if answer.results:
+            if answer.results or any(waiting.then is not None for waiting in self._all()):
                 self._answers.append(answer)
             else:
                 self._settle(answer, None, None)
         self._bell.ring()
+
+    def _all(self) -> Iterator[Answer]:
+        """What nobody has taken, or not all of it."""
+        if self._now is not None:
+            yield self._now
+        yield from self._answers
 
     def abandon(self) -> None:
         """The consumer has left: what it was handed is delivered, the rest of that batch is aborted."""

@@ -168,12 +168,12 @@ class Carrier:
         batch, packed = trial.batch, self._packed(trial, start, stop)
         if not packed.resumes:
             trial.origin = start
-        trial.suspended = 0
         # The slot's task waits here; the trial is its own. The lane may change its worker meanwhile.
         began = time.perf_counter()
         reply = await trial.lane.run(batch.place.chain, batch.number, packed, ship=self._ship)
         if isinstance(reply, Death):
             self.lost_seconds += time.perf_counter() - began
+            trial.suspended = 0
             self._died(trial, reply, trial.origin, stop)
             return
         trial.suspended = reply.suspended

@@ -177,8 +177,9 @@ class ProcessLane:
 
     async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply | Death:
         """Run one batch in the worker."""
-        await self._may_load(chain)
-        await self.start()  # all may have changed: other batches, other workers, a lane that closes
+        if not batch.resumes:
+            await self._may_load(chain)
+            await self.start()  # all may have changed: other batches, other workers, a lane that closes
         if self._closing.is_set():
             raise WorkerLost(f"{self.name} was closed before it was given a batch")
         hired = self._holder(batch.resumes) if batch.resumes else self._serving
