@@ -140,8 +140,9 @@ def expand(fn: Callable[[A], Iterable[B] | AsyncIterable[B] | Awaitable[Iterable
         fn: gets the record, returns an iterable or is a generator function. No items: filtered. Where it is
             `async def`, with `yield` or without, the step runs on the loop. Items of one record leave their worker
             while it goes on, about half of `buffer_size` divided by the workers at a time; what has left stays where
-            `fn` raises later. All are held together where there are fewer than 32, and in pipelines with `retry`,
-            an `order` by key or async steps behind it, in `frame.call`, and in an executor of yours.
+            `fn` raises later. All are held together where there are fewer than 32 small ones, and in pipelines with
+            `retry`, an `order` by key or async steps behind it, in `frame.call`, in several threads, and in an
+            executor of yours.
 
     Returns:
         A step for `PipelineEngine.steps`, named after `fn` in reports.

@@ -115,13 +115,14 @@ class Portions(NamedTuple):
     Attributes:
         most: results of one portion.
         most_bytes: and about so many bytes of them.
-        gone: outcomes of the first record that came back before its worker was lost: they are passed over.
+        gone: the path to the first child of the first record that had not come back when its worker was lost, by the
+            numbers of children at each level; those before it are passed over.
         resume: the batch that goes on, as its last `Reply.suspended` said; 0 for a new one.
     """
 
     most: int
     most_bytes: int
-    gone: int = 0
+    gone: tuple[int, ...] = ()
     resume: int = 0
 
 
@@ -188,9 +189,9 @@ class WireFailure(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """What of it may be large."""
+        """What of it may be large, but the record: that it may share with others."""
         child = b"" if self.child is None else self.child[1]
-        return len(self.traceback) + len(self.record or b"") + len(self.raised or b"") + len(child or b"")
+        return len(self.traceback) + len(self.raised or b"") + len(child or b"")
 
 
 class StepTimes(NamedTuple):
@@ -218,6 +219,9 @@ class Refusal(NamedTuple):
 UNKNOWN_CHAIN = "unknown-chain"
 BROKEN_CHAIN = "broken-chain"
 UNREADABLE = "unreadable"
+PAUSED = "paused"
+"""Another batch of this chain is suspended in this process, and comes first: a step may keep something across what it
+yields. The message has its number."""
 GONE = "gone"
 """The batch that was to go on is not in this process."""
 WANTED = "wanted"
@@ -236,8 +240,9 @@ class Reply(NamedTuple):
     the worker's memory after it, 0 where nobody wants to know.
 
     A portion has `suspended` set, which says how the batch is asked to go on: its `records` have come to their end, and
-    of the record after them some outcomes are here too, all of them in `grown`. `first`: index of its first record,
-    which is another than 0 where portions came before; all indices are those of the batch.
+    of the record after them some outcomes are here too, all of them in `grown`; `gone` is as `Portions` has it.
+    `first`: index of its first record, which is another than 0 where portions came before; all indices are those of
+    the batch.
     """
 
     records: int
@@ -257,6 +262,7 @@ class Reply(NamedTuple):
     first: int = 0
     suspended: int = 0
     setup: float = 0.0
+    gone: tuple[int, ...] = ()
 
     @property
     def bypassed(self) -> int:
@@ -281,6 +287,7 @@ class Reply(NamedTuple):
     def nbytes(self) -> int:
         """Bytes of results, and of what failures carry."""
         failed = sum(failure.nbytes for failure in self.failures)
+        failed += sum({id(failure.record): len(failure.record or b"") for failure in self.failures}.values())
         return failed if self.results is None else failed + size_of(self.results)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
+from threading import get_ident
 from typing import Any
 
 from pipeframe_async._worker import codec
@@ -37,6 +38,7 @@ class Batch:
         portions: Portions | None = None,
     ):
         self.begun = False
+        self.thread = get_ident()  # where its generators go on
         self.standins = standins
         self.chain = chain
         self.data = data
@@ -99,6 +101,7 @@ def reply_of(batch: Batch, tally: Tally, count: int, cells: Any, *, whole: Dumps
         failures=tuple(sorted(failures, key=attrgetter("at"))),
         steps=times,
         first=tally.first,
+        gone=tally.gone,
     )
 
 
@@ -183,7 +186,8 @@ def _with_originals(failures: list[WireFailure], data: Payload, stretch: tuple[i
         originals = _stretch(codec.loads(data), stretch)
     except BaseException:  # it could be read a moment ago; the parent has the record itself
         return failures
-    return [failure._replace(record=_again(originals[failure.at])) for failure in failures]
+    again = {at: _again(originals[at]) for at in {failure.at for failure in failures}}  # children of one have the same
+    return [failure._replace(record=again[failure.at]) for failure in failures]
 
 
 def _again(record: object) -> bytes | None:

@@ -61,6 +61,10 @@ class Chain:
         self._process = os.getpid()
         self._record_ns = float(SLOW_NS)  # of the last batch: decides how many records are timed
 
+    def is_like(self, other: Chain) -> bool:
+        """Whether it is the same steps of the same pipeline: then what those keep is the same too."""
+        return self is other or (self._steps == other._steps and self._pipeline is other._pipeline)
+
     def setup(self) -> None:
         """Run the pipeline's `setup` hook, where it has one, unless that was done."""
         if not self.ready and (hook := getattr(self._pipeline, "setup", None)) is not None:
@@ -180,7 +184,7 @@ class Chain:
             self._fail(tally, fan_out.index, step_cell[()], error)
         else:
             if ended:
-                tally.settle(fan_out.index, fan_out.mark)
+                tally.settle(fan_out)
         tally.under_way = None if ended else fan_out
         if not ended:
             raise Suspended
@@ -191,7 +195,7 @@ class Chain:
         A generator that raises takes back what it had yielded and still is here: a record either has its children or
         fails, unless it has many.
         """
-        levels = fan_out.levels
+        levels, cuts = fan_out.levels, tally.cuts
         while levels:
             level = levels[-1]
             step_cell[()] = level.position
@@ -205,7 +209,16 @@ class Chain:
                     tally.took(level.position, level.spent, fan_out.index)
                     levels.pop()
                     if not level.count:
+                        fan_out.comes(level.mark)
                         tally.filtered += 1
+                        if levels and cuts is not None and cuts.due(fan_out, tally):
+                            return False
+                    continue
+                if level.skip and cuts is not None:
+                    level.skip -= 1
+                    level.count += 1
+                    if cuts.passed():
+                        return False
                     continue
                 record, keep_going = pair_of(self.names[level.position], item, "yielded")
             except BaseException as error:
@@ -215,12 +228,17 @@ class Chain:
                 tally.back_to(level.mark)
                 if not levels:
                     raise raised  # noqa: B904 - it is this error, or what came of it
+                fan_out.comes(level.mark, after=level.count if tally.left(level.mark) else None)
                 tally.failures.append(self._child_failure(fan_out, step_cell[()], raised))
+                if cuts is not None and cuts.due(fan_out, tally):
+                    return False
                 continue
             level.count += 1
             level.child = record
+            if cuts is not None:
+                fan_out.comes(tally.mark())
             self._child(tally, fan_out, level.position, record, keep_going, step_cell)
-            if not tally.passes_over(fan_out) and len(tally.results) >= tally.look and tally.full():
+            if cuts is not None and levels[-1] is level and cuts.due(fan_out, tally):
                 return False
         return True
 
@@ -262,7 +280,8 @@ class Chain:
             tally.filtered += 1
             return
         if isinstance(outcome, GeneratorType):
-            fan_out.levels.append(Level(position, outcome, tally.mark()))
+            skip = 0 if tally.cuts is None else tally.cuts.skip(fan_out)
+            fan_out.levels.append(Level(position, outcome, tally.mark(), skip))
             return
         record, keep_going = pair_of(self.names[position], outcome, "returned")
         if keep_going:

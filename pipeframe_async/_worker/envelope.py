@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import OrderedDict
-from threading import Lock
+from threading import Lock, get_ident
 from time import monotonic, perf_counter, process_time, thread_time
 from typing import Any
 
@@ -22,6 +22,7 @@ from pipeframe_async.failures import failure_of
 from pipeframe_async.wire import (
     BROKEN_CHAIN,
     GONE,
+    PAUSED,
     SEGMENT,
     STATE,
     UNKNOWN_CHAIN,
@@ -78,7 +79,7 @@ def work(
     ship: bool,
     stretch: tuple[int, int] | None = None,
     weigh: bool = False,
-    portions: Portions | tuple[int, int, int, int] | None = None,
+    portions: Portions | tuple[int, int, tuple[int, ...], int] | None = None,
     *,
     out_of_band: bool = False,
     live: bool = False,
@@ -118,6 +119,8 @@ def work(
             if batch is None:
                 return Reply(0, refusal=Refusal(GONE, "the batch is not here"))
             batch.goes_on(cursor)
+        elif other := _suspended_of(loaded):
+            return Reply(0, refusal=Refusal(PAUSED, str(other)), setup=loading)
         else:
             batch = Batch(loaded, data, stretch, ship, cursor, standins, portions)
         with standin.at_work(standins, keep=_cursor is not None):
@@ -141,6 +144,14 @@ def finished_part() -> Reply | None:
     if (batch := _at_work) is None or _cursor is None or (at := _cursor.read().at) is None or batch.gaps:
         return None
     return reply_of(batch, batch.tally.before(at), at - batch.tally.first, _spare_cells())
+
+
+def _suspended_of(chain: Chain) -> int:
+    """The number of a batch of this chain that is suspended in this thread; 0 where none is."""
+    for token, batch in [*_suspended.items()]:
+        if batch.thread == get_ident() and batch.chain.is_like(chain):
+            return token
+    return 0
 
 
 def drop(token: int) -> None:

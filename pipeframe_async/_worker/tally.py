@@ -7,14 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import suppress
+from time import monotonic
 from typing import Any, NamedTuple
 
-from pipeframe_async._worker import codec
+from pipeframe_async.weight import weight
 from pipeframe_async.wire import Portions, StepTimes, WireFailure
 
 SAMPLES = 8
 """Timed records a batch while steps are fast, at most. Fewer make p99 a guess; more say little that is new."""
-NEVER = 2**62
+TOGETHER = 32
+"""Children that are held together where they are small, however long they take. With fewer a record that fails at its
+tenth would have left some behind; with more a slow fan-out shows nothing for longer."""
+SECONDS = 1.0
+"""After which children leave of which there are more. Shorter costs hops, longer shows a slow fan-out late."""
+FAILURE_BYTES = 2048
+"""What a failure is taken to weigh: its traceback, most of all."""
 
 
 class Mark(NamedTuple):
@@ -27,14 +34,25 @@ class Mark(NamedTuple):
 
 
 class Level:
-    """A generator of a step, under way. `count`: how many it has yielded; `child`: the last one."""
+    """A generator of a step, under way.
 
-    __slots__ = ("child", "children", "count", "mark", "position", "spent")
+    Attributes:
+        position: the step's.
+        children: the generator.
+        mark: how much there was before it.
+        skip: so many of its children have left, in a life before.
+        count: how many it has yielded.
+        child: the last one.
+        spent: nanoseconds it has taken.
+    """
 
-    def __init__(self, position: int, children: Generator[Any, None, None], mark: Mark) -> None:
+    __slots__ = ("child", "children", "count", "mark", "position", "skip", "spent")
+
+    def __init__(self, position: int, children: Generator[Any, None, None], mark: Mark, skip: int = 0) -> None:
         self.position = position
         self.children = children
         self.mark = mark
+        self.skip = skip
         self.spent = self.count = 0
         self.child: Any = None
 
@@ -48,20 +66,93 @@ class Level:
 
 
 class FanOut:
-    """The fan-out of one record: its generator, and those of its children, the innermost last."""
+    """The fan-out of one record: its generator, and those of its children, the innermost last.
 
-    __slots__ = ("index", "levels", "mark")
+    Attributes:
+        index: the record's.
+        mark: how much there was before it.
+        before: and before the child that came last.
+        after: of that one so many children had come and left before it failed; None where it is there as a whole.
+        outcomes, nbytes: of it that are here.
+    """
+
+    __slots__ = ("after", "before", "index", "levels", "mark", "nbytes", "outcomes")
 
     def __init__(self, index: int, mark: Mark) -> None:
         self.index = index
-        self.mark = mark
+        self.mark = self.before = mark
         self.levels: list[Level] = []
+        self.outcomes = self.nbytes = 0
+        self.after: int | None = None
+
+    def comes(self, before: Mark, *, after: int | None = None) -> None:
+        """Another child, or what one comes to."""
+        self.before, self.after = before, after
+
+    @property
+    def path(self) -> tuple[int, ...]:
+        """To the child that came last: its number at each level, and how many of its own have left."""
+        path = tuple(level.count - 1 for level in self.levels)
+        return path if self.after is None else (*path, self.after)
 
     def close(self) -> None:
         """Nobody wants the rest of it, nor what it raises over that."""
         while self.levels:
             with suppress(BaseException):
                 self.levels.pop().children.close()
+
+
+class Cuts:
+    """Says when what came of a fan-out is to leave; one for a batch.
+
+    Args:
+        portions: how much may be held, and what of the first record has left in a life before.
+    """
+
+    __slots__ = ("_gone", "_most", "_most_bytes", "_nbytes", "_outcomes", "_since", "_skips")
+
+    def __init__(self, portions: Portions) -> None:
+        self._most = portions.most
+        self._most_bytes = portions.most_bytes
+        self._gone = portions.gone
+        self._skips = [*portions.gone]
+        self._since = monotonic()
+        self._outcomes = self._nbytes = 0  # of records before the one under way
+
+    def skip(self, fan_out: FanOut) -> int:
+        """How many children of the generator that begins are to be passed over."""
+        return self._skips.pop(0) if self._skips and not fan_out.index else 0
+
+    def passed(self) -> bool:
+        """One was; whether it is time to say that this is still at work."""
+        return monotonic() - self._since > SECONDS / 4
+
+    def due(self, fan_out: FanOut, tally: Tally) -> bool:
+        """An outcome of a child has come; whether it is time to let a portion go."""
+        self._skips.clear()  # it had not left
+        fan_out.outcomes += 1
+        kind = type(value := tally.results[-1]) if tally.came(fan_out.before) else None
+        fan_out.nbytes += FAILURE_BYTES if kind is None else 5 if kind is int or kind is float else weight(value)
+        outcomes = self._outcomes + fan_out.outcomes
+        if outcomes > self._most or self._nbytes + fan_out.nbytes >= self._most_bytes:
+            return outcomes > 1
+        return not outcomes % TOGETHER and fan_out.outcomes >= TOGETHER and monotonic() - self._since > SECONDS
+
+    def ended(self, fan_out: FanOut) -> None:
+        """A record has come to its end."""
+        self._outcomes += fan_out.outcomes
+        self._nbytes += fan_out.nbytes
+
+    def left(self, fan_out: FanOut, *, whole: bool) -> tuple[int, ...]:
+        """A portion has left; `whole`: of the one under way all children but the last. Returns what of it is gone."""
+        self._outcomes = self._nbytes = 0
+        self._since = monotonic()
+        if whole and fan_out.before != fan_out.mark:
+            self._gone = fan_out.path
+            fan_out.outcomes, fan_out.nbytes = 1, 0
+        elif not whole:
+            self._gone = ()
+        return self._gone
 
 
 class Tally:
@@ -77,22 +168,20 @@ class Tally:
     Attributes:
         first: the record whose outcomes are the first that are here.
         under_way: the fan-out that goes on when this portion has left.
-        look: how many results there must be for another look at how much they are.
+        gone: the path to the first of its children that has not left.
+        cuts: says when a portion is to leave; None where none may.
     """
 
     __slots__ = (
-        "_gone",
         "_left",
-        "_portions",
-        "_weighed",
-        "_weight",
         "bypass_at",
         "calls",
+        "cuts",
         "failures",
         "filtered",
         "first",
+        "gone",
         "grown",
-        "look",
         "most",
         "results",
         "samples",
@@ -114,11 +203,9 @@ class Tally:
         self.slowest = [0] * steps  # and the record of that
         self.first = 0
         self.under_way: FanOut | None = None
-        self._portions = portions
-        self._gone = portions.gone if portions is not None else 0  # of the first record, in a life before
+        self.gone: tuple[int, ...] = ()
+        self.cuts = None if portions is None else Cuts(portions)
         self._left = Mark()
-        self._weight = self._weighed = 0
-        self.look = 1 if portions is not None else NEVER
 
     def times(self) -> tuple[StepTimes, ...]:
         """Per step: calls, how many of them were timed, their nanoseconds, and a sample of them."""
@@ -145,81 +232,66 @@ class Tally:
             left.filtered + self.filtered,
         )
 
+    def came(self, mark: Mark) -> bool:
+        """Whether a result has come since, and is here."""
+        return len(self.results) > max(0, mark.results - self._left.results)
+
+    def left(self, mark: Mark) -> bool:
+        """Whether some of what has come since has left."""
+        return any(gone > there for there, gone in zip(mark, self._left, strict=True))
+
     def back_to(self, mark: Mark) -> None:
         """Take back what has come since, unless it has left."""
         held = self._held(mark)
         del self.results[held.results :], self.bypass_at[held.bypassed :], self.failures[held.failures :]
         self.filtered = held.filtered
 
-    def settle(self, index: int, mark: Mark) -> None:
-        """A record that was at this mark when it began has come to its end: enter what it came to."""
-        held = self._held(mark)
+    def settle(self, fan_out: FanOut) -> None:
+        """A record has come to its end: enter what it came to."""
+        held = self._held(fan_out.mark)
         results = len(self.results) - held.results
         outcomes = results + len(self.failures) - held.failures + self.filtered - held.filtered
         if outcomes == 0:  # all of it had left, in a life before, in which it went on
             self.filtered += 1
         elif outcomes > 1:
-            self.grown[index] = outcomes - 1
+            self.grown[fan_out.index] = outcomes - 1
         if results != 1:
-            self.spans[index] = results
-
-    def passes_over(self, fan_out: FanOut) -> bool:
-        """Whether what has just come of a fan-out had left in a life before; then it is taken back."""
-        if not self._gone or fan_out.index:
-            return False
-        held = self._held(fan_out.mark)
-        self._gone -= len(self.results) - held.results + len(self.failures) - held.failures
-        self._gone = max(0, self._gone - self.filtered + held.filtered)
-        self.back_to(fan_out.mark)
-        return True
-
-    def full(self) -> bool:
-        """Whether it is time to let a portion go; asked where there are as many results as `look` says."""
-        assert self._portions is not None
-        count = len(self.results)
-        with suppress(BaseException):  # what has no pickle is found out when it is written
-            self._weight += (count - self._weighed) * len(codec.dumps(self.results[-1]))
-        self._weighed = count
-        self.look = min(2 * count, max(count, self._portions.most) + 1)
-        return count > self._portions.most or (count > 1 and self._weight >= self._portions.most_bytes)
+            self.spans[fan_out.index] = results
+        if self.cuts is not None:
+            self.cuts.ended(fan_out)
 
     def cut(self) -> Tally:
         """The portion that leaves: the records before the one under way; where there are none, of its children all
-        that are there but the last result. That stays, so that a record has an outcome when it comes to its end.
+        but the last that has come. That stays, so that a record has an outcome when it comes to its end.
         """
         assert self.under_way is not None
-        index, held = self.under_way.index, self._held(self.under_way.mark)
+        assert self.cuts is not None
+        fan_out, index = self.under_way, self.under_way.index
+        whole = self.first == index
+        held = self._held(fan_out.before if whole else fan_out.mark)
         portion = Tally(len(self.calls))
-        portion.under_way = self.under_way
+        portion.under_way = fan_out
         portion.first, self.first = self.first, index
         portion.calls, self.calls = self.calls, portion.calls
         portion.samples, self.samples = self.samples, portion.samples
         portion.most, self.most = self.most, portion.most
         portion.slowest, self.slowest = self.slowest, portion.slowest
-        portion.spans, self.spans = {**self.spans, index: 0}, {}
+        portion.spans, self.spans = {**self.spans, index: held.results if whole else 0}, {}
         portion.grown, self.grown = self.grown, {}
-        if portion.first == index:
-            held = Mark(len(self.results) - 1, 0, len(self.failures), self.filtered)
-            portion.spans[index] = held.results
-            portion.grown = {index: held.results + held.failures + held.filtered}
+        if whole and (outcomes := held.results + held.failures + held.filtered):
+            portion.grown = {index: outcomes}
         self._leave(portion, held)
-        self._weight, self._weighed, self.look = 0, 0, len(self.results) + 1
+        portion.gone = self.cuts.left(fan_out, whole=whole)
         return portion
 
     def _leave(self, portion: Tally, held: Mark) -> None:
         """So many results, failures and filtered go to the portion."""
         left = self._left
-        bypassed = sum(at < held.results for at in self.bypass_at)
-        self._left = Mark(
-            left.results + held.results,
-            left.bypassed + bypassed,
-            left.failures + held.failures,
-            left.filtered + held.filtered,
-        )
+        self._left = Mark(*(before + now for before, now in zip(left, held, strict=True)))
         portion.results, self.results = self.results[: held.results], self.results[held.results :]
         portion.failures, self.failures = self.failures[: held.failures], self.failures[held.failures :]
-        portion.bypass_at = self.bypass_at[:bypassed]
-        self.bypass_at = [at - held.results for at in self.bypass_at[bypassed:]]
+        portion.bypass_at = self.bypass_at[: held.bypassed]
+        self.bypass_at = [at - held.results for at in self.bypass_at[held.bypassed :]]
         portion.filtered, self.filtered = held.filtered, self.filtered - held.filtered
 
     def _held(self, mark: Mark) -> Mark:

@@ -83,12 +83,16 @@ class Packing:
 
     def failures(self, reply: Reply, names: Sequence[str]) -> list[tuple[int, AnyFailure]]:
         """The failures of a reply, each with its record's index, and with the record as it was fed."""
-        return [(failure.at, _failure(failure, names)) for failure in reply.failures]
+        records: dict[int, Any] = {}  # by the identity of their bytes: many children of one may have failed
+        for failure in reply.failures:
+            if id(failure.record) not in records:
+                records[id(failure.record)] = _original(failure.record)
+        return [(failure.at, _failure(failure, records[id(failure.record)], names)) for failure in reply.failures]
 
 
-def _failure(failure: WireFailure, names: Sequence[str]) -> AnyFailure:
+def _failure(failure: WireFailure, record: Any, names: Sequence[str]) -> AnyFailure:
     return Failure(
-        record=_original(failure.record),
+        record=record,
         step=names[failure.step],
         kind=failure.kind,
         error_type=failure.error_type,

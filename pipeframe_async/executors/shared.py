@@ -32,7 +32,7 @@ class SharedLane:
         executor: where batches are submitted.
         workers: how many it runs at the same time; twice as many are submitted, so none waits for the loop.
         live: results are wanted as they are.
-        here: it is threads of this process: what a batch has begun is there when it goes on.
+        here: it is one thread of this process: what a batch has begun is there when it goes on, in the same thread.
     """
 
     def __init__(self, executor: AnyExecutor, workers: int, *, live: bool = False, here: bool = False) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, thread
 from contextlib import suppress
 
 from pipeframe_async.contracts import Executor
@@ -36,7 +36,7 @@ class ThreadsExecutor:
     def __init__(self, workers: int, *, live: bool = False, chains: InProcessChains | None = None) -> None:
         self.codec = Packing(live=live)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="pipeframe-step")
-        self.lanes = (SharedLane(self._pool, workers, live=live, here=True),)
+        self.lanes = (SharedLane(self._pool, workers, live=live, here=workers == 1),)
         self._chains = chains or InProcessChains()
 
     def load(self, chain: ChainSpec) -> ChainRef:
@@ -57,7 +57,14 @@ class ThreadsExecutor:
             async with asyncio.timeout(0 if kill else timeout):
                 await ended.wait()  # set by that thread; a daemon, so that one left behind keeps no interpreter
         except TimeoutError:
+            _let_go(self._pool)
             if not kill:
                 logger.warning("a step in a thread has not ended within %g s and was left behind", timeout)
         finally:
             self._chains.close()
+
+
+def _let_go(pool: ThreadPoolExecutor) -> None:
+    """Have the interpreter not wait at its exit for threads whose step hangs: it would join those of every pool."""
+    for stays in pool._threads:
+        thread._threads_queues.pop(stays, None)  # type: ignore[attr-defined]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -52,7 +54,8 @@ class Lines(PipelineEngine[Any, Any]):
 @WHERE
 async def test_no_list_is_longer_than_the_buffer_and_all_is_in_order(executor: Any) -> None:
     pipeline, records = Lines(3, MANY, 1, 0, MANY, 7), [3, MANY, 1, 0, MANY, 7]
-    report = await PipeFrame(2, executor=executor, buffer_size=200).run(pipeline)
+    workers = 1 if executor == "threads" else 2  # a generator goes on in the thread that has begun it
+    report = await PipeFrame(workers, executor=executor, buffer_size=200).run(pipeline)
     assert pipeline.got == [number for count in records for number in range(count)]
     assert (report.fed, report.filtered, report.delivered) == (6, 1, 2 * MANY + 11)
     assert report.fed + report.emitted == report.delivered + report.filtered
@@ -245,3 +248,155 @@ async def test_a_child_that_cannot_be_read_here_costs_itself() -> None:
     assert [result for result in pipeline.got if not isinstance(result, Shy)] == [*range(MANY)] * 2
     assert [(failure.record, failure.kind) for failure in pipeline.failures] == [(os.getpid(), "unpicklable")]
     assert (report.delivered, report.failed) == (2 * MANY + 1, 1)
+
+
+class Cursor(PipelineEngine[Any, Any]):
+    """Reads its records' rows by the one cursor that its worker has, and holds a lock as it does."""
+
+    source, timeout = "stream", None
+
+    def __init__(self, *records: int) -> None:
+        self.records = records
+        self.taken: list[tuple[int, int]] = []
+
+    def setup(self) -> None:
+        self.cursor: list[int] = []
+        self.lock = threading.Lock()
+
+    def feed(self) -> Iterator[int]:
+        yield from self.records
+
+    def rows(self, record: int) -> Iterator[tuple[tuple[int, int], bool]]:
+        with self.lock:
+            self.cursor = [*range(MANY)]
+            while self.cursor:
+                yield (record, self.cursor.pop(0)), True
+
+    def sink(self, results: list[tuple[int, int]]) -> None:
+        self.taken += results
+
+    steps: Any = (rows,)
+
+
+def all_rows(*records: int) -> list[tuple[int, int]]:
+    return [(record, row) for record in records for row in range(MANY)]
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads", "processes"])
+async def test_what_a_generator_holds_is_its_own_until_it_has_ended(executor: Any) -> None:
+    async with PipeFrame(1, executor=executor, buffer_size=100) as frame:
+        pipeline = Cursor(*range(6))
+        pipeline.batch_size = 2
+        await frame.run(pipeline)
+    assert pipeline.taken == all_rows(*range(6))
+
+
+async def test_runs_of_one_pipeline_do_not_mix_in_a_worker_they_share() -> None:
+    async with PipeFrame(1, buffer_size=100) as frame, frame.stream(Cursor(0, 1)) as slow:
+        first = [await anext(slow) for _ in range(10)]
+        quick = Cursor(2, 3)
+        await frame.run(quick)  # while nobody takes anything of the other one
+        assert quick.taken == all_rows(2, 3)
+        assert [*first, *[row async for row in slow]] == all_rows(0, 1)
+
+
+async def test_a_consumer_may_call_the_pipeline_that_it_takes_results_of() -> None:
+    pipeline = Cursor(0)
+    async with PipeFrame(1, buffer_size=100) as frame, frame.stream(pipeline) as results:
+        rows = [row async for row in results if row[1] % 2_500 or await frame.call(pipeline, 9) == all_rows(9)]
+    assert rows == all_rows(0)
+
+
+async def test_a_generator_goes_on_in_the_thread_that_has_begun_it() -> None:
+    def rows(record: int) -> Iterator[tuple[int, bool]]:
+        with sqlite3.connect(":memory:") as database:
+            database.execute("create table t (n)")
+            database.executemany("insert into t values (?)", [(n,) for n in range(MANY)])
+            for (n,) in database.execute("select n from t order by n"):
+                yield n, True
+        database.close()
+
+    class Rows(Lines):
+        steps = (rows,)
+
+    for workers in (1, 3):
+        await PipeFrame(workers, executor="threads", buffer_size=100).run(pipeline := Rows(*range(6)))
+        assert pipeline.got == [*range(MANY)] * 6
+
+
+@WHERE
+async def test_a_stream_that_raises_late_gives_what_has_left_and_then_fails(executor: Any) -> None:
+    class Torn(Lines):
+        steps = (fails_late,)
+
+    seen = []
+    async with PipeFrame(1, executor=executor, buffer_size=100).stream(pipeline := Torn(MANY)) as results:
+        async for result in results:
+            seen.append(result)
+            if result % 500 == 0:
+                await asyncio.sleep(0.02)
+    assert seen == list(range(len(seen)))
+    assert (len(pipeline.failures), results.report.failed, results.report.delivered) == (1, 1, len(seen))
+
+
+def blobs(count: int) -> Iterator[tuple[bytes, bool]]:
+    for number in range(count):
+        yield bytes(2**20 if number % 2 == 0 else 10), True
+
+
+async def test_children_of_all_sizes_are_held_by_their_bytes() -> None:
+    class Blobs(Lines):
+        steps = (blobs,)
+
+    await PipeFrame(1).run(pipeline := Blobs(100))
+    assert len(pipeline.got) == 100
+    assert max(map(len, pipeline.lists)) <= 20
+
+
+def all_fail(number: int) -> Any:
+    raise ValueError(number)
+
+
+def as_many_as_it_has_bytes(record: bytes) -> Iterator[tuple[int, bool]]:
+    return children(len(record) // 1_000)
+
+
+async def test_children_that_fail_share_the_record_they_are_of() -> None:
+    class AllFail(Lines):
+        steps = (as_many_as_it_has_bytes, all_fail)
+
+    report = await PipeFrame(1, buffer_size=100).run(pipeline := AllFail(bytes(10**6)))
+    assert report.failed == len(pipeline.failures) == 1_000
+    assert len({id(failure.record) for failure in pipeline.failures}) < 50
+
+
+async def test_a_run_that_is_cancelled_while_it_goes_on_leaves_no_generator(tmp_path: Path) -> None:
+    class Endless(Lines):
+        steps = (closes,)
+
+    async with PipeFrame(executor="inline", buffer_size=100) as frame:
+        for number in range(5):
+            running = asyncio.create_task(frame.run(Endless(str(tmp_path / str(number)))))
+            await asyncio.sleep(0.05)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            assert (tmp_path / str(number)).exists()
+
+
+def slow_rows(path: str) -> Iterator[tuple[bytes, bool]]:
+    for number in range(20):
+        time.sleep(0.05)
+        if number == 15 and not Path(path).exists():
+            Path(path).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield bytes(10**6), True
+
+
+async def test_who_makes_again_what_had_left_has_time_for_it(tmp_path: Path) -> None:
+    class Slow(Lines):
+        steps = (slow_rows,)
+        time_limit = 0.6
+
+    report = await PipeFrame(1, buffer_bytes=2**20).run(Slow(str(tmp_path / "died")))
+    assert (report.delivered, report.failed, report.worker_restarts) == (20, 0, 1)

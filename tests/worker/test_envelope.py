@@ -21,6 +21,7 @@ from pipeframe_async.pipeline import PipelineEngine
 from pipeframe_async.wire import (
     BROKEN_CHAIN,
     GONE,
+    PAUSED,
     UNKNOWN_CHAIN,
     UNREADABLE,
     ChainRef,
@@ -649,11 +650,15 @@ def test_a_batch_is_suspended_goes_on_and_is_not_here_any_more(many: str) -> Non
     assert again.refusal.kind == GONE
 
 
-def test_others_are_served_while_one_is_suspended(many: str) -> None:
-    first, second = asked(many, 5), asked(many, 3)
-    assert first.suspended != second.suspended
-    assert read(asked(many, resume=second.suspended)) == [2]
-    assert read(asked(many, resume=first.suspended)) == [2, 3]
+def test_while_one_is_suspended_others_of_its_chain_are_not_begun_and_those_of_others_are(many: str) -> None:
+    first = asked(many, 5)
+    second = asked(many, 3)
+    assert second.refusal is not None
+    assert (second.refusal.kind, int(second.refusal.message)) == (PAUSED, first.suspended)
+    another = Kept()
+    envelope.install("another", ChainSpec(("many",), (another.many,), another))
+    assert read(asked("another", 1)) == [0]
+    assert asked(many, resume=first.suspended).suspended
 
 
 def test_a_teardown_finds_what_was_suspended_closed(many: str) -> None:

@@ -26,7 +26,7 @@ class Collect:
         budget: how many failures are borne.
         tripped: called once when they were too many, while whoever has brought the answer is at work.
         kept: failures that are kept for the error that says so; none where nothing can be too many.
-        most: results that are handed on at once, if more than one answer has them.
+        most: results and failures that are handed on at once, if more than one answer has them.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Collect:
             await self._bell.wait()  # the delivery task alone; `add` and `end` ring, from slots and stages
         taken, results = 0, 0
         for answer in self._ready[:MOST_TAKEN]:
-            results += len(answer.results)
+            results += len(answer.results) + len(answer.failures)
             if taken and results > self._most:
                 break
             taken += 1

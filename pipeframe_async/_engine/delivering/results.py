@@ -131,7 +131,7 @@ class Results(Generic[Out], AsyncIterator[Out]):
         return now.results[-1]  # type: ignore[no-any-return]
 
     async def take(self, answers: list[Answer]) -> None:
-        """Answers from delivery. One without results is final at once, unless portions wait that may be of its records."""
+        """Answers from delivery. One without results is final at once, unless portions wait that may be of it."""
         for answer in answers:
             if answer.results or any(waiting.then is not None for waiting in self._all()):
                 self._answers.append(answer)

@@ -25,9 +25,9 @@ from pipeframe_async._engine.supervise import BREATH
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.feed_forms import Feed, Form
 from pipeframe_async._rules.reuse import used_again
-from pipeframe_async._rules.weight import weight
 from pipeframe_async.errors import FeedError, text_of
 from pipeframe_async.model import Chunk, Delivery, made
+from pipeframe_async.weight import weight
 
 logger = logging.getLogger("pipeframe_async")
 
@@ -179,6 +179,7 @@ class Intake:
         try:
             if not self._stopped:
                 await self._pull()
+                self._look_for_reuse()
         except Stopped:
             pass
         except asyncio.CancelledError as error:
@@ -371,12 +372,7 @@ class Intake:
     async def _checkpoint(self) -> None:
         """Book what came in, wake who waits for it, and see to it that the next record has a permit."""
         backlog = self._backlog
-        if self._watches and (record := used_again(backlog.fresh)) is not None:
-            backlog.abort()  # those that wait may have been changed
-            raise FeedError(
-                f"the feed of {self._name} yielded the same {type(record).__name__} again, while it still waited from "
-                "before: what changes in it changes for both. Yield a new one, or a copy, each time"
-            )
+        self._look_for_reuse()
         self._weigh()
         if self._stopped:
             if backlog.ended:
@@ -400,6 +396,15 @@ class Intake:
             backlog.flow()
             asyncio.get_running_loop().call_soon(self._paused)
         backlog.look_after(max(1, min(self._room or self._block, self._unwatched, self._shortfall())))
+
+    def _look_for_reuse(self) -> None:
+        """A feed that has yielded an object twice in a row, of which the first still waits, has changed it."""
+        if self._watches and (record := used_again(self._backlog.fresh)) is not None:
+            self._backlog.abort()  # those that wait may have been changed
+            raise FeedError(
+                f"the feed of {self._name} yielded the same {type(record).__name__} again, while it still waited from "
+                "before: what changes in it changes for both. Yield a new one, or a copy, each time"
+            )
 
     def _weigh(self) -> None:
         """Before any were packed, one record tells how large they are."""

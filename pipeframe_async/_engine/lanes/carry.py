@@ -26,13 +26,14 @@ from pipeframe_async._rules.blame import Inquest
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async._rules.timing import StepClock, gather
-from pipeframe_async._rules.weight import LARGE_BYTES
 from pipeframe_async.contracts import Codec, Lane
 from pipeframe_async.errors import InternalError, StepError
 from pipeframe_async.model import AnyFailure, FailureKind
+from pipeframe_async.weight import LARGE_BYTES
 from pipeframe_async.wire import (
     BROKEN_CHAIN,
     GONE,
+    PAUSED,
     UNREADABLE,
     Death,
     Live,
@@ -46,6 +47,25 @@ from pipeframe_async.wire import (
 Unpacked = tuple[list[Any], dict[int, AnyFailure]]
 """Those that could be read; and by index among all of them, the failures of those that could not."""
 
+
+@dataclass(eq=False)
+class _Paused:
+    """A batch that is suspended, for others of its chain that have come to its worker meanwhile.
+
+    Attributes:
+        carrier: whose.
+        first: feed position of its first record.
+        hurry: it is to go on, whether what came of it so far was taken or not.
+        ended: it has come to its end.
+    """
+
+    carrier: Carrier
+    first: int
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+_paused: dict[int, _Paused] = {}  # by the number that it goes on by; of all runs, for their lanes may be the same
 
 DEATHS: dict[FailureKind, str] = {"timeout": "TimeoutError", "crashed": "WorkerLost", "unpicklable": "MemoryError"}
 """What the error of a failure is called where there was no reply, by its kind."""
@@ -63,10 +83,11 @@ class _Trial:
         readable: indices of records that a worker was seen to have read before it died.
         reading: seconds that reading large results has taken beside the loop.
         first: index of the first record that has not left in a portion.
-        gone: of that one, outcomes that have.
+        gone: the path to the first of its children that has not.
         suspended: the batch goes on in its worker, under this number; 0 where it has none there.
         origin: index in the batch of the record that is 0 there.
         taken: the last portion was.
+        paused: what others know of it, once a portion has come.
     """
 
     batch: Batch
@@ -77,10 +98,11 @@ class _Trial:
     readable: set[int] = field(default_factory=set)
     reading: float = 0.0
     first: int = 0
-    gone: int = 0
+    gone: tuple[int, ...] = ()
     suspended: int = 0
     origin: int = 0
     taken: asyncio.Event | None = None
+    paused: _Paused | None = None
 
     @property
     def lane(self) -> Lane:
@@ -171,16 +193,39 @@ class Carrier:
         # The slot's task waits here; the trial is its own. The lane may change its worker meanwhile.
         began = time.perf_counter()
         reply = await trial.lane.run(batch.place.chain, batch.number, packed, ship=self._ship)
+        self._went_on(trial, 0 if isinstance(reply, Death) else reply.suspended)
         if isinstance(reply, Death):
             self.lost_seconds += time.perf_counter() - began
-            trial.suspended = 0
             self._died(trial, reply, trial.origin, stop)
             return
-        trial.suspended = reply.suspended
+        if reply.refusal is not None and reply.refusal.kind == PAUSED:
+            await self._let_go_first(int(reply.refusal.message), batch.first)
+            return
         large = reply.nbytes >= LARGE_BYTES and not trial.codec.live and reply.refusal is None
         self._answered(trial, reply, trial.origin, stop, await self._read(trial, reply) if large else None)
         if trial.suspended:
-            await self._hand_on(trial, trial.origin + reply.opened, reply.grown.get(reply.opened, 0))
+            await self._hand_on(trial, trial.origin + reply.opened, reply.gone)
+
+    def _went_on(self, trial: _Trial, suspended: int) -> None:
+        """It has gone on in its worker, and is suspended there again, or not."""
+        _paused.pop(trial.suspended, None)
+        trial.suspended = suspended
+        if suspended:
+            trial.paused = trial.paused or _Paused(self, trial.batch.first)
+            _paused[suspended] = trial.paused
+
+    async def _let_go_first(self, token: int, first: int) -> None:
+        """A batch has met another one of its chain that is suspended in its worker: that one goes first.
+
+        It does not wait for its consumer then, which may be of another run, or wait for this batch itself; but in one
+        run the one that is earlier in the feed is taken before this one anyway.
+        """
+        if (paused := _paused.get(token)) is None:
+            await asyncio.sleep(0)  # it goes on just now
+            return
+        if paused.carrier is not self or paused.first > first:
+            paused.hurry.set()
+        await paused.ended.wait()  # set by whoever carries it, however that ends
 
     def _packed(self, trial: _Trial, start: int, stop: int) -> Packed:
         """What the lane is given for a stretch."""
@@ -188,11 +233,11 @@ class Carrier:
         packed = batch.packed if stop - start == batch.count else batch.packed.stretch(start, stop)
         if self._portions is None or batch.portion is None:
             return packed
-        gone = trial.gone if start == trial.first else 0
+        gone = trial.gone if start == trial.first else ()
         portions = self._portions._replace(gone=gone, resume=trial.suspended)
         return packed.resumed(portions) if trial.suspended else packed._replace(portions=portions)
 
-    async def _hand_on(self, trial: _Trial, opened: int, outcomes: int) -> None:
+    async def _hand_on(self, trial: _Trial, opened: int, gone: tuple[int, ...]) -> None:
         """A portion goes to the consumer, and the one before it must be taken: two of a batch are there at a time.
 
         Where they wait for others, it goes on as long as there is room for bytes: lanes do not wait for each other.
@@ -200,25 +245,29 @@ class Carrier:
         Args:
             trial: whose.
             opened: index of the record that is under way.
-            outcomes: how many of it have come in this portion.
+            gone: the path to the first of its children that has not come.
         """
         batch, before, trial.taken = trial.batch, trial.taken, asyncio.Event()
         assert batch.portion is not None  # else none would have been asked for
         answer = self._answer(trial, opened, then=trial.taken.set)
-        trial.gone = outcomes + (trial.gone if opened == trial.first else 0)
-        trial.first = opened
+        trial.first, trial.gone = opened, gone
         trial.pieces.clear()
         trial.inquest.reached(opened)
         waits = batch.portion(answer, batch.count - opened)
         if before is not None and not (waits and self._ledger.room_bytes > 0):
-            await before.wait()  # set when it is final; the run may end before that, and cancels this
+            assert trial.paused is not None
+            await _either(before, trial.paused.hurry)  # the run may end before that, and cancels this
 
     @staticmethod
     def _drop(trial: _Trial) -> None:
         """The batch does not go on in its worker."""
         if trial.suspended:
+            _paused.pop(trial.suspended, None)
             trial.lane.drop(trial.suspended)
             trial.suspended = 0
+        if trial.paused is not None:
+            trial.paused.ended.set()
+            trial.paused = None
 
     async def _pack(self, batch: Batch) -> None:
         """Large records to bytes, beside the loop: the batch is this slot's, and its records are nobody's by now."""
@@ -431,6 +480,18 @@ class Carrier:
 
     def _worth(self, failure: AnyFailure, *, matched: bool = False) -> bool:
         return self._retrying is not None and self._retrying.worth(failure.kind, matched=matched)
+
+
+async def _either(one: asyncio.Event, other: asyncio.Event) -> None:
+    """Wait for one of two."""
+    if one.is_set() or other.is_set():
+        return
+    waits = [asyncio.ensure_future(event.wait()) for event in (one, other)]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)  # set by settling, or by another carrier
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 def refused(refusal: Refusal) -> Exception:

@@ -19,7 +19,7 @@ from pipeframe_async._engine.lanes.batch import Batch, Line
 from pipeframe_async._engine.lanes.places import Place, Places
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._rules.cutting import how_many, may_go
-from pipeframe_async._rules.weight import LARGE_BYTES, MOST_LOOKS, weight
+from pipeframe_async.weight import LARGE_BYTES, MOST_LOOKS, weight
 from pipeframe_async.wire import Live, Packed
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pipeframe_async._engine.lanes.carry import refused
 from pipeframe_async.contracts import Executor, Lane
 from pipeframe_async.errors import WorkerLost
-from pipeframe_async.wire import ChainRef, ChainSpec, Death, Packed
+from pipeframe_async.wire import PAUSED, ChainRef, ChainSpec, Death, Packed
 
 NOTHING = pickle.dumps([])
 
@@ -49,7 +49,7 @@ class Workforce:
             for reply in replies:
                 if isinstance(reply, Death):
                     raise WorkerLost(f"a worker died as it loaded a pipeline: {reply.cause}")
-                if reply.refusal is not None:
+                if reply.refusal is not None and reply.refusal.kind != PAUSED:  # at work: it is loaded
                     raise refused(reply.refusal)
 
     def gave(self, lane: Lane) -> None:

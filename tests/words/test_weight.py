@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async._rules.weight import weight
+from pipeframe_async.weight import weight
 
 
 @dataclass
