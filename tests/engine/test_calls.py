@@ -221,7 +221,7 @@ async def test_a_worker_that_is_lost_for_good_is_told_to_all_who_wait() -> None:
 
 async def test_a_frame_that_is_not_open_takes_no_calls() -> None:
     frame = PipeFrame(executor="inline")
-    with pytest.raises(StateError, match="is not open: calls need warm workers"):
+    with pytest.raises(StateError, match="is not open: call needs warm workers"):
         await frame.call(Squares, 1)
     async with frame:
         assert await frame.call(Squares, 2) == 4
