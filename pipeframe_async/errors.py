@@ -3,7 +3,7 @@
     PipeFrameError
     ├── ConfigError      you wrote it wrong; nothing has started (also a ValueError)
     ├── StateError       right call, wrong moment (also a RuntimeError)
-    ├── FeedError        your feed raised; what it fed before was processed first
+    ├── FeedError        your feed raised; of a stream, what it fed before was processed first
     │   └── DrainTimeout it did not close in time, and was left behind
     ├── StepError        your setup or teardown raised, or a step did over the record of a call
     ├── SinkError        your sink or dead_letter raised; what it did not take is `aborted`
@@ -52,7 +52,10 @@ class StateError(PipeFrameError, RuntimeError):
 
 
 class FeedError(PipeFrameError):
-    """The feed raised; the original is the `__cause__`. What it fed before was processed first."""
+    """The feed raised; the original is the `__cause__`.
+
+    Of a stream, what it fed before was processed first. Of a batch no step has run: what it fed is `aborted`.
+    """
 
 
 class DrainTimeout(FeedError):

@@ -5,6 +5,7 @@ Used wherever steps run, in workers and on the loop. A traceback shows the user'
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
 import reprlib
@@ -54,8 +55,20 @@ def wrong_shape(name: str, outcome: object, verb: str) -> str:
     shown = shown if len(shown) <= SHOWN else shown[: SHOWN - 3] + "..."
     return (
         f"step {name!r} {verb} {shown} ({type(outcome).__name__}); expected (record, True) to go on, "
-        f"(record, False) to bypass the other steps, DROP to filter, or a generator of such pairs"
+        f"(record, False) to bypass the other steps, DROP to filter, or a generator of such pairs{_remedy(outcome)}"
     )
+
+
+def _remedy(outcome: object) -> str:
+    """What may be meant by a wrong outcome, and what to write."""
+    if inspect.iscoroutine(outcome):
+        outcome.close()  # nobody will await it, and that has been said
+        return ". It is a coroutine: a step that awaits is written as `async def`"
+    if isinstance(outcome, bool):
+        return ". keep_if(function) makes a step of one that says yes or no"
+    if isinstance(outcome, tuple) and len(outcome) == 2:
+        return f". The second of the pair is of type {type(outcome[1]).__name__}, and must be True or False"
+    return ". apply(function) makes a step of one that returns the next record"
 
 
 def pair_of(name: str, outcome: object, verb: str) -> tuple[Any, bool]:

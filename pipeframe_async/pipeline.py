@@ -45,11 +45,16 @@ class Retry:
         if not classes or not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
             raise ConfigError(f"Retry(on={self.on!r}): must be exception classes, e.g. on=(OSError, TimeoutError)")
         object.__setattr__(self, "on", classes)
-        if not (0 <= self.backoff <= self.max_backoff < inf and 1 <= self.factor < inf):  # so that NaN is refused too
+        numbers = (self.backoff, self.factor, self.max_backoff)
+        if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in numbers) or not (
+            0 <= self.backoff <= self.max_backoff < inf and 1 <= self.factor < inf
+        ):  # so that NaN is refused too
             raise ConfigError(
                 f"Retry(backoff={self.backoff!r}, factor={self.factor!r}, max_backoff={self.max_backoff!r}): "
                 "needs 0 <= backoff <= max_backoff and factor >= 1"
             )
+        if not isinstance(self.jitter, bool):
+            raise ConfigError(f"Retry(jitter={self.jitter!r}): must be True or False")
 
 
 class PipelineEngine(Generic[In, Out]):

@@ -6,8 +6,10 @@ A `PipelineEngine` class or instance comes in, a frozen `Plan` goes out. Nothing
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Sequence
+import logging
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from itertools import count, groupby
 from types import FunctionType, MethodType
@@ -19,6 +21,11 @@ from pipeframe_async.errors import ConfigError
 from pipeframe_async.pipeline import PipelineEngine, Retry
 from pipeframe_async.steps import Apply, AsyncApply, AsyncExpand, AsyncKeepIf, Expand, KeepIf, Wrapped, step_name
 from pipeframe_async.wire import ChainSpec
+
+logger = logging.getLogger("pipeframe_async")
+
+LIKE = 0.8
+"""How alike two names are, of which one may be the other misspelt: a letter more or less, or an underscore."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,8 @@ def plan_of(pipeline: object, *, streams: bool = False) -> Plan:
     for hook in ("setup", "teardown"):
         _worker_hook(engine, name, hook)
     dead_letter = _hook(engine, name, "dead_letter")
+    for said in _misspelt(type(engine)):
+        logger.warning("%s has %s", name, said)
     return Plan(
         name=name,
         pipeline=engine,
@@ -144,6 +153,31 @@ def _says(engine: PipelineEngine[Any, Any], knob: str) -> bool:
     return knob in vars(engine) or any(knob in vars(cls) for cls in type(engine).__mro__ if cls is not PipelineEngine)
 
 
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("feed", "sink", "dead_letter", "on_progress", "setup", "teardown"), callable),
+    **dict.fromkeys(
+        ("timeout", "time_limit", "batch_size", "async_concurrency", "max_failures"),
+        lambda value: isinstance(value, (int, float)),
+    ),
+    "source": lambda value: value in ("batch", "stream"),
+    "order": lambda value: value in ("input", "completion") or callable(value),
+    "steps": lambda value: isinstance(value, (list, tuple)) and all(map(callable, value)),
+    "retry": lambda value: isinstance(value, Retry),
+}
+"""What a class may set, and whether a value is one for it."""
+
+
+def _misspelt(engine: type) -> Iterator[str]:
+    """What a class sets that means nothing here, and looks like something that does."""
+    steps = getattr(engine, "steps", ())
+    for attribute, value in vars(engine).items():
+        if attribute.startswith("_") or attribute in _KINDS or any(value is step for step in steps):
+            continue
+        for meant in get_close_matches(attribute, _KINDS, 1, LIKE):
+            if meant not in vars(engine) and _KINDS[meant](value):
+                yield f"`{attribute}`, which means nothing here: did you mean `{meant}`?"
+
+
 def _steps(engine: PipelineEngine[Any, Any], name: str) -> tuple[Callable[..., Any], ...]:
     steps = engine.steps
     if callable(steps) or isinstance(steps, (str, bytes)) or not isinstance(steps, Sequence):
@@ -159,7 +193,10 @@ def _step(engine: PipelineEngine[Any, Any], place: str, step: Any) -> Callable[.
     elif isinstance(step, FunctionType) and _is_method(engine, step):
         step = MethodType(step, engine)
     if isinstance(step, type):
-        raise ConfigError(f"{place} is the class {step.__name__}: pass an instance, e.g. {step.__name__}()")
+        raise ConfigError(
+            f"{place} is the class {step.__name__}: apply({step.__name__}) makes a step of it, where calling it with a "
+            "record is what is wanted; else pass an instance that can be called"
+        )
     if not callable(step):
         raise ConfigError(f"{place}={step!r}: a step must be callable, a function of one record")
     _takes_one_record(place, step)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+from difflib import get_close_matches
 from typing import Any
 
 from pipeframe_async._worker.surroundings import open_standard_streams
-from pipeframe_async.errors import StateError
+from pipeframe_async.errors import ConfigError, StateError
 from pipeframe_async.frame import In, Out, PipeFrame
 from pipeframe_async.model import FeedLike
 from pipeframe_async.pipeline import PipelineEngine
@@ -17,6 +19,8 @@ from pipeframe_async.report import RunReport
 def run(
     pipeline: type[PipelineEngine[In, Out]] | PipelineEngine[In, Out],
     feed: FeedLike[In] | None = None,
+    *,
+    load: FeedLike[In] | None = None,
     **options: Any,
 ) -> RunReport:
     """Run a pipeline from a script, on an event loop of its own: uvloop where it is installed.
@@ -26,12 +30,14 @@ def run(
     Args:
         pipeline: a `PipelineEngine` subclass, or an instance of one.
         feed: replaces the pipeline's own feed.
+        load: the original's name for `feed`.
         options: as `PipeFrame`; `handle_signals` is True here unless said otherwise.
 
     Returns:
         The report.
 
     Raises:
+        ConfigError: an option is none of `PipeFrame`'s; the message says what it is.
         StateError: an event loop is running: there, `await PipeFrame(...).run(pipeline)`.
         KeyboardInterrupt: a second SIGINT aborted the run.
         PipeFrameError: as `PipeFrame.run`.
@@ -46,9 +52,26 @@ def run(
             "write `await PipeFrame(...).run(pipeline)` instead"
         )
     open_standard_streams()  # uvloop aborts where it is given a number that a closed one left free
+    _check(options)
     frame = PipeFrame(**{"handle_signals": True, **options})
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
-            return runner.run(frame.run(pipeline, feed))
+            return runner.run(frame.run(pipeline, feed, load=load))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
+
+
+WORKERS = ("workers", "max_workers", "processes", "n_jobs", "num_workers")
+"""What others call `cpu_count`."""
+
+
+def _check(options: dict[str, Any]) -> None:
+    known = inspect.signature(PipeFrame).parameters
+    for name in options.keys() - known.keys():
+        if hasattr(PipelineEngine, name):
+            hint = f"it belongs to the pipeline: set `{name}` in its class"
+        elif meant := ["cpu_count"] if name in WORKERS else get_close_matches(name, known, 1):
+            hint = f"did you mean {meant[0]}?"
+        else:
+            hint = f"there are {', '.join(known)}"
+        raise ConfigError(f"run() has no option {name}={options[name]!r}: {hint}")

@@ -36,6 +36,10 @@ def reported(pipeline: Pipeline, options: FrameOptions, *, first: Callable[[], N
         if error.report is not None:
             print_report(error.report, as_json=options.progress == "json", error=error)
         raise
+    except KeyboardInterrupt as error:
+        if (books := getattr(error, "report", None)) is not None:
+            print_report(books, as_json=options.progress == "json")
+        raise
     first()
     print_report(report, as_json=options.progress == "json")
     return report

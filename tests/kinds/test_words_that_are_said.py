@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async import FeedError, PipelineEngine, StateError
+from pipeframe_async import ConfigError, FeedError, PipelineEngine, PipelineFailed, StateError, run
 from tests.engine.harness import FakeFrame, Sunk, now, passing
 
 pytestmark = pytest.mark.virtual_clock
@@ -106,3 +106,58 @@ def test_a_frame_of_a_loop_that_is_closed_says_so() -> None:
     opened.close()
     with pytest.raises(StateError, match="opened on an event loop that is closed by now: make another PipeFrame"):
         asyncio.run(frame.call(Live, 1))
+
+
+def returns_one(n: int) -> Any:
+    return n
+
+
+def says_yes(n: int) -> Any:
+    return n > 0
+
+
+def says_so_with_an_int(n: int) -> Any:
+    return n, 1
+
+
+def wraps_a_coroutine(n: int) -> Any:
+    async def awaits() -> None: ...
+
+    return awaits()
+
+
+@pytest.mark.parametrize(
+    ("step", "remedy"),
+    [
+        (returns_one, "apply(function) makes a step of one that returns the next record"),
+        (says_yes, "keep_if(function) makes a step of one that says yes or no"),
+        (says_so_with_an_int, "The second of the pair is of type int, and must be True or False"),
+        (wraps_a_coroutine, "It is a coroutine: a step that awaits is written as `async def`"),
+    ],
+)
+async def test_a_wrong_outcome_is_told_what_was_meant(step: Any, remedy: str) -> None:
+    with pytest.raises(PipelineFailed, match="expected") as caught:
+        await FakeFrame().run(Sunk([1], steps=[step]))
+    assert caught.value.failures[0].message.endswith(remedy)
+
+
+async def test_a_feed_without_a_yield_is_told_so() -> None:
+    class Nothing(Sunk):
+        def feed(self) -> Any: ...
+
+    with pytest.raises(FeedError, match="the feed of Nothing returned None: is a `yield` missing in it"):
+        await FakeFrame().run(Nothing())
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"timeout": 3}, "it belongs to the pipeline: set `timeout` in its class"),
+        ({"max_workers": 2}, "did you mean cpu_count"),
+        ({"cpu_cuont": 2}, "did you mean cpu_count"),
+        ({"colour": "red"}, "there are cpu_count, buffer_size"),
+    ],
+)
+def test_an_option_that_is_none_is_told_where_it_belongs(option: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        run(Live, **option)

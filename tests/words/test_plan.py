@@ -123,7 +123,7 @@ def test_a_class_that_wants_arguments_is_to_be_passed_as_an_instance() -> None:
         ([parse, 7], "Orders.steps[1]=7: a step must be callable, a function of one record"),
         ([None], "Orders.steps[0]=None: a step must be callable"),
         ([parse, "parse"], "Orders.steps[1]='parse': a step must be callable"),
-        ([parse, Calls], "Orders.steps[1] is the class Calls: pass an instance, e.g. Calls()"),
+        ([parse, Calls], "Orders.steps[1] is the class Calls: apply(Calls) makes a step of it"),
         (
             [apply(yields_and_awaits)],
             "Orders.steps[0] (yields_and_awaits) is apply() of an async generator",
@@ -522,3 +522,22 @@ def test_a_checked_pipeline_can_be_checked_again() -> None:
 
 def test_steps_that_can_be_iterated_only_once_are_refused_for_a_second_run_would_have_none() -> None:
     assert "must be a list of steps" in refused(steps=map(apply, [str, int]))
+
+
+def test_what_looks_like_a_knob_and_is_none_is_worth_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    class Misspelt(PipelineEngine[Any, Any]):
+        steps = (parse,)
+        time_out = 3.0
+        orders = ("a", "b")  # something of its own
+        sources = 5
+
+        def sinks(self, results: list[Any]) -> None: ...
+
+        def dead_letters(self, failures: list[Any]) -> None: ...
+
+    plan_of(Misspelt)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Misspelt has `time_out`, which means nothing here: did you mean `timeout`?",
+        "Misspelt has `sinks`, which means nothing here: did you mean `sink`?",
+        "Misspelt has `dead_letters`, which means nothing here: did you mean `dead_letter`?",
+    ]

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from pipeframe_async._engine.feeding.bucket import BucketPump
 from pipeframe_async._engine.feeding.pump import Bucket, Pump
-from pipeframe_async._rules.feed_forms import Feed, Form, feed_form
+from pipeframe_async._rules.feed_forms import REMEDY, Feed, Form, feed_form
 from pipeframe_async.errors import ConfigError, DrainTimeout
 
 CLOSE_TIMEOUT = 5.0
@@ -108,7 +108,9 @@ async def opened(feed: Feed, name: str) -> AsyncIterator[AsyncIterator[Any] | So
 
 def _called(feed: Feed, name: str) -> Feed:
     if feed.form is Form.RETURNS:
-        feed = feed_form(feed.value(), name)
+        if (given := feed.value()) is None:
+            raise ConfigError(f"the feed of {name} returned None: is a `yield` missing in it, or a `return`? {REMEDY}")
+        feed = feed_form(given, name)
         if feed.form is Form.RETURNS:
             raise ConfigError(f"the feed of {name} is a function that returns a function: one call must give the feed")
         return feed
