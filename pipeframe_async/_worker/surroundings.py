@@ -40,6 +40,7 @@ class Surroundings(NamedTuple):
         limits: by resource, the soft and the hard one.
         niceness: of the process; None where there is no such thing.
         affinity: the cores it may use; None where it cannot be asked.
+        recursion: how deep calls may go.
     """
 
     variables: dict[str, str]
@@ -48,6 +49,7 @@ class Surroundings(NamedTuple):
     limits: dict[int, tuple[int, int]]
     niceness: int | None
     affinity: frozenset[int] | None
+    recursion: int
 
     @classmethod
     def here(cls, inner_threads: int | None = None) -> Surroundings:
@@ -63,6 +65,7 @@ class Surroundings(NamedTuple):
             limits=dict(_limits()),
             niceness=os.getpriority(os.PRIO_PROCESS, os.getpid()) if hasattr(os, "getpriority") else None,
             affinity=frozenset(os.sched_getaffinity(os.getpid())) if hasattr(os, "sched_getaffinity") else None,
+            recursion=sys.getrecursionlimit(),
         )
 
     def adopt(self) -> None:
@@ -81,6 +84,8 @@ class Surroundings(NamedTuple):
         if self.affinity is not None:
             with suppress(OSError):
                 os.sched_setaffinity(0, self.affinity)
+        with suppress(RecursionError, ValueError):
+            sys.setrecursionlimit(self.recursion)
 
     def _adopt_variables(self) -> None:
         zone = os.environ.get("TZ")

@@ -43,6 +43,7 @@ def lines(place: Path, code: str, *, wrapped: tuple[str, ...] = (), env: dict[st
     [
         ("os.environ.get('WORD')", "os.environ['WORD'] = 'b'"),
         ("os.getcwd()", "os.mkdir('there'); os.chdir('there')"),
+        ("__import__('sys').getrecursionlimit()", "sys.setrecursionlimit(7_000)"),
         ("oct(os.umask(0o027))", "os.umask(0o027)"),
         ("resource.getrlimit(resource.RLIMIT_CORE)[0]", "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))"),
         ("resource.getrlimit(resource.RLIMIT_NOFILE)[0]", "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 900))"),
