@@ -20,6 +20,7 @@ from typing import Any
 
 from pipeframe_async._engine.journeys.frozen import Frozen
 from pipeframe_async._engine.lanes.batch import Batch
+from pipeframe_async._engine.lanes.paused import Paused, known
 from pipeframe_async._engine.lanes.places import Place, Places
 from pipeframe_async._engine.settling.answer import NOBODY, Answer, answer_of
 from pipeframe_async._rules.blame import Inquest
@@ -47,25 +48,6 @@ from pipeframe_async.wire import (
 Unpacked = tuple[list[Any], dict[int, AnyFailure]]
 """Those that could be read; and by index among all of them, the failures of those that could not."""
 
-
-@dataclass(eq=False)
-class _Paused:
-    """A batch that is suspended, for others of its chain that have come to its worker meanwhile.
-
-    Attributes:
-        carrier: whose.
-        first: feed position of its first record.
-        hurry: it is to go on, whether what came of it so far was taken or not.
-        ended: it has come to its end.
-    """
-
-    carrier: Carrier
-    first: int
-    hurry: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-_paused: dict[int, _Paused] = {}  # by the number that it goes on by; of all runs, for their lanes may be the same
 
 DEATHS: dict[FailureKind, str] = {"timeout": "TimeoutError", "crashed": "WorkerLost", "unpicklable": "MemoryError"}
 """What the error of a failure is called where there was no reply, by its kind."""
@@ -102,7 +84,7 @@ class _Trial:
     suspended: int = 0
     origin: int = 0
     taken: asyncio.Event | None = None
-    paused: _Paused | None = None
+    paused: Paused | None = None
 
     @property
     def lane(self) -> Lane:
@@ -199,7 +181,7 @@ class Carrier:
             self._died(trial, reply, trial.origin, stop)
             return
         if reply.refusal is not None and reply.refusal.kind == PAUSED:
-            await self._let_go_first(int(reply.refusal.message), batch.first)
+            await self._after(trial, int(reply.refusal.message))
             return
         large = reply.nbytes >= LARGE_BYTES and not trial.codec.live and reply.refusal is None
         self._answered(trial, reply, trial.origin, stop, await self._read(trial, reply) if large else None)
@@ -208,24 +190,20 @@ class Carrier:
 
     def _went_on(self, trial: _Trial, suspended: int) -> None:
         """It has gone on in its worker, and is suspended there again, or not."""
-        _paused.pop(trial.suspended, None)
+        if trial.paused is not None:
+            trial.paused.goes_on()
         trial.suspended = suspended
         if suspended:
-            trial.paused = trial.paused or _Paused(self, trial.batch.first)
-            _paused[suspended] = trial.paused
+            trial.paused = trial.paused or Paused(self, trial.batch.first)
+            trial.paused.suspended(suspended)
 
-    async def _let_go_first(self, token: int, first: int) -> None:
-        """A batch has met another one of its chain that is suspended in its worker: that one goes first.
-
-        It does not wait for its consumer then, which may be of another run, or wait for this batch itself; but in one
-        run the one that is earlier in the feed is taken before this one anyway.
-        """
-        if (paused := _paused.get(token)) is None:
-            await asyncio.sleep(0)  # it goes on just now
+    async def _after(self, trial: _Trial, token: int) -> None:
+        """A batch has met another one of its chain that is suspended in its worker: that one goes first."""
+        if (paused := known(token)) is not None:
+            await paused.over(self, trial.batch.first)
             return
-        if paused.carrier is not self or paused.first > first:
-            paused.hurry.set()
-        await paused.ended.wait()  # set by whoever carries it, however that ends
+        trial.lane.drop(token)  # nobody asks it to go on
+        await asyncio.sleep(0)
 
     def _packed(self, trial: _Trial, start: int, stop: int) -> Packed:
         """What the lane is given for a stretch."""
@@ -256,17 +234,16 @@ class Carrier:
         waits = batch.portion(answer, batch.count - opened)
         if before is not None and not (waits and self._ledger.room_bytes > 0):
             assert trial.paused is not None
-            await _either(before, trial.paused.hurry)  # the run may end before that, and cancels this
+            await trial.paused.may_go_on(before)
 
     @staticmethod
     def _drop(trial: _Trial) -> None:
         """The batch does not go on in its worker."""
         if trial.suspended:
-            _paused.pop(trial.suspended, None)
             trial.lane.drop(trial.suspended)
             trial.suspended = 0
         if trial.paused is not None:
-            trial.paused.ended.set()
+            trial.paused.end()
             trial.paused = None
 
     async def _pack(self, batch: Batch) -> None:
@@ -480,18 +457,6 @@ class Carrier:
 
     def _worth(self, failure: AnyFailure, *, matched: bool = False) -> bool:
         return self._retrying is not None and self._retrying.worth(failure.kind, matched=matched)
-
-
-async def _either(one: asyncio.Event, other: asyncio.Event) -> None:
-    """Wait for one of two."""
-    if one.is_set() or other.is_set():
-        return
-    waits = [asyncio.ensure_future(event.wait()) for event in (one, other)]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)  # set by settling, or by another carrier
-    finally:
-        for wait in waits:
-            wait.cancel()
 
 
 def refused(refusal: Refusal) -> Exception:
