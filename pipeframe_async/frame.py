@@ -135,8 +135,13 @@ class PipeFrame:
 
         Cancellation: the feed is closed, what is in flight is aborted and counted so, workers are ended.
         """
-        async with self._run(pipeline, feed, load, streaming=False) as run:
-            return await run.execute()
+        try:
+            async with self._run(pipeline, feed, load, streaming=False) as run:
+                return await run.execute()
+        except KeyboardInterrupt as interrupt:
+            if not hasattr(interrupt, "report"):
+                raise
+            raise interrupt.with_traceback(None) from None  # our own: nobody wants to see where in here it was raised
 
     @asynccontextmanager
     async def stream(
