@@ -161,7 +161,7 @@ class Chain:
         """
         forks.end_if_forked(self._process)
         step_cell[()] = position
-        fan_out = FanOut(index, tally.mark())
+        fan_out = FanOut(index, tally)
         try:
             self._judge(tally, fan_out, position, outcome, step_cell)
         except BaseException as error:
@@ -209,7 +209,7 @@ class Chain:
                     tally.took(level.position, level.spent, fan_out.index)
                     levels.pop()
                     if not level.count:
-                        fan_out.comes(level.mark)
+                        fan_out.after = None
                         tally.filtered += 1
                         if levels and cuts is not None and cuts.due(fan_out, tally):
                             return False
@@ -228,15 +228,15 @@ class Chain:
                 tally.back_to(level.mark)
                 if not levels:
                     raise raised  # noqa: B904 - it is this error, or what came of it
-                fan_out.comes(level.mark, after=level.count if tally.left(level.mark) else None)
+                fan_out.sees(tally)
+                fan_out.after = level.count if tally.left(level.mark) else None
                 tally.failures.append(self._child_failure(fan_out, step_cell[()], raised))
                 if cuts is not None and cuts.due(fan_out, tally):
                     return False
                 continue
             level.count += 1
             level.child = record
-            if cuts is not None:
-                fan_out.comes(tally.mark())
+            fan_out.after = None
             self._child(tally, fan_out, level.position, record, keep_going, step_cell)
             if cuts is not None and levels[-1] is level and cuts.due(fan_out, tally):
                 return False
@@ -266,7 +266,10 @@ class Chain:
                 outcome = self._steps[position](record)
             finally:
                 if type(outcome) is not GeneratorType:  # a generator has not begun; it is timed as it goes
-                    tally.took(position, perf_counter_ns() - started, fan_out.index)
+                    spent = perf_counter_ns() - started
+                    tally.samples[position].append(spent)  # as `took` does, which would cost as much as a trivial step
+                    if spent > tally.most[position]:
+                        tally.most[position], tally.slowest[position] = spent, fan_out.index
             if type(outcome) is not tuple or len(outcome) != 2 or outcome[1] is not True:
                 self._judge(tally, fan_out, position, outcome, step_cell)
                 return
@@ -281,7 +284,8 @@ class Chain:
             return
         if isinstance(outcome, GeneratorType):
             skip = 0 if tally.cuts is None else tally.cuts.skip(fan_out)
-            fan_out.levels.append(Level(position, outcome, tally.mark(), skip))
+            mark = tally.mark() if fan_out.levels else fan_out.mark  # nothing has come of it before its first
+            fan_out.levels.append(Level(position, outcome, mark, skip))
             return
         record, keep_going = pair_of(self.names[position], outcome, "returned")
         if keep_going:

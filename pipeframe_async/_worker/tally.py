@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import suppress
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pipeframe_async.weight import weight
 from pipeframe_async.wire import Portions, StepTimes, WireFailure
@@ -31,6 +31,9 @@ class Mark(NamedTuple):
     bypassed: int = 0
     failures: int = 0
     filtered: int = 0
+
+
+NOTHING = Mark()
 
 
 class Level:
@@ -71,23 +74,27 @@ class FanOut:
     Attributes:
         index: the record's.
         mark: how much there was before it.
-        before: and before the child that came last.
-        after: of that one so many children had come and left before it failed; None where it is there as a whole.
-        outcomes, nbytes: of it that are here.
+        outcomes, nbytes: of its children, that are here.
+        results, failures: how many the tally had, when the last of those had come.
+        last: of which kind that one is.
+        after: of the child that came last so many children had come and left before it failed; None where it is there
+            as a whole.
     """
 
-    __slots__ = ("after", "before", "index", "levels", "mark", "nbytes", "outcomes")
+    __slots__ = ("after", "failures", "index", "last", "levels", "mark", "nbytes", "outcomes", "results")
 
-    def __init__(self, index: int, mark: Mark) -> None:
+    def __init__(self, index: int, tally: Tally) -> None:
         self.index = index
-        self.mark = self.before = mark
+        self.mark = tally.mark()
         self.levels: list[Level] = []
         self.outcomes = self.nbytes = 0
+        self.last: Literal["result", "failure", "filtered"] = "result"
         self.after: int | None = None
+        self.sees(tally)
 
-    def comes(self, before: Mark, *, after: int | None = None) -> None:
-        """Another child, or what one comes to."""
-        self.before, self.after = before, after
+    def sees(self, tally: Tally) -> None:
+        """So many are there now, none of them new."""
+        self.results, self.failures = len(tally.results), len(tally.failures)
 
     @property
     def path(self) -> tuple[int, ...]:
@@ -129,10 +136,20 @@ class Cuts:
 
     def due(self, fan_out: FanOut, tally: Tally) -> bool:
         """An outcome of a child has come; whether it is time to let a portion go."""
-        self._skips.clear()  # it had not left
+        if self._skips:
+            self._skips.clear()  # it had not left
         fan_out.outcomes += 1
-        kind = type(value := tally.results[-1]) if tally.came(fan_out.before) else None
-        fan_out.nbytes += FAILURE_BYTES if kind is None else 5 if kind is int or kind is float else weight(value)
+        if len(results := tally.results) > fan_out.results:
+            fan_out.results += 1
+            fan_out.last = "result"
+            kind = type(value := results[-1])
+            fan_out.nbytes += 5 if kind is int or kind is float else weight(value)
+        elif len(tally.failures) > fan_out.failures:
+            fan_out.failures += 1
+            fan_out.last = "failure"
+            fan_out.nbytes += FAILURE_BYTES
+        else:
+            fan_out.last = "filtered"
         outcomes = self._outcomes + fan_out.outcomes
         if outcomes > self._most or self._nbytes + fan_out.nbytes >= self._most_bytes:
             return outcomes > 1
@@ -147,7 +164,7 @@ class Cuts:
         """A portion has left; `whole`: of the one under way all children but the last. Returns what of it is gone."""
         self._outcomes = self._nbytes = 0
         self._since = monotonic()
-        if whole and fan_out.before != fan_out.mark:
+        if whole and fan_out.outcomes > 1:
             self._gone = fan_out.path
             fan_out.outcomes, fan_out.nbytes = 1, 0
         elif not whole:
@@ -205,7 +222,7 @@ class Tally:
         self.under_way: FanOut | None = None
         self.gone: tuple[int, ...] = ()
         self.cuts = None if portions is None else Cuts(portions)
-        self._left = Mark()
+        self._left = NOTHING
 
     def times(self) -> tuple[StepTimes, ...]:
         """Per step: calls, how many of them were timed, their nanoseconds, and a sample of them."""
@@ -225,16 +242,14 @@ class Tally:
     def mark(self) -> Mark:
         """How many there have been until now, those that have left included."""
         left = self._left
+        if left is NOTHING:
+            return Mark(len(self.results), len(self.bypass_at), len(self.failures), self.filtered)
         return Mark(
             left.results + len(self.results),
             left.bypassed + len(self.bypass_at),
             left.failures + len(self.failures),
             left.filtered + self.filtered,
         )
-
-    def came(self, mark: Mark) -> bool:
-        """Whether a result has come since, and is here."""
-        return len(self.results) > max(0, mark.results - self._left.results)
 
     def left(self, mark: Mark) -> bool:
         """Whether some of what has come since has left."""
@@ -268,7 +283,7 @@ class Tally:
         assert self.cuts is not None
         fan_out, index = self.under_way, self.under_way.index
         whole = self.first == index
-        held = self._held(fan_out.before if whole else fan_out.mark)
+        held = self._before_last(fan_out) if whole else self._held(fan_out.mark)
         portion = Tally(len(self.calls))
         portion.under_way = fan_out
         portion.first, self.first = self.first, index
@@ -282,7 +297,19 @@ class Tally:
             portion.grown = {index: outcomes}
         self._leave(portion, held)
         portion.gone = self.cuts.left(fan_out, whole=whole)
+        fan_out.sees(self)
         return portion
+
+    def _before_last(self, fan_out: FanOut) -> Mark:
+        """All that is here of a fan-out, but for the outcome that came last."""
+        results, bypassed, failures = len(self.results), len(self.bypass_at), len(self.failures)
+        if not fan_out.outcomes:
+            return NOTHING
+        if fan_out.last == "result":
+            return Mark(results - 1, bypassed - (self.bypass_at[-1:] == [results - 1]), failures, self.filtered)
+        if fan_out.last == "failure":
+            return Mark(results, bypassed, failures - 1, self.filtered)
+        return Mark(results, bypassed, failures, self.filtered - 1)
 
     def _leave(self, portion: Tally, held: Mark) -> None:
         """So many results, failures and filtered go to the portion."""
@@ -296,6 +323,8 @@ class Tally:
 
     def _held(self, mark: Mark) -> Mark:
         """Of what there was at a mark, how many are still here."""
+        if self._left is NOTHING:  # as ever, but for long fan-outs
+            return mark
         return Mark(*(max(0, there - left) for there, left in zip(mark, self._left, strict=True)))
 
     def before(self, index: int) -> Tally:
