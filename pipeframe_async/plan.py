@@ -98,7 +98,7 @@ def plan_of(pipeline: object, *, streams: bool = False) -> Plan:
     for hook in ("setup", "teardown"):
         _worker_hook(engine, name, hook)
     dead_letter = _hook(engine, name, "dead_letter")
-    for said in _misspelt(type(engine)):
+    for said in _misspelt(type(engine), steps):
         logger.warning("%s has %s", name, said)
     return Plan(
         name=name,
@@ -167,11 +167,14 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 """What a class may set, and whether a value is one for it."""
 
 
-def _misspelt(engine: type) -> Iterator[str]:
+def _misspelt(engine: type, steps: Sequence[Callable[..., Any]]) -> Iterator[str]:
     """What a class sets that means nothing here, and looks like something that does."""
-    steps = getattr(engine, "steps", ())
     for attribute, value in vars(engine).items():
-        if attribute.startswith("_") or attribute in _KINDS or any(value is step for step in steps):
+        if (
+            attribute.startswith("_")
+            or attribute in _KINDS
+            or any(value is one for step in steps for one in (step, getattr(step, "__func__", None)))
+        ):
             continue
         for meant in get_close_matches(attribute, _KINDS, 1, LIKE):
             if meant not in vars(engine) and _KINDS[meant](value):
