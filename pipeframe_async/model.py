@@ -125,17 +125,22 @@ class Failure(Generic[T]):
 
         None where it has no pickle of 64 KiB at most, where that cannot be read, and where nothing was raised.
         """
-        if self._raised is None:
-            return None
-        try:
-            error = pickle.loads(self._raised)  # noqa: S301 - of our own worker
-        except BaseException:
-            return None
-        return error if isinstance(error, BaseException) else None
+        return made_again(self._raised)
 
     def __str__(self) -> str:
         of = "" if self.child is None else f" over child {'.'.join(map(str, self.child.path))}"
         return f"step {self.step!r} {_VERB[self.kind]} {self.error_type}{of}: {self.message}"
+
+
+def made_again(raised: bytes | None) -> BaseException | None:
+    """An exception of its pickle; None where there is none, or none that can be read."""
+    if raised is None:
+        return None
+    try:
+        error = pickle.loads(raised)  # noqa: S301 - of our own worker
+    except BaseException:
+        return None
+    return error if isinstance(error, BaseException) else None
 
 
 _VERB: dict[str, str] = {

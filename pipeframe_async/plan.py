@@ -9,7 +9,6 @@ import inspect
 import logging
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from itertools import count, groupby
 from types import FunctionType, MethodType
@@ -23,9 +22,6 @@ from pipeframe_async.steps import Apply, AsyncApply, AsyncExpand, AsyncKeepIf, E
 from pipeframe_async.wire import ChainSpec
 
 logger = logging.getLogger("pipeframe_async")
-
-LIKE = 0.8
-"""How alike two names are, of which one may be the other misspelt: a letter more or less, or an underscore."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +172,14 @@ def _misspelt(engine: type, steps: Sequence[Callable[..., Any]]) -> Iterator[str
             or any(value is one for step in steps for one in (step, getattr(step, "__func__", None)))
         ):
             continue
-        for meant in get_close_matches(attribute, _KINDS, 1, LIKE):
-            if meant not in vars(engine) and _KINDS[meant](value):
+        for meant in _KINDS:
+            if _letters(meant) == _letters(attribute) and meant not in vars(engine) and _KINDS[meant](value):
                 yield f"`{attribute}`, which means nothing here: did you mean `{meant}`?"
+
+
+def _letters(name: str) -> list[str]:
+    """What two spellings of a name have in common: other underscores, a plural, letters that changed places."""
+    return sorted(name.replace("_", "").rstrip("s"))
 
 
 def _steps(engine: PipelineEngine[Any, Any], name: str) -> tuple[Callable[..., Any], ...]:

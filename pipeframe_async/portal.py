@@ -39,6 +39,7 @@ class Portal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Event | None = None
         self._opened: Future[None] = Future()
+        self._error: BaseException | None = None
         self._process = 0
 
     def __enter__(self) -> Self:
@@ -59,7 +60,11 @@ class Portal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let what is in flight end, then end the workers and the thread."""
+        """Let what is in flight end, then end the workers and the thread.
+
+        Raises:
+            PipeFrameError: as leaving the frame does: a `teardown` raised.
+        """
         if self._process != os.getpid():
             return  # in a fork there is no thread to end
         assert self._loop is not None
@@ -67,6 +72,8 @@ class Portal:
         assert self._thread is not None
         self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join()  # the frame's exit is bounded by its `drain_timeout`
+        if self._error is not None and error is None:
+            raise self._error
 
     def call(
         self,
@@ -138,8 +145,9 @@ class Portal:
                 runner.run(self._serve())
         except BaseException as error:
             if self._opened.done():
-                raise
-            self._opened.set_exception(error)
+                self._error = error
+            else:
+                self._opened.set_exception(error)
 
     async def _serve(self) -> None:
         self._loop, self._closing = asyncio.get_running_loop(), asyncio.Event()

@@ -214,6 +214,7 @@ class Refusal(NamedTuple):
     kind: str
     message: str
     traceback: str = ""
+    raised: bytes | None = None
 
 
 UNKNOWN_CHAIN = "unknown-chain"

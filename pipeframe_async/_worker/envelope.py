@@ -235,7 +235,7 @@ def _unused(chain: Chain) -> bool:
 
 def _broken(what: str, error: BaseException) -> Refusal:
     failure = failure_of(0, 0, error)
-    return Refusal(BROKEN_CHAIN, f"{what}: {failure.error_type}: {failure.message}", failure.traceback)
+    return Refusal(BROKEN_CHAIN, f"{what}: {failure.error_type}: {failure.message}", failure.traceback, failure.raised)
 
 
 def _teardown(key: str, chain: Chain) -> str:

@@ -170,8 +170,9 @@ async def test_a_frame_is_ready_before_its_first_record(tmp_path: Any) -> None:
         assert len(loaded) == 2
         assert str(await frame.call(pipeline, 1)) in loaded
         assert os.listdir(tmp_path) == loaded
-        with pytest.raises(StepError, match="no model"):
+        with pytest.raises(StepError, match="no model") as caught:
             await frame.ready(RaisesInSetup)
+        assert isinstance(caught.value.__cause__, OSError)
         with pytest.raises(WorkerLost, match=r"died as it loaded a pipeline|gives up this pipeline"):
             await frame.ready(DiesInSetup)
         assert await frame.call(Inverse, 2) == 0.5
@@ -186,3 +187,13 @@ async def test_any_executor_can_be_made_ready(executor: Any) -> None:
         with pytest.raises(StepError, match="no model"):
             await frame.ready(RaisesInSetup)
         assert await frame.call(Inverse, 2) == 0.5
+
+
+class BadTeardown(Inverse):
+    def teardown(self) -> None:
+        raise OSError("the disk has gone")
+
+
+def test_what_leaving_the_frame_raises_is_raised_where_the_portal_is_left() -> None:
+    with pytest.raises(StepError, match="the disk has gone"), PipeFrame(1).portal() as portal:
+        portal.call(BadTeardown, 1)

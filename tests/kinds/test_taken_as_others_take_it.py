@@ -186,3 +186,17 @@ async def test_what_is_there_already_is_not_written_to_disk(feed: Any, monkeypat
     frame = PipeFrame(executor=FakeExecutor(), buffer_size=10)
     report = await frame.run(pipeline := Sunk(feed, source="batch", timeout=0.001))
     assert (pipeline.taken, report.ended_by) == (list(range(300)), "exhausted")
+
+
+class Doubled(list[int]):
+    """Iterates as it likes."""
+
+    def __iter__(self) -> Iterator[int]:
+        for number in super().__iter__():
+            yield number
+            yield -number
+
+
+async def test_a_list_of_its_own_kind_is_iterated() -> None:
+    await PipeFrame(executor=FakeExecutor()).run(pipeline := Sunk(Doubled([1, 2])))
+    assert pipeline.taken == [1, -1, 2, -2]

@@ -530,6 +530,9 @@ def test_what_looks_like_a_knob_and_is_none_is_worth_a_word(caplog: pytest.LogCa
         time_out = 3.0
         orders = ("a", "b")  # something of its own
         sources = 5
+        patch_size = 16
+        line_limit = 80
+        max_features = 3
 
         def sinks(self, results: list[Any]) -> None: ...
 

@@ -30,6 +30,7 @@ from pipeframe_async.wire import (
     Packed,
     Phase,
     Portions,
+    Refusal,
     Reply,
     Spot,
 )
@@ -332,7 +333,7 @@ def test_a_chain_travels_once_and_is_known_by_its_key_afterwards() -> None:
 
 def test_a_chain_that_is_not_there_is_asked_for() -> None:
     refusal = work(ChainRef("never seen", None), packed(1)).refusal
-    assert refusal == (UNKNOWN_CHAIN, "never seen", "")
+    assert refusal == Refusal(UNKNOWN_CHAIN, "never seen")
 
 
 def test_a_forgotten_chain_is_asked_for_and_set_up_again(log: list[str]) -> None:

@@ -122,7 +122,7 @@ def _source(feed: Feed, name: str) -> Source:
         return BucketPump(feed.value)
     if feed.form is Form.SYNC_BUCKET:
         return Pump(lambda pump: feed.value(Bucket(pump)), name)
-    if isinstance(feed.value, (list, tuple, range)):
+    if type(feed.value) in (list, tuple, range):  # one derived from those may have an iteration of its own
         return Listed(feed)
     # The generator is made in the thread too: its first lines may block as well.
     return Pump(lambda pump: pump.put_all(feed.value() if feed.called else feed.value), name)

@@ -29,7 +29,7 @@ from pipeframe_async._rules.retry import Retrying
 from pipeframe_async._rules.timing import StepClock, gather
 from pipeframe_async.contracts import Codec, Lane
 from pipeframe_async.errors import InternalError, StepError
-from pipeframe_async.model import AnyFailure, FailureKind
+from pipeframe_async.model import AnyFailure, FailureKind, made_again
 from pipeframe_async.weight import LARGE_BYTES
 from pipeframe_async.wire import (
     BROKEN_CHAIN,
@@ -463,6 +463,7 @@ def refused(refusal: Refusal) -> Exception:
     """What a worker's refusal comes to: a chain it cannot load is the user's, all else is ours."""
     known = refusal.kind == BROKEN_CHAIN
     error = StepError(refusal.message) if known else InternalError(f"{refusal.kind}: {refusal.message}")
+    error.__cause__ = made_again(refusal.raised)
     if refusal.traceback:
         error.add_note(f"In the worker:\n{refusal.traceback}")
     return error
