@@ -30,7 +30,9 @@ _HOMES = {
     "PipelineFailed": "errors",
     "Retry": "pipeline",
     "RunReport": "report",
+    "Sink": "contracts",
     "SinkError": "errors",
+    "Source": "contracts",
     "StateError": "errors",
     "Stats": "report",
     "StepError": "errors",
@@ -58,7 +60,9 @@ __all__ = [
     "PipelineFailed",
     "Retry",
     "RunReport",
+    "Sink",
     "SinkError",
+    "Source",
     "StateError",
     "Stats",
     "StepError",
@@ -71,6 +75,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from pipeframe_async.contracts import Sink, Source
     from pipeframe_async.errors import (
         ConfigError,
         DrainTimeout,

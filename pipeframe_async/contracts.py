@@ -1,15 +1,86 @@
-"""The ports of the house: what the engine asks of an edge, and nothing more.
+"""The ports of the house: what the engine asks of an edge, and nothing more. `Source` and `Sink` are public.
 
 Implementations never import the engine; the engine never imports an implementation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
 
-from pipeframe_async.model import AnyFailure
+from pipeframe_async.model import AnyFailure, Fed
 from pipeframe_async.wire import ChainRef, ChainSpec, Death, Packed, Reply
+
+T_co = TypeVar("T_co", covariant=True)
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Source(Protocol[T_co]):
+    """A feed that is an object: `feed = Orders(...)` in a pipeline's class, or passed as `feed=`.
+
+    It is iterated once a run: on the loop by `__aiter__`, or by `__iter__` in a thread where it has only that. All else
+    may be missing, and is looked at before a run begins:
+
+    - `__aenter__` and `__aexit__` (or `__enter__` and `__exit__`, called in a thread): it is entered before its first
+      record, and left when the last of its deliveries has been answered, with the error that has ended the run, if one
+      has. It is left once, also after a cancel; it has `drain_timeout` seconds to close.
+    - `decode`, a plain function of one record: it is run in the workers, as the first step, so that the loop moves
+      bytes. What it cannot read is that record's failure, of the step `decode`, with the raw value as its record.
+      Where the first step is `async def`, it is called on the loop, and the report says so. It has to pickle: a
+      function of a module or a static method does, a bound method takes its object along.
+    - `live = True`: it goes on for ever and may be quiet. Where the pipeline's class does not say otherwise it streams,
+      without an idle timeout, in order of completion, and failures do not end the run.
+    - `shared = True`: it may be used by several runs at once. Any other that is entered is refused there, by name.
+
+    Errors: what it raises as it is entered, iterated or left is a `FeedError`, with its cause.
+
+    Process: the parent, but for `decode`.
+    """
+
+    async def __aenter__(self) -> object:
+        """Open it."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Close it; what it returns means nothing."""
+
+    def __aiter__(self) -> AsyncIterator[Fed[T_co]]:
+        """Records, a `Chunk` of many, or a `Delivery` that is answered."""
+
+
+class Sink(Protocol[T_contra]):
+    """A sink that is an object: `sink = Table(...)` in a pipeline's class; as `dead_letter` it is given failures.
+
+    `write` is called with lists of results, in the pipeline's order, one call at a time; when it returns they count as
+    delivered, and their deliveries are acked. It may be a plain `def`: then it is called in a thread. Where it takes a
+    second argument, `write(self, records, keys)`, it is given the `Delivery.key` of each result's record too, None
+    where it came without. All else may be missing:
+
+    - `__aenter__` and `__aexit__` (or `__enter__` and `__exit__`, in the thread of `write`): it is entered before the
+      first record is fed, and left when the last `write` has returned and before `run` does, with the error that has
+      ended the run, if one has: so a file is whole, or is not there.
+    - `encode`, a plain function of one result: it is run in the workers, as the last step, also for records that bypass
+      others; on the loop where the last step is `async def`, and for those that bypass steps before async ones. What it
+      raises is that record's failure, of the step `encode`. A `dead_letter` has none.
+    - `shared = True`: as of a `Source`.
+
+    Errors: what it raises is a `SinkError`, with its cause; what it did not take is `aborted`.
+
+    Process: the parent, but for `encode`.
+    """
+
+    async def __aenter__(self) -> object:
+        """Open it."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Close it; what it returns means nothing."""
+
+    async def write(self, records: Sequence[T_contra]) -> None:
+        """Take some results: a list."""
 
 
 class Lane(Protocol):

@@ -28,7 +28,7 @@ from pipeframe_async.executors import choose, hosts
 from pipeframe_async.model import FeedLike
 from pipeframe_async.observe.progress import MODES, progress_display
 from pipeframe_async.pipeline import PipelineEngine
-from pipeframe_async.plan import Plan, feed_of, plan_of
+from pipeframe_async.plan import Plan, feed_of, instance_of, plan_of
 from pipeframe_async.portal import Portal
 from pipeframe_async.report import RunReport, Stats
 
@@ -299,7 +299,7 @@ class PipeFrame:
     def _begin_calls(self, plan: Plan, calls: Calls) -> Run:
         """The run that calls of one pipeline go through; it ends with the frame, or when the desk says so."""
         assert self._warm is not None
-        feed = feed_of(plan, calls.feed)
+        feed = feed_of(plan.pipeline, calls.feed)
         workforce = self._workforce_of(self._warm)
         run = Run(plan, feed, workforce, self._limits, calls=calls, on_end=self._ended.ring)
         self._runs.append(run)
@@ -313,10 +313,11 @@ class PipeFrame:
     @asynccontextmanager
     async def _run(self, pipeline: Any, feed: Any, load: Any, *, streaming: bool) -> AsyncIterator[Run]:
         """A run that is ready to be executed, and everything around it: workers, signals, progress."""
-        plan = plan_of(pipeline, streams=streaming)
+        engine = instance_of(pipeline)
         if feed is not None and load is not None:
             raise ConfigError("feed= and load= are two names for one thing: pass one of them")
-        form = feed_of(plan, feed if feed is not None else load)
+        form = feed_of(engine, feed if feed is not None else load)
+        plan = plan_of(engine, form, streams=streaming)
         self._check_process()
         self._home, self._process = self._check_loop("run"), os.getpid()
         warm, left_work, report = self._warm, False, None

@@ -56,8 +56,8 @@ class Delivery(Generic[T]):
     Args:
         record: what the steps get.
         key: free for the source's use (an offset, a message id).
-        ack: called once the record's outcome is final and the sink has taken it.
-        nack: called with the `Failure`, or None when the run was aborted.
+        ack: called once the record's outcome is final and the sink has taken it, or `dead_letter` its failure.
+        nack: called with the `Failure` that nobody has, or None when the run has given the record up.
     """
 
     record: T

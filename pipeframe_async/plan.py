@@ -9,16 +9,18 @@ import inspect
 import logging
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import wraps
 from itertools import count, groupby
-from types import FunctionType, MethodType
+from types import FunctionType
 from typing import Any
 
 from pipeframe_async._rules import knobs
-from pipeframe_async._rules.feed_forms import Feed, feed_form
+from pipeframe_async._rules.edges import SINK_REMEDY, Edge, edge_of, plain_function, wants_keys, writes
+from pipeframe_async._rules.feed_forms import Feed, feed_form, returned
+from pipeframe_async._rules.step_forms import fans_out, is_async, signature, steps_of
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.pipeline import PipelineEngine, Retry
-from pipeframe_async.steps import Apply, AsyncApply, AsyncExpand, AsyncKeepIf, Expand, KeepIf, Wrapped, step_name
+from pipeframe_async.steps import Named, OnLoop, step_name
 from pipeframe_async.wire import ChainSpec
 
 logger = logging.getLogger("pipeframe_async")
@@ -51,14 +53,15 @@ class Plan:
 
     `chain` is all its `def` steps, None where it has none; `feed` the bound feed of the class, or None; `order`
     `"input"`, `"completion"` or the function that gives a record's key. `fans_out`: whether a step makes any number of
-    records of one. `sink`, `dead_letter` and `on_progress` are the bound hooks, or None.
+    records of one. `sink`, `dead_letter` and `on_progress` are the bound hooks, or None; `sink_keys`: the sink is given
+    the deliveries' keys too. `encode`: of the sink, where results do not come by its step. `edges`: what is opened and
+    closed, from the feed to the sink.
     """
 
     name: str
     pipeline: PipelineEngine[Any, Any]
     segments: tuple[Segment, ...]
     chain: ChainSpec | None
-    feed: Any
     source: str
     timeout: float | None
     order: str | Callable[[Any], Hashable]
@@ -70,6 +73,9 @@ class Plan:
     dead_letter: Callable[[list[Any]], Any] | None
     on_progress: Callable[[int], Any] | None
     batch_size: int | None
+    sink_keys: bool = False
+    encode: Callable[[Any], Any] | None = None
+    edges: tuple[Edge, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,57 +83,121 @@ class Plan:
         return tuple(name for segment in self.segments for name in segment.names)
 
 
-def plan_of(pipeline: object, *, streams: bool = False) -> Plan:
+def plan_of(pipeline: object, feed: Feed | None = None, *, streams: bool = False) -> Plan:
     """Check a pipeline and lay out how it runs.
 
     Args:
         pipeline: a `PipelineEngine` subclass, made without arguments, or an instance of one.
-        streams: its results are iterated: where it does not say how it is fed, it streams until its feed ends.
+        feed: of a run: what it decodes its records with goes before the steps, and what the sink encodes results with
+            behind them. None for calls, which have neither.
+        streams: its results are iterated: its sink is not used, and where it does not say how it is fed, it streams
+            until its feed ends.
 
     Raises:
         ConfigError: anything is wrong that can be known now; the message names it and the remedy.
     """
-    engine = _instance(pipeline)
+    engine = instance_of(pipeline)
     name = type(engine).__name__
-    as_said = not streams or _says(engine, "source")
-    steps = _steps(engine, name)
+    steps = steps_of(engine, name)
     for hook in ("setup", "teardown"):
         _worker_hook(engine, name, hook)
-    dead_letter = _hook(engine, name, "dead_letter")
+    sink, dead_letter = (_taker(engine, name, role) for role in ("sink", "dead_letter"))
     for said in _misspelt(type(engine), steps):
         logger.warning("%s has %s", name, said)
+    ends = _Ends(
+        decode=None if feed is None else feed.decode,
+        encode=None if feed is None or streams or sink is None else sink.encode,
+    )
+    takers = [taker.edge for taker in (dead_letter, None if streams else sink) if taker is not None]
+    live = feed is not None and feed.live
+    segments = _segments(engine, name, all_steps := ends.around(steps))
     return Plan(
         name=name,
         pipeline=engine,
-        segments=(segments := _segments(engine, name, steps)),
-        chain=_chain(engine, name, steps, segments),
-        feed=getattr(engine, "feed", None),
-        source=knobs.one_of(f"{name}.source", engine.source if as_said else "stream", ("batch", "stream")),
-        timeout=None
-        if engine.timeout is None or not (as_said or _says(engine, "timeout"))
-        else knobs.seconds(f"{name}.timeout", engine.timeout, hint="None for no idle timeout"),
-        order=_order(engine, name),
+        segments=segments,
+        chain=_chain(engine, name, all_steps, segments, ends),
+        source=_source(engine, name, live=live or streams),
+        timeout=_timeout(engine, name, live=live, streams=streams),
+        order=_order(engine, name, ends.decode, live=live),
         retry=_retry(engine, name),
         async_concurrency=knobs.positive_int(f"{name}.async_concurrency", engine.async_concurrency),
-        fans_out=any(_fans_out(step) for step in steps),
-        max_failures=_max_failures(engine, name, dead_letter is not None),
-        sink=_hook(engine, name, "sink"),
-        dead_letter=dead_letter,
+        fans_out=any(fans_out(step) for step in steps),
+        max_failures=_max_failures(engine, name, None if live or dead_letter is not None else 0),
+        sink=None if sink is None else sink.function,
+        dead_letter=None if dead_letter is None else dead_letter.function,
         on_progress=_hook(engine, name, "on_progress", 0, wanted="one int"),
         batch_size=_batch_size(engine, name),
+        sink_keys=sink is not None and sink.keys,
+        encode=ends.encode,
+        edges=tuple(edge for edge in (None if feed is None else feed.edge, *takers) if edge is not None),
     )
 
 
-def feed_of(plan: Plan, given: Any = None) -> Feed:
+def feed_of(pipeline: PipelineEngine[Any, Any], given: Any = None, *, call: bool = True) -> Feed:
     """The feed of a run and how it is pulled: what was given in its place, or the pipeline's own.
+
+    A function that returns a feed is called, unless told not to.
 
     Raises:
         ConfigError: it is no feed; the message says what it is and what to write.
     """
-    return feed_form(plan.feed if given is None else given, plan.name)
+    name = type(pipeline).__name__
+    feed = feed_form(getattr(pipeline, "feed", None) if given is None else given, name)
+    return returned(feed, name) if call else feed
 
 
-def _instance(pipeline: object) -> PipelineEngine[Any, Any]:
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What is done to a record before the first step, and to a result behind the last one."""
+
+    decode: Callable[[Any], Any] | None
+    encode: Callable[[Any], Any] | None
+
+    def around(self, steps: tuple[Callable[..., Any], ...]) -> tuple[Callable[..., Any], ...]:
+        """They go with the steps next to them: to a worker, or on the loop, and never a way of their own."""
+        if self.decode is not None:
+            steps = (self._next_to(steps[0], "decode", self.decode), *steps)
+        if self.encode is not None:
+            steps = (*steps, self._next_to(steps[-1], "encode", self.encode))
+        return steps
+
+    def _next_to(self, step: Callable[..., Any], name: str, function: Callable[[Any], Any]) -> Callable[..., Any]:
+        return OnLoop(name, function) if is_async(step) else Named(name, function)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taker:
+    """What takes results or failures: `function`, with the deliveries' keys where `keys`."""
+
+    function: Callable[..., Any]
+    keys: bool = False
+    encode: Callable[[Any], Any] | None = None
+    edge: Edge | None = None
+
+
+def _taker(engine: PipelineEngine[Any, Any], name: str, role: str) -> _Taker | None:
+    """The sink or the dead letter: a method, or an object that writes."""
+    value = getattr(engine, role, None)
+    place = f"{name}.{role}"
+    if value is None:
+        return None
+    if (write := writes(value, place)) is None:
+        return _Taker(_function(value, place, remedy=SINK_REMEDY))
+    keys = role == "sink" and wants_keys(write)
+    return _Taker(
+        _function(write, f"{place}.write", *(((), ()) if keys else ((),)), wanted="two lists" if keys else "one list"),
+        keys=keys,
+        encode=plain_function(value, "encode", place) if role == "sink" else None,
+        edge=edge_of(value, role, name),
+    )
+
+
+def instance_of(pipeline: object) -> PipelineEngine[Any, Any]:
+    """An instance of a pipeline's class, or the one that was given.
+
+    Raises:
+        ConfigError: it is no pipeline, or cannot be made without arguments.
+    """
     if isinstance(pipeline, PipelineEngine):
         return pipeline
     if not isinstance(pipeline, type) or not issubclass(pipeline, PipelineEngine):
@@ -150,7 +220,8 @@ def _says(engine: PipelineEngine[Any, Any], knob: str) -> bool:
 
 
 _KINDS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("feed", "sink", "dead_letter", "on_progress", "setup", "teardown"), callable),
+    **dict.fromkeys(("feed", "on_progress", "setup", "teardown"), callable),
+    **dict.fromkeys(("sink", "dead_letter"), lambda value: callable(value) or hasattr(value, "write")),
     **dict.fromkeys(
         ("timeout", "time_limit", "batch_size", "async_concurrency", "max_failures"),
         lambda value: isinstance(value, (int, float)),
@@ -182,71 +253,12 @@ def _letters(name: str) -> list[str]:
     return sorted(name.replace("_", "").rstrip("s"))
 
 
-def _steps(engine: PipelineEngine[Any, Any], name: str) -> tuple[Callable[..., Any], ...]:
-    steps = engine.steps
-    if callable(steps) or isinstance(steps, (str, bytes)) or not isinstance(steps, Sequence):
-        raise ConfigError(f"{name}.steps={steps!r}: must be a list of steps")
-    if not (listed := list(steps)):
-        raise ConfigError(f"{name}.steps is empty: list at least one step, e.g. steps = [parse]")
-    return tuple(_step(engine, f"{name}.steps[{i}]", step) for i, step in enumerate(listed))
-
-
-def _step(engine: PipelineEngine[Any, Any], place: str, step: Any) -> Callable[..., Any]:
-    if isinstance(step, (staticmethod, classmethod)):
-        step = step.__get__(engine, type(engine))
-    elif isinstance(step, FunctionType) and _is_method(engine, step):
-        step = MethodType(step, engine)
-    if isinstance(step, type):
-        raise ConfigError(
-            f"{place} is the class {step.__name__}: apply({step.__name__}) makes a step of it, where calling it with a "
-            "record is what is wanted; else pass an instance that can be called"
-        )
-    if not callable(step):
-        raise ConfigError(f"{place}={step!r}: a step must be callable, a function of one record")
-    _takes_one_record(place, step)
-    if not _is_async(step):
-        return step  # type: ignore[no-any-return]
-    if isinstance(step, (Apply, KeepIf)) and inspect.isasyncgenfunction(_called(step)):
-        raise ConfigError(
-            f"{place} ({step_name(step)}) is {step.verb}() of an async generator: use expand(), or it as it is"
-        )
-    return _awaiting(step)
-
-
-_AWAITING: dict[type, Callable[[Any], Callable[[Any], Any]]] = {
-    Apply: AsyncApply,
-    KeepIf: AsyncKeepIf,
-    Expand: AsyncExpand,
-}
-
-
-def _awaiting(step: Any) -> Callable[[Any], Any]:
-    """An async step, with wrappers that await what they wrap."""
-    if isinstance(step, partial):
-        return partial(_awaiting(step.func), *step.args, **step.keywords)
-    return _AWAITING[type(step)](step.fn) if type(step) in _AWAITING else step
-
-
-def _is_async(step: Any) -> bool:
-    """Whether it is run on the loop."""
-    code = _called(step)
-    return inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code)
-
-
-def _fans_out(step: Any) -> bool:
-    """Whether it is known to make any number of records of one."""
-    code = _called(step)
-    if isinstance(step, (Expand, AsyncExpand)):
-        return True
-    return not isinstance(step, Wrapped) and (inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code))
-
-
 def _segments(
     engine: PipelineEngine[Any, Any], name: str, steps: tuple[Callable[..., Any], ...]
 ) -> tuple[Segment, ...]:
     """The steps, as runs of the same kind."""
     limit, segments, numbers = _time_limit(engine, name), list[Segment](), count()
-    for on_the_loop, group in groupby(steps, key=_is_async):
+    for on_the_loop, group in groupby(steps, key=is_async):
         run = tuple(group)
         names = tuple(map(step_name, run))
         segments.append(AsyncSteps(names, run, limit) if on_the_loop else DefSteps(names, next(numbers)))
@@ -254,10 +266,14 @@ def _segments(
 
 
 def _chain(
-    engine: PipelineEngine[Any, Any], name: str, steps: tuple[Callable[..., Any], ...], segments: tuple[Segment, ...]
+    engine: PipelineEngine[Any, Any],
+    name: str,
+    steps: tuple[Callable[..., Any], ...],
+    segments: tuple[Segment, ...],
+    ends: _Ends,
 ) -> ChainSpec | None:
     """All `def` steps, as they are shipped."""
-    shipped = tuple(step for step in steps if not _is_async(step))
+    shipped = tuple(step for step in steps if not is_async(step))
     lengths = tuple(len(segment.names) for segment in segments if isinstance(segment, DefSteps))
     retry = _retry(engine, name)
     return (
@@ -270,6 +286,7 @@ def _chain(
             time_limit=_time_limit(engine, name),
             retry_on=() if retry is None else retry.on,
             segments=lengths if len(lengths) > 1 else (),
+            encodes=ends.encode is not None and not is_async(steps[-1]),
         )
     )
 
@@ -278,35 +295,6 @@ def _time_limit(engine: PipelineEngine[Any, Any], name: str) -> float | None:
     if engine.time_limit is None:
         return None
     return knobs.seconds(f"{name}.time_limit", engine.time_limit, hint="None for no limit")
-
-
-def _is_method(engine: PipelineEngine[Any, Any], step: FunctionType) -> bool:
-    """Whether a plain function in `steps` is one of the pipeline's own methods, named in the class body."""
-    return any(vars(cls).get(step.__name__) is step for cls in type(engine).__mro__)
-
-
-def _called(step: Any) -> Any:
-    """The function that runs when the step is called: inside partials, our own wrappers and callable objects."""
-    while isinstance(step, (partial, Wrapped)):
-        step = step.func if isinstance(step, partial) else step.fn
-    return step if inspect.isroutine(step) else getattr(type(step), "__call__", step)  # noqa: B004 - its code, not a test
-
-
-def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    """Of what is called, and not of what that wraps: a decorator may pass more to it, or less."""
-    return inspect.signature(function, follow_wrapped=False)
-
-
-def _takes_one_record(place: str, step: Callable[..., Any]) -> None:
-    try:
-        _signature(step).bind(object())
-    except TypeError as error:
-        raise ConfigError(
-            f"{place} ({step_name(step)}) cannot be called with one record: {error}; "
-            "a step takes the record and nothing else (functools.partial binds the rest)"
-        ) from error
-    except ValueError:
-        return  # a builtin without a signature: only calling it will tell
 
 
 def _travels(engine: PipelineEngine[Any, Any], steps: tuple[Callable[..., Any], ...]) -> bool:
@@ -332,29 +320,38 @@ def _worker_hook(engine: PipelineEngine[Any, Any], name: str, hook: str) -> None
 
 
 def _hook(
-    engine: PipelineEngine[Any, Any], name: str, hook: str, given: object = (), *, wanted: str = "one list"
+    engine: PipelineEngine[Any, Any], name: str, hook: str, given: object, *, wanted: str
 ) -> Callable[[Any], Any] | None:
     function = getattr(engine, hook, None)
-    if function is None:
-        return None
+    return None if function is None else _function(function, f"{name}.{hook}", given, wanted=wanted)
+
+
+def _function(
+    function: Any, place: str, *given: object, wanted: str = "one list", remedy: str = ""
+) -> Callable[..., Any]:
+    """What is called in the parent with those arguments, or an empty list."""
     if not callable(function):
-        raise ConfigError(f"{name}.{hook}={function!r}: must be a method that takes {wanted}")
+        raise ConfigError(f"{place}={function!r}: must be {remedy or f'a method that takes {wanted}'}")
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-        raise ConfigError(f"{name}.{hook} is a generator function: it takes {wanted} and returns, it does not yield")
-    _callable_with(f"{name}.{hook}", function, given, wanted=wanted)
+        raise ConfigError(f"{place} is a generator function: it takes {wanted} and returns, it does not yield")
+    _callable_with(place, function, *(given or ((),)), wanted=wanted)
     return function  # type: ignore[no-any-return]
 
 
 def _callable_with(place: str, function: Callable[..., Any], *arguments: object, wanted: str = "no arguments") -> None:
     try:
-        _signature(function).bind(*arguments)
+        signature(function).bind(*arguments)
     except TypeError as error:
         raise ConfigError(f"{place} cannot be called with {wanted}: {error}") from error
     except ValueError:
         return  # a builtin without a signature: only calling it will tell
 
 
-def _order(engine: PipelineEngine[Any, Any], name: str) -> str | Callable[[Any], Hashable]:
+def _order(
+    engine: PipelineEngine[Any, Any], name: str, decode: Callable[[Any], Any] | None, *, live: bool
+) -> str | Callable[[Any], Hashable]:
+    if live and not _says(engine, "order"):
+        return "completion"
     order: Any = inspect.getattr_static(engine, "order")
     if not isinstance(order, FunctionType):  # a function in the class body is used as it is, and not bound
         order = engine.order
@@ -363,11 +360,38 @@ def _order(engine: PipelineEngine[Any, Any], name: str) -> str | Callable[[Any],
     if inspect.iscoroutinefunction(order) or inspect.isgeneratorfunction(order):
         raise ConfigError(f"{name}.order={order!r}: must be a def function that returns the record's key")
     _callable_with(f"{name}.order", order, object(), wanted="one record")
-    return order  # type: ignore[no-any-return]
+    return order if decode is None else _of_decoded(order, decode)
 
 
-def _max_failures(engine: PipelineEngine[Any, Any], name: str, has_dead_letter: bool) -> int | float | None:
-    default = None if has_dead_letter else 0
+def _of_decoded(order: Callable[[Any], Hashable], decode: Callable[[Any], Any]) -> Callable[[Any], Hashable]:
+    """The key of a record that is decoded in a worker: it is asked for before that, so it is decoded here too."""
+
+    @wraps(order)
+    def key(raw: Any) -> Hashable:
+        try:
+            record = decode(raw)
+        except Exception:
+            return None  # it fails where it is decoded, and says so
+        return order(record)
+
+    return key
+
+
+def _source(engine: PipelineEngine[Any, Any], name: str, *, live: bool) -> str:
+    said = "stream" if live and not _says(engine, "source") else engine.source
+    return knobs.one_of(f"{name}.source", said, ("batch", "stream"))
+
+
+def _timeout(engine: PipelineEngine[Any, Any], name: str, *, live: bool, streams: bool) -> float | None:
+    unsaid = (live and not _says(engine, "timeout")) or (
+        streams and not _says(engine, "source") and not _says(engine, "timeout")
+    )
+    if engine.timeout is None or unsaid:
+        return None
+    return knobs.seconds(f"{name}.timeout", engine.timeout, hint="None for no idle timeout")
+
+
+def _max_failures(engine: PipelineEngine[Any, Any], name: str, default: int | None) -> int | float | None:
     return knobs.failure_limit(f"{name}.max_failures", getattr(engine, "max_failures", default))
 
 

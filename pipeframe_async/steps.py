@@ -46,6 +46,25 @@ class Apply(Wrapped[A, B]):
         return self.fn(record), True
 
 
+class Named(Apply[A, B]):
+    """`Apply` under a name of its own: what a source decodes its records with, and a sink encodes them."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str, fn: Callable[[A], B]) -> None:
+        super().__init__(fn)
+        self.__name__ = name
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.__name__, self.fn)
+
+
+class OnLoop(Named[A, B]):
+    """The same, called on the loop: where async steps stand next to it, a worker would be out of the way."""
+
+    __slots__ = ()
+
+
 class KeepIf(Wrapped[A, object]):
     """Go on with the record if the predicate holds, else filter it."""
 

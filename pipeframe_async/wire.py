@@ -52,7 +52,8 @@ class ChainSpec(NamedTuple):
     """The `def` steps of a pipeline as they are shipped, with their names, and the pipeline they are methods of.
 
     `time_limit`: seconds one record may spend in one run of them. `retry_on`: exceptions that are worth another
-    attempt. `segments`: how many steps each segment of them has, where other steps lie between them.
+    attempt. `segments`: how many steps each segment of them has, where other steps lie between them. `encodes`: the
+    last step encodes results, so no record passes over it.
     """
 
     names: tuple[str, ...]
@@ -61,6 +62,7 @@ class ChainSpec(NamedTuple):
     time_limit: float | None = None
     retry_on: tuple[type[BaseException], ...] = ()
     segments: tuple[int, ...] = ()
+    encodes: bool = False
 
 
 class Supply(Protocol):

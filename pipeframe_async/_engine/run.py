@@ -67,6 +67,8 @@ class Run:
         self._accounts = Accounts(self.organs)
         self._give_up = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
+        self._entering: asyncio.Task[Any] | None = None  # the one in which feed and sink are being opened
+        self._cut_short = False  # that was cancelled by us
         self._on_end = on_end
         self.left_work = False
         self.report: RunReport | None = None
@@ -91,19 +93,35 @@ class Run:
         error: BaseException | None = None
         try:
             try:
-                await self._work()
+                if await self._enter():
+                    await self._work()
             finally:
                 await self._close()  # no organ is at work any more
-        except asyncio.CancelledError as cancelled:
-            self._life.close("cancelled")
-            error = cancelled
         except BaseException as failed:
-            self._life.close("failed")
             error = failed
         else:
             error = self.organs.intake.error or self._too_many_failures()
-            self._life.close("failed" if error else None)
+        error = await self.organs.lives.leave(error)  # whatever that raises is its own and in `error`
+        for hook in self.organs.hooks.there:
+            hook.close()
+        self._life.close("cancelled" if isinstance(error, asyncio.CancelledError) else "failed" if error else None)
         return self._conclude(error)
+
+    async def _enter(self) -> bool:
+        """Open what has to be; false where the run was stopped meanwhile."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._entering = task
+        try:
+            await self.organs.lives.enter()  # the user's; `stop` cancels here
+        except asyncio.CancelledError:
+            if not self._cut_short or task.cancelling() > 1:
+                raise
+        finally:
+            self._entering = None
+            if self._cut_short:
+                task.uncancel()
+        return not self.stopping
 
     def is_of(self, pipeline: object) -> bool:
         """Whether it runs this pipeline: this very instance, or one that was made of this class."""
@@ -132,6 +150,8 @@ class Run:
         self._stop_feeding("idle")
 
     def _stop_feeding(self, why: EndedBy) -> None:
+        if self._entering is not None and not self.stopping:
+            self._cut_short = self._entering.cancel()  # nothing has been fed
         self._life.drain(why)
         self.organs.intake.stop()
 
@@ -233,8 +253,6 @@ class Run:
             self.organs.journeys.close()
             self.organs.backlog.close()
             self.organs.results.abandon()
-            for hook in self.organs.hooks.there:
-                hook.close()
             self.organs.aside.shutdown()
         finally:  # whatever went wrong: handles are answered, and permits released
             await self.organs.books.close(self._drain_timeout)

@@ -34,6 +34,7 @@ from pipeframe_async._engine.journeys.tie import Tie
 from pipeframe_async._engine.lanes.dispatch import Dispatch
 from pipeframe_async._engine.lanes.stage import DefStage, Paths, Shared
 from pipeframe_async._engine.lanes.workforce import Workforce
+from pipeframe_async._engine.living import Lives, Living
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._engine.settling.watermark import WatermarkReporter
@@ -91,6 +92,7 @@ class Organs:
         hooks: of the user's.
         aside: what is large is packed and read there.
         watermark: where somebody is told.
+        lives: of the user's objects at both ends.
         stages: the stages, in order.
     """
 
@@ -108,6 +110,7 @@ class Organs:
     aside: DaemonThread
     watermark: WatermarkReporter | None
     stall: StallDetector
+    lives: Lives
 
     @property
     def def_stages(self) -> list[DefStage]:
@@ -173,9 +176,16 @@ def wired(
     """
     bell, stall = Bell(), StallDetector()
     hooks = _hooks(plan, streaming=streaming)
-    watermark = None if hooks.on_progress is None else WatermarkReporter(hooks.on_progress)
+    forgiving = hooks.dead_letter is not None
+    watermark = (
+        None
+        if hooks.on_progress is None
+        else WatermarkReporter(hooks.on_progress, borne=lambda: forgiving or not collect.failed)
+    )
+    threads = {role: hook.thread for role, hook in hooks._asdict().items() if hook is not None}
+    living = [Living(edge, threads.get(edge.role)) for edge in plan.edges]
     ledger = Ledger(limits.buffer_size, limits.buffer_bytes)
-    books = Books(ledger, work=bell, settled=stall.touch, watermark=watermark)
+    books = Books(ledger, work=bell, settled=stall.touch, watermark=watermark, forgiving=forgiving)
     spill = Spill(workforce.executor.codec, plan.names[0], bell.ring)
     backlog = Backlog(books, spill, bell, whole=plan.source == "batch")
     tie = Tie(plan.order, len(workforce.executor.lanes)) if callable(plan.order) else None
@@ -200,7 +210,7 @@ def wired(
         collect=collect,
         deliver=Deliver(
             collect,
-            _consumer(books, staging.journeys, backlog, hooks.sink, results if streaming else None, calls),
+            _consumer(plan, books, staging.journeys, backlog, hooks.sink, results if streaming else None, calls),
             hooks.dead_letter,
         ),
         results=results,
@@ -208,6 +218,7 @@ def wired(
         aside=staging.aside,
         watermark=watermark,
         stall=stall,
+        lives=Lives(living, limits.drain_timeout),
     )
 
 
@@ -244,6 +255,7 @@ def _intake(
 
 
 def _consumer(
+    plan: Plan,
     books: Books,
     journeys: Journeys,
     backlog: Backlog,
@@ -257,7 +269,7 @@ def _consumer(
         return calls
     if results is not None:
         return results
-    return Counting(books) if sink is None else Sink(sink, books)
+    return Counting(books) if sink is None else Sink(sink, books, keys=plan.sink_keys)
 
 
 def _sequencer(order: object, tie: Tie | None, *, looked_at: bool) -> Sequencer[Answer]:
@@ -298,6 +310,7 @@ class _Staging:
             codec=workforce.executor.codec,
             step=plan.names[0],
             context=None if calls is None else calls.context,
+            encode=plan.encode,
         )
         self.aside = DaemonThread(f"pipeframe-large-{plan.name}")  # begins with the first large record
         self._shared = None if plan.chain is None else self._share(plan.chain, limits, books, collect, keep=keep)

@@ -12,6 +12,7 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
+from pipeframe_async._rules.edges import Edge, edge_of, plain_function
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.model import Chunk
 
@@ -25,15 +26,25 @@ class Form(Enum):
     ASYNC_BUCKET = "async feed(bucket), on the loop"
     SYNC_BUCKET = "feed(bucket), in a thread"
     RETURNS = "function that returns a feed, called on the loop"
+    RAISES = "function that has raised"
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A feed and its form. `value` is called first where `called` says so."""
+    """A feed and its form. `value` is called first where `called` says so.
+
+    Attributes:
+        edge: it is opened and closed.
+        decode: makes of what it yields what the first step gets.
+        live: it goes on, and may be quiet for long.
+    """
 
     form: Form
     value: Any
     called: bool = False
+    edge: Edge | None = None
+    decode: Callable[[Any], Any] | None = None
+    live: bool = False
 
     @property
     def length(self) -> int | None:
@@ -71,6 +82,26 @@ def feed_form(feed: Any, owner: str) -> Feed:
     if _is_function(feed):
         return _function(feed, owner)
     return _object(feed, owner)
+
+
+def returned(feed: Feed, owner: str) -> Feed:
+    """What a function gives that returns a feed, called now; any other feed as it is.
+
+    Raises:
+        ConfigError: it gave none.
+    """
+    if feed.form is not Form.RETURNS:
+        return feed
+    try:
+        given = feed.value()
+    except Exception as error:
+        return Feed(Form.RAISES, error)
+    if given is None:
+        raise ConfigError(f"the feed of {owner} returned None: is a `yield` missing in it, or a `return`? {REMEDY}")
+    found = feed_form(given, owner)
+    if found.form is Form.RETURNS:
+        raise ConfigError(f"the feed of {owner} is a function that returns a function: one call must give the feed")
+    return found
 
 
 def _is_function(feed: Any) -> bool:
@@ -146,7 +177,20 @@ def _object(feed: Any, owner: str) -> Feed:
     if hasattr(feed, "__aiter__") and _streams(feed):
         return Feed(Form.STREAM, feed)
     if _iterates(feed):
-        return Feed(Form.SYNC, feed)
+        return _source(Form.SYNC, feed, owner)
     if hasattr(feed, "__aiter__"):
-        return Feed(Form.ASYNC, feed)
+        return _source(Form.ASYNC, feed, owner)
     raise ConfigError(f"the feed of {owner} is {feed!r} ({type(feed).__name__}), which yields nothing: {REMEDY}")
+
+
+def _source(form: Form, feed: Any, owner: str) -> Feed:
+    """With what it says of itself."""
+    if type(feed) in (list, tuple, range):
+        return Feed(form, feed)
+    return Feed(
+        form,
+        feed,
+        edge=edge_of(feed, "feed", owner),
+        decode=plain_function(feed, "decode", f"the feed of {owner}, {type(feed).__name__}"),
+        live=bool(getattr(feed, "live", False)),
+    )

@@ -53,6 +53,7 @@ class Chain:
         self._steps = spec.steps
         self._say_step = spec.time_limit is not None
         self._retry_on = spec.retry_on
+        self._encodes = spec.encodes
         self._loops: Loops | None = None  # made when `setup` has had its chance to change the steps
         self._pipeline = spec.pipeline
         self.segments = [Chain(segment) for segment in _segments_of(spec)] or [self]
@@ -150,7 +151,7 @@ class Chain:
 
     def _unroll(self) -> Loops:
         if self._loops is None or not self._loops.hold():
-            self._loops = Loops(self._steps, say_step=self._say_step)
+            self._loops = Loops(self._steps, say_step=self._say_step, encodes=self._encodes)
         return self._loops
 
     def _unusual(self, tally: Tally, index: int, position: int, outcome: Any, step_cell: Cell) -> None:
@@ -246,12 +247,11 @@ class Chain:
         self, tally: Tally, fan_out: FanOut, position: int, record: Any, keep_going: bool, step_cell: Cell
     ) -> None:
         """One item of a fan-out goes on; one that fails or is filtered further on is one outcome too."""
-        if not keep_going:
-            tally.bypass_at.append(len(tally.results))
-            tally.results.append(record)
-            return
         try:
-            self._advance(tally, fan_out, record, position + 1, step_cell)
+            if keep_going:
+                self._advance(tally, fan_out, record, position + 1, step_cell)
+            else:
+                self._bypass(tally, fan_out, record, step_cell)
         except BaseException as error:
             forks.end_if_forked(self._process, error)
             tally.failures.append(self._child_failure(fan_out, step_cell[()], error))
@@ -290,9 +290,16 @@ class Chain:
         record, keep_going = pair_of(self.names[position], outcome, "returned")
         if keep_going:
             self._advance(tally, fan_out, record, position + 1, step_cell)
-            return
-        tally.bypass_at.append(len(tally.results))
-        tally.results.append(record)
+        else:
+            self._bypass(tally, fan_out, record, step_cell)
+
+    def _bypass(self, tally: Tally, fan_out: FanOut, record: Any, step_cell: Cell) -> None:
+        """A record passes over the steps that follow, but not over what encodes it for the sink."""
+        if self._encodes:
+            self._advance(tally, fan_out, record, len(self._steps) - 1, step_cell)
+        else:
+            tally.results.append(record)
+        tally.bypass_at.append(len(tally.results) - 1)
 
     def _fail(self, tally: Tally, index: int, position: int, error: BaseException) -> None:
         forks.end_if_forked(self._process, error)
@@ -325,7 +332,13 @@ def _segments_of(spec: ChainSpec) -> list[ChainSpec]:
     """Each segment as a chain of its own, without the pipeline: that is set up for all of them."""
     ends = [sum(spec.segments[:number]) for number in range(len(spec.segments) + 1)]
     return [
-        spec._replace(names=spec.names[begin:end], steps=spec.steps[begin:end], pipeline=None, segments=())
+        spec._replace(
+            names=spec.names[begin:end],
+            steps=spec.steps[begin:end],
+            pipeline=None,
+            segments=(),
+            encodes=spec.encodes and end == len(spec.steps),
+        )
         for begin, end in pairwise(ends)
     ]
 

@@ -14,7 +14,7 @@ from functools import partial
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
-from pipeframe_async.steps import Apply, KeepIf
+from pipeframe_async.steps import Apply, KeepIf, Named, Wrapped
 
 Step = Callable[[Any], Any]
 
@@ -37,7 +37,7 @@ def known(step: Step) -> tuple[Form, Step]:
 
     A function of known form is called by a private copy: whoever replaces its `__code__` does not reach that.
     """
-    if type(step) is Apply:
+    if type(step) is Apply or type(step) is Named:
         return Form.RECORD, step.fn
     if type(step) is KeepIf:
         return Form.TRUTH, step.fn
@@ -52,7 +52,7 @@ def made_of(step: object) -> tuple[object, ...]:
         return made_of(step.__func__)
     if type(step) is partial:
         return step.args, step.keywords, *made_of(step.func)
-    return (step.fn,) if type(step) is Apply or type(step) is KeepIf else ()
+    return (step.fn,) if isinstance(step, Wrapped) and type(step) in (Apply, Named, KeepIf) else ()
 
 
 def form_of(code: CodeType) -> Form:

@@ -83,6 +83,13 @@ _UNLESS_TRUE = """\
                 continue
 """
 
+_UNLESS_TRUE_TO_ENCODE = """\
+            if keep_going is not True:
+                left[{at}] += 1
+                chain._unusual(tally, index, {at}, OUTCOME, step_cell)
+                continue
+"""
+
 _IF_DROPPED = """\
             if dropped:
                 left[{at}] += 1
@@ -91,13 +98,17 @@ _IF_DROPPED = """\
                 continue
 """
 
-_AFTER = {
-    Form.ANY: _UNLESS_TUPLE + _UNLESS_TRUE.replace("OUTCOME", "outcome"),
-    Form.PAIR: _UNLESS_TRUE.replace("OUTCOME", "(record, keep_going)"),
-    Form.GOES_ON: "",
-    Form.RECORD: "",
-    Form.TRUTH: _IF_DROPPED,
-}
+
+def _after(form: Form, *, encodes: bool) -> str:
+    """What follows a call; a record that `encodes` passes over other steps goes on to the last one all the same."""
+    unless_true = _UNLESS_TRUE_TO_ENCODE if encodes else _UNLESS_TRUE
+    return {
+        Form.ANY: _UNLESS_TUPLE + unless_true.replace("OUTCOME", "outcome"),
+        Form.PAIR: unless_true.replace("OUTCOME", "(record, keep_going)"),
+        Form.GOES_ON: "",
+        Form.RECORD: "",
+        Form.TRUTH: _IF_DROPPED,
+    }[form]
 
 
 class Loops:
@@ -105,19 +116,20 @@ class Loops:
 
     __slots__ = ("_made_of", "_steps", "cells", "plain", "timed")
 
-    def __init__(self, steps: Sequence[Step], *, say_step: bool = False) -> None:
+    def __init__(self, steps: Sequence[Step], *, say_step: bool = False, encodes: bool = False) -> None:
         """Write them out.
 
         Args:
             steps: the chain's, one at least.
             say_step: let `plain` say each step to the cursor too, which costs as much again as the record's
                 index: for runs whose records may be ended in the middle, so that the step is known.
+            encodes: records that pass over the steps that follow do not pass over the last one.
         """
         self._steps = steps
         self._made_of = _made_of(steps)
         forms = [known(step) for step in steps]
-        self.plain = _loop(forms, say=say_step, timed=False)
-        self.timed = _loop(forms, say=True, timed=True)
+        self.plain = _loop(forms, say=say_step, timed=False, encodes=encodes)
+        self.timed = _loop(forms, say=True, timed=True, encodes=encodes)
         self.cells = [cell for loop in (self.plain, self.timed) for cell in _closure(loop)]
 
     def hold(self) -> bool:
@@ -138,10 +150,10 @@ def _made_of(steps: Sequence[Step]) -> list[object]:
     return parts
 
 
-def _loop(forms: Sequence[tuple[Form, Step]], *, say: bool, timed: bool) -> Loop:
+def _loop(forms: Sequence[tuple[Form, Step]], *, say: bool, timed: bool, encodes: bool) -> Loop:
     left_out = [mark for mark, wanted in ((" # say", say), (" # timed", timed)) if not wanted]
     body = "".join(
-        _STEP.format(at=at, call=_CALLS[form].format(at=at)) + _AFTER[form].format(at=at)
+        _STEP.format(at=at, call=_CALLS[form].format(at=at)) + _after(form, encodes=encodes).format(at=at)
         for at, (form, _) in enumerate(forms)
     )
     source = _MAKE.format(

@@ -19,7 +19,7 @@ from pipeframe_async.cli.settings import apply_settings
 from pipeframe_async.cli.target import add_app_dir, load_pipeline
 from pipeframe_async.executors import choose
 from pipeframe_async.frame import PipeFrame
-from pipeframe_async.plan import AsyncSteps, Plan, feed_of, plan_of
+from pipeframe_async.plan import AsyncSteps, Plan, feed_of, instance_of, plan_of
 from pipeframe_async.steps import step_name
 
 PLACES: Final = {"worker": "worker process", "thread": "thread", "inline": "on the event loop"}
@@ -40,8 +40,9 @@ def check(target: str, app_dir: Path | None, settings: tuple[str, ...], **frame:
     apply_settings(pipeline, settings)
     options = FrameOptions(**frame)
     PipeFrame(**options.keywords())
-    plan = plan_of(pipeline)
-    feed = feed_of(plan).form.value
+    fed = feed_of(instance_of(pipeline), call=False)
+    plan = plan_of(pipeline, fed)
+    feed = fed.form.value
     where = asyncio.run(_shipped(plan, options))
     _show(plan.name, _about(plan, feed, options, where))
     return DONE

@@ -24,7 +24,7 @@ from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._engine.wiring import Limits
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async.executors.packing import Packing
-from pipeframe_async.plan import feed_of, plan_of
+from pipeframe_async.plan import feed_of, instance_of, plan_of
 from pipeframe_async.testing import FakeExecutor, VirtualClockLoop
 
 Ts = TypeVarTuple("Ts")
@@ -58,9 +58,11 @@ def a_run(
     streaming: bool = False,
 ) -> Run:
     """A run without a frame."""
-    plan = plan_of(pipeline)
+    engine = instance_of(pipeline)
+    fed = feed_of(engine, feed)
+    plan = plan_of(engine, fed)
     limits = Limits(buffer_size, buffer_bytes, drain_timeout)
-    return Run(plan, feed_of(plan, feed), Workforce(executor or FakeExecutor()), limits, streaming=streaming)
+    return Run(plan, fed, Workforce(executor or FakeExecutor()), limits, streaming=streaming)
 
 
 # Pipelines.

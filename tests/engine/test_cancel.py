@@ -280,7 +280,8 @@ def test_uninterrupted_they_lose_only_what_kills(scenario: str) -> None:
         frame, handed = FakeFrame(mortal(), buffer_size=6), Handed()
         await MORTAL[scenario](frame, handed)
         checked(frame, handed)
-        assert sorted(handed.nacked) == [4, 5, 7]
+        # A dead letter has those that failed, where there is one; nobody has those of a stream.
+        assert sorted(handed.nacked) == ([4, 5, 7] if scenario == "stream" else [])
         assert sorted(handed.taken) == [0, 1, 3, 6, 6, 6, 8]
         assert frame.executor.restarts
 

@@ -47,7 +47,7 @@ async def test_it_calls_once_when_it_is_over() -> None:
     run: Run
     run = Run(
         plan,
-        feed_of(plan, None),
+        feed_of(plan.pipeline, None),
         Workforce(FakeExecutor()),
         Limits(10, 1000, 1.0),
         on_end=lambda: ends.append(run.over),

@@ -31,7 +31,9 @@ def parts_of(
     plan = plan_of(pipeline)
     ways = Ways(dried=lambda: None, tripped=lambda: None)
     workforce = Workforce(executor or FakeExecutor())
-    return wired(plan, feed_of(plan, []), workforce, Limits(10, 1000, 1.0), ways, streaming=streaming, calls=calls)
+    return wired(
+        plan, feed_of(plan.pipeline, []), workforce, Limits(10, 1000, 1.0), ways, streaming=streaming, calls=calls
+    )
 
 
 def closed(parts: Organs) -> None:

@@ -145,7 +145,7 @@ async def test_a_feed_without_a_yield_is_told_so() -> None:
     class Nothing(Sunk):
         def feed(self) -> Any: ...
 
-    with pytest.raises(FeedError, match="the feed of Nothing returned None: is a `yield` missing in it"):
+    with pytest.raises(ConfigError, match="the feed of Nothing returned None: is a `yield` missing in it"):
         await FakeFrame().run(Nothing())
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.pipeline import PipelineEngine, Retry
-from pipeframe_async.plan import AsyncSteps, DefSteps, Plan, plan_of
+from pipeframe_async.plan import AsyncSteps, DefSteps, Plan, feed_of, plan_of
 from pipeframe_async.steps import apply, expand, keep_if
 from pipeframe_async.wire import ChainSpec
 
@@ -478,7 +478,6 @@ def test_a_pipeline_that_says_nothing_has_the_defaults() -> None:
         pipeline=engine,
         segments=(DefSteps(("parse",), 0),),
         chain=ChainSpec(("parse",), (parse,), None),
-        feed=None,
         source="batch",
         timeout=2.0,
         order="input",
@@ -505,7 +504,7 @@ def test_the_feed_is_handed_on_bound_and_uncalled() -> None:
             yield 1
 
     engine = Fed()
-    assert plan_of(engine).feed == engine.feed
+    assert feed_of(engine).value == engine.feed
 
 
 def test_attributes_of_an_instance_outrank_those_of_its_class() -> None:

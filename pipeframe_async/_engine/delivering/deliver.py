@@ -35,16 +35,24 @@ class Counting:
 
 
 class Sink:
-    """The pipeline's `sink`: what it has returned from is delivered."""
+    """The pipeline's `sink`: what it has returned from is delivered.
 
-    def __init__(self, hook: Hook, books: Books) -> None:
+    Args:
+        hook: the sink.
+        books: of the run.
+        keys: it is given the deliveries' keys too.
+    """
+
+    def __init__(self, hook: Hook, books: Books, *, keys: bool = False) -> None:
         self._hook = hook
         self._books = books
+        self._keys = keys
 
     async def take(self, answers: list[Answer]) -> None:
         """Call the sink with all results, then settle."""
         if results := [result for answer in answers for result in answer.results]:
-            await self._hook(results)  # the answers stay unsettled meanwhile, and hold their permits
+            keys = ([key for answer in answers for key in self._books.handles.keys_of(answer)],) if self._keys else ()
+            await self._hook(results, *keys)  # the answers stay unsettled meanwhile, and hold their permits
         for answer in answers:
             self._books.settle(answer)
 

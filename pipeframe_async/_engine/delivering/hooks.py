@@ -22,19 +22,20 @@ class Hook:
         name: for the message when it raises.
 
     Attributes:
+        thread: its own; None where it is called on the loop.
         seconds: that its calls have taken.
         busy: whether it is at work.
     """
 
-    def __init__(self, function: Callable[[Any], Any], name: str) -> None:
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
         self._function = function
         self._name = name
         on_loop = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
-        self._thread = None if on_loop else DaemonThread(f"pipeframe-{name}_0")
+        self.thread = None if on_loop else DaemonThread(f"pipeframe-{name}_0")
         self.seconds = 0.0
         self.busy = False
 
-    async def __call__(self, values: Any) -> None:
+    async def __call__(self, *values: Any) -> None:
         """Call it. One task at a time does.
 
         Raises:
@@ -44,12 +45,12 @@ class Hook:
         """
         started, self.busy = time.perf_counter(), True
         try:
-            if self._thread is None:
-                await self._function(values)  # the user's; anything may happen to the run meanwhile
+            if self.thread is None:
+                await self._function(*values)  # the user's; anything may happen to the run meanwhile
             else:
-                call = partial(copy_context().run, self._function, values)
+                call = partial(copy_context().run, self._function, *values)
                 # The call is the thread's, also after a cancel here; nobody else uses that thread.
-                outcome = await asyncio.get_running_loop().run_in_executor(self._thread, call)
+                outcome = await asyncio.get_running_loop().run_in_executor(self.thread, call)
                 if inspect.isawaitable(outcome):  # a plain function that hands on what an async one returned
                     await outcome  # the user's too, and on the loop
         except asyncio.CancelledError as error:
@@ -64,5 +65,5 @@ class Hook:
 
     def close(self) -> None:
         """Let the thread go; a call that still runs in it ends by itself."""
-        if self._thread is not None:
-            self._thread.shutdown()
+        if self.thread is not None:
+            self.thread.shutdown()

@@ -18,7 +18,7 @@ from typing import Any
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.feeding.backlog import Backlog
 from pipeframe_async._engine.feeding.idle import IdleTimer
-from pipeframe_async._engine.feeding.source import CLOSE_TIMEOUT, Listed, Source, opened
+from pipeframe_async._engine.feeding.source import CLOSE_TIMEOUT, Buffered, Listed, opened
 from pipeframe_async._engine.feeding.spill import BLOCK_BYTES
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._engine.supervise import BREATH
@@ -97,7 +97,7 @@ class Intake:
         self._breathed = 0.0
         self._unwatched = FIRST
         self._task: asyncio.Task[None] | None = None
-        self._source: Source | None = None
+        self._source: Buffered | None = None
         self._stopped = False  # no more is asked for
         self._closing = False  # and the feed is to end: a cancel of the task is ours
         self._released = Bell()
@@ -332,7 +332,7 @@ class Intake:
                 await self._checkpoint()
                 self._ours = False
 
-    async def _take(self, source: Source) -> None:
+    async def _take(self, source: Buffered) -> None:
         self._source = source
         # A stop cancels the wait: what the source holds by then is kept by `run`. What it has handed over is ours.
         while (records := await source.take(self._most())) is not None:

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from pipeframe_async._engine.feeding.bucket import BucketPump
 from pipeframe_async._engine.feeding.pump import Bucket, Pump
-from pipeframe_async._rules.feed_forms import REMEDY, Feed, Form, feed_form
-from pipeframe_async.errors import ConfigError, DrainTimeout
+from pipeframe_async._rules.feed_forms import Feed, Form
+from pipeframe_async.errors import DrainTimeout
 
 CLOSE_TIMEOUT = 5.0
 """Seconds a feed has to clean up. Less cuts off polite protocols; more makes a stuck feed hold up the end."""
@@ -23,7 +23,7 @@ SLICE = 1_000
 """Records taken from a list at once. More keeps the loop longer, fewer cost checkpoints."""
 
 
-class Source(Protocol):
+class Buffered(Protocol):
     """A feed that keeps its records in a buffer of its own."""
 
     async def take(self, room: int) -> list[Any] | None:
@@ -70,7 +70,7 @@ class Listed:
 
 
 @asynccontextmanager
-async def opened(feed: Feed, name: str) -> AsyncIterator[AsyncIterator[Any] | Source]:
+async def opened(feed: Feed, name: str) -> AsyncIterator[AsyncIterator[Any] | Buffered]:
     """Open a feed.
 
     Args:
@@ -78,12 +78,12 @@ async def opened(feed: Feed, name: str) -> AsyncIterator[AsyncIterator[Any] | So
         name: the pipeline's, for threads and messages.
 
     Yields:
-        An async iterator of records, or a `Source` of lists of them.
+        An async iterator of records, or a `Buffered` to take lists from.
 
     Raises:
         DrainTimeout: it did not close in time.
     """
-    feed = _called(feed, name)
+    feed = _called(feed)
     match feed.form:
         case Form.STREAM:
             streamer = feed.value.stream()
@@ -106,18 +106,13 @@ async def opened(feed: Feed, name: str) -> AsyncIterator[AsyncIterator[Any] | So
                 await source.aclose(CLOSE_TIMEOUT)
 
 
-def _called(feed: Feed, name: str) -> Feed:
-    if feed.form is Form.RETURNS:
-        if (given := feed.value()) is None:
-            raise ConfigError(f"the feed of {name} returned None: is a `yield` missing in it, or a `return`? {REMEDY}")
-        feed = feed_form(given, name)
-        if feed.form is Form.RETURNS:
-            raise ConfigError(f"the feed of {name} is a function that returns a function: one call must give the feed")
-        return feed
+def _called(feed: Feed) -> Feed:
+    if feed.form is Form.RAISES:
+        raise feed.value
     return Feed(feed.form, feed.value()) if feed.called and feed.form is Form.ASYNC else feed
 
 
-def _source(feed: Feed, name: str) -> Source:
+def _source(feed: Feed, name: str) -> Buffered:
     if feed.form is Form.ASYNC_BUCKET:
         return BucketPump(feed.value)
     if feed.form is Form.SYNC_BUCKET:

@@ -55,6 +55,7 @@ class Journeys:
         codec: reads records that were on disk, and keeps what steps may change.
         step: the first step's name.
         context: of the one who wants the record at a feed position; None where all are the run's.
+        encode: what results that pass over steps are encoded with; those of the last steps come so.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Journeys:
         codec: Codec,
         step: str,
         context: Callable[[int], Context | None] | None = None,
+        encode: Callable[[Any], Any] | None = None,
     ) -> None:
         self._backlog = backlog
         self._books = books
@@ -79,6 +81,7 @@ class Journeys:
         self._codec = codec
         self._step = step
         self._context = context
+        self._encode = encode
         self._stages: Sequence[Stage] = ()
         self._sleepers = Sleepers(lambda part, stage: self._stages[stage].put(part))
         self._under_way: dict[int, Journey] = {}
@@ -177,6 +180,8 @@ class Journeys:
         if came.again and self._again(part, at):
             return
         journey = part.journey
+        if self._encode is not None and to[0] < len(self._stages):
+            came = _encoded(came, self._encode)
         if came.failures:
             came = replace(came, failures=tuple(self._told(failure, part) for failure in came.failures))
         last = to[0] == len(self._stages)
@@ -273,6 +278,17 @@ def _answer(journey: Journey) -> Answer:
         spans={0: len(results)} if len(results) != 1 else NO_COUNTS,
         grown={0: came.emitted} if came.emitted else NO_COUNTS,
     )
+
+
+def _encoded(came: Came, encode: Callable[[Any], Any]) -> Came:
+    """With what passes over the steps that follow encoded as they would do it."""
+    results, failures = list[tuple[Any, bool]](), [*came.failures]
+    for value, bypasses in came.results:
+        try:
+            results.append((encode(value) if bypasses else value, bypasses))
+        except Exception as error:
+            failures.append(failed(error, "encode", None))
+    return replace(came, results=tuple(results), failures=tuple(failures))
 
 
 def failed(

@@ -25,6 +25,7 @@ class Books:
         work: the bell of those who look for work.
         settled: called after each settlement.
         watermark: follows what is final, where somebody is told.
+        forgiving: failures are taken by a dead letter.
 
     Attributes:
         handles: of deliveries.
@@ -38,9 +39,10 @@ class Books:
         work: Bell,
         settled: Callable[[], object],
         watermark: WatermarkReporter | None = None,
+        forgiving: bool = False,
     ) -> None:
         self.ledger = ledger
-        self.handles = Handles(self._released)
+        self.handles = Handles(self._released, forgiving=forgiving)
         self.freed = Bell()
         self._work = work
         self._wanted = False
@@ -71,8 +73,8 @@ class Books:
         else:
             self.ledger.emit(answer.first, outcome, answer.nbytes)
         self.ledger.hold(self.handles.settled(answer, taken))
-        if self._watermark is not None and answer.count:
-            self._watermark.settled(answer.first, answer.count, outcome.aborted)
+        if self._watermark is not None:
+            self._watermark.settled(answer, aborted=outcome.aborted > 0)
         self._tell()
         self._settled()
         if answer.then is not None:

@@ -1,8 +1,8 @@
 """The handles of deliveries: they stay here, by feed position, while their records travel.
 
-Each is answered once: `ack` when its record's outcome is final, `nack` when it failed or was given up. Async answers
-begin in the order in which outcomes became final, a bounded number at a time; each holds its record's permit until it
-has returned, so a source that is slow to take answers is asked for less.
+Each is answered once: `ack` when its record's outcome is final, `nack` when it failed and no dead letter has it, or it
+was given up. Async answers begin in the order in which outcomes became final, a bounded number at a time; each holds
+its record's permit until it has returned, so a source that is slow to take answers is asked for less.
 A handle that raises is counted and logged, and stops nothing.
 """
 
@@ -34,12 +34,14 @@ class Handles:
 
     Args:
         released: called when an async answer has returned that has held its record's permit.
+        forgiving: failures are taken by a dead letter, so their records are done with.
 
     Attributes:
         errors: answers that raised, or did not return in time.
     """
 
-    def __init__(self, released: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, released: Callable[[], None] = lambda: None, *, forgiving: bool = False) -> None:
+        self._forgiving = forgiving
         self._held: dict[int, Delivery[Any]] = {}
         self._spoilt: dict[int, AnyFailure] = {}  # by position, the first failure of a record that is under way
         self._released = released
@@ -56,6 +58,12 @@ class Handles:
         """Keep the handle of the record at this feed position."""
         self._held[position] = delivery
 
+    def keys_of(self, answer: Answer) -> list[object]:
+        """For each result, the key its record was delivered with; None where it came without."""
+        of = owners(0, answer.count + 1, {answer.count: 0, **answer.spans})  # of a portion, the record under way too
+        held = [self._held.get(answer.first + index) for index in of]
+        return [None if delivery is None else delivery.key for delivery in held]
+
     def settled(self, answer: Answer, taken: int | None = None) -> int:
         """Records are final. `taken`: only so many of the results were; the records of the others are given up.
 
@@ -64,7 +72,8 @@ class Handles:
         """
         if not self._held:
             return 0
-        failed = dict(reversed(answer.failures))  # the first failure of a record whose children failed
+        # The first failure of a record whose children failed.
+        failed = {} if self._forgiving else dict(reversed(answer.failures))
         opened = answer.first + answer.count  # of a portion, the record that is under way
         if opened in self._held and answer.count in failed:
             self._spoilt.setdefault(opened, failed[answer.count])

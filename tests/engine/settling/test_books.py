@@ -6,6 +6,7 @@ import pytest
 
 from pipeframe_async import Delivery, InternalError
 from pipeframe_async._engine.bell import Bell
+from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._engine.settling.watermark import WatermarkReporter
 from pipeframe_async._rules.ledger import Ledger, Outcome
@@ -78,8 +79,8 @@ def test_permits_are_free_before_a_handle_is_answered_and_the_watermark_moves_af
     ledger = Ledger(10, 1000)
 
     class Seen(WatermarkReporter):
-        def settled(self, first: int, count: int, aborted: int) -> None:
-            said.append(f"watermark {first} {count} {aborted}")
+        def settled(self, answer: Answer, *, aborted: bool) -> None:
+            said.append(f"watermark {answer.first} {answer.count} {aborted}")
 
     async def nobody(value: int) -> None: ...
 
@@ -88,7 +89,7 @@ def test_permits_are_free_before_a_handle_is_answered_and_the_watermark_moves_af
     ledger.open(0, 1, 0)
     books.handles.hold(0, Delivery("a", None, lambda: said.append(f"ack, {ledger.in_flight} in flight")))
     books.settle(delivered(0, "a"))
-    assert said == ["ack, 0 in flight", "watermark 0 1 0", "settled"]
+    assert said == ["ack, 0 in flight", "watermark 0 1 False", "settled"]
 
 
 def test_where_not_all_results_were_taken_the_outcome_says_so_and_the_rest_is_given_up() -> None:

@@ -66,7 +66,14 @@ async def test_a_handle_is_answered_after_the_sink_or_the_dead_letter_has_return
 
     feed = [Delivery(0, ack=lambda: said.append("ack"), nack=lambda failure: said.append("nack"))]
     await FakeFrame(FakeExecutor()).run(Told(feed, steps=steps))
-    assert said == ["taken", "nack" if failing in steps else "ack"]
+    assert said == ["taken", "ack"]
+
+
+async def test_a_failure_that_nobody_has_is_nacked_with_it() -> None:
+    nacked: list[Any] = []
+    feed = [Delivery(number, ack=is_cancelled, nack=nacked.append) for number in range(2)]
+    await FakeFrame(FakeExecutor()).run(Sunk(feed, steps=[failing], max_failures=None))
+    assert [failure.record for failure in nacked] == [0, 1]
 
 
 # By themselves.

@@ -6,14 +6,16 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pipeframe_async import PipelineFailed, Retry
+from pipeframe_async._engine.settling.answer import Answer, answer_of
 from pipeframe_async._engine.settling.watermark import WatermarkReporter
 from pipeframe_async.testing import FakeExecutor
-from tests.engine.harness import FakeFrame, Sunk, Through, failing, now, passing, settled
+from tests.engine.harness import FakeFrame, Sunk, Through, a_failure, failing, now, passing, settled
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -153,17 +155,34 @@ async def test_where_nobody_asks_nothing_is_counted() -> None:
 # By itself.
 
 
-async def told_of(settlements: list[tuple[int, int, int]], *, pause: float = 1.0) -> list[int]:
-    """What is told of records that are final: first, count and how many were given up."""
+def an_answer(first: int, count: int, *failed: int) -> Answer:
+    """Records from that position on; those that failed by their index."""
+    delivered = count - len(failed)
+    return answer_of(
+        first,
+        count,
+        delivered=delivered,
+        bypassed=0,
+        filtered=0,
+        results=["a"] * delivered,
+        failures=[(index, a_failure()) for index in failed],
+    )
+
+
+async def told_of(
+    settlements: list[Answer | tuple[Answer, bool]], *, pause: float = 1.0, borne: bool = True
+) -> list[int]:
+    """What is told of answers that are final, some with records that were given up."""
     told: list[int] = []
 
     async def tell(value: int) -> None:
         told.append(value)
 
-    reporter = WatermarkReporter(tell)
+    reporter = WatermarkReporter(tell, borne=lambda: borne)
     running = asyncio.ensure_future(reporter.run())
     for settlement in settlements:
-        reporter.settled(*settlement)
+        answer, aborted = settlement if isinstance(settlement, tuple) else (settlement, False)
+        reporter.settled(answer, aborted=aborted)
         await asyncio.sleep(pause)
     reporter.end()
     await running
@@ -171,12 +190,25 @@ async def told_of(settlements: list[tuple[int, int, int]], *, pause: float = 1.0
 
 
 async def test_it_tells_how_far_everything_is_final() -> None:
-    assert await told_of([(2, 3, 0), (0, 1, 0), (1, 1, 0)]) == [1, 5]
+    assert await told_of([an_answer(2, 3), an_answer(0, 1), an_answer(1, 1)]) == [1, 5]
 
 
 async def test_it_tells_nothing_where_nothing_is_final_from_the_first_on() -> None:
-    assert await told_of([(1, 5, 0)]) == []
+    assert await told_of([an_answer(1, 5)]) == []
 
 
 async def test_it_is_never_past_records_of_which_some_were_given_up() -> None:
-    assert await told_of([(0, 2, 0), (2, 2, 1), (4, 1, 0)]) == [2]
+    assert await told_of([an_answer(0, 2), (an_answer(2, 2), True), an_answer(4, 1)]) == [2]
+
+
+async def test_it_is_past_failures_that_the_run_bears() -> None:
+    assert await told_of([an_answer(0, 3, 1), an_answer(3, 2, 0, 1)]) == [3, 5]
+
+
+async def test_it_is_never_past_a_failure_that_nobody_has_and_that_was_too_many() -> None:
+    assert await told_of([an_answer(0, 5, 3), an_answer(5, 2)], borne=False) == [3]
+
+
+async def test_it_is_never_past_a_record_of_which_a_child_failed_so_in_a_portion_before() -> None:
+    child = replace(an_answer(0, 1), failures=[(1, a_failure())])
+    assert await told_of([child, an_answer(1, 1), an_answer(2, 1)], borne=False) == [1]

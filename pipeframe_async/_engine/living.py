@@ -1,0 +1,156 @@
+"""An object of the user's with a life, at one end of a run: opened before its first record, closed after its last.
+
+Comes in: what `_rules/edges.py` has found. Opened and closed in the run's own task, or in a thread where it is `def`;
+a life is closed once, whatever way the run has ended, and hears of the error that has ended it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import copy_context
+from functools import partial
+from typing import Any
+
+from pipeframe_async._engine.aside import DaemonThread
+from pipeframe_async._rules.edges import Edge, Life
+from pipeframe_async.errors import DrainTimeout, FeedError, PipeFrameError, SinkError, StateError, text_of
+
+logger = logging.getLogger("pipeframe_async")
+
+_in_use: dict[int, Edge] = {}  # in this process, by the object's identity; it is held so that this stays its own
+
+
+class Living:
+    """One of them.
+
+    Args:
+        edge: what it is.
+        thread: where its `def` functions are called; one of its own where none is given.
+    """
+
+    def __init__(self, edge: Edge, thread: DaemonThread | None = None) -> None:
+        self._edge = edge
+        self._thread = thread or DaemonThread(f"pipeframe-{edge.role}_0")  # begins with the first call
+        self._shared_thread = thread is not None
+
+    def claim(self) -> None:
+        """It is this run's from now on.
+
+        Raises:
+            StateError: another one has it.
+        """
+        if self._edge.shared:
+            return
+        if (other := _in_use.get(id(self._edge.value))) is not None:
+            raise StateError(
+                f"{self._edge} is in use already, as the {other.role} of {other.owner}: make another one, or wait for "
+                "that run; one that may be used by several at once says so with `shared = True`"
+            )
+        _in_use[id(self._edge.value)] = self._edge
+
+    def release(self) -> None:
+        """It is nobody's."""
+        if _in_use.get(id(self._edge.value)) is self._edge:
+            del _in_use[id(self._edge.value)]
+
+    async def enter(self) -> None:
+        """Open it.
+
+        Raises:
+            FeedError, SinkError: it could not be; that error is the cause.
+        """
+        try:
+            await self._call("enter")
+        except Exception as error:
+            raise self._said("could not be opened", error) from error
+
+    async def leave(self, error: BaseException | None, timeout: float) -> None:
+        """Close it, for so many seconds.
+
+        Raises:
+            FeedError, SinkError, DrainTimeout: it could not be; that error is the cause.
+        """
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                await self._call("exit", None if error is None else type(error), error, error and error.__traceback__)
+        except Exception as problem:
+            if problem is error:
+                return
+            if isinstance(problem, TimeoutError) and limit.expired():
+                raise DrainTimeout(f"{self._edge} did not close within {timeout:g} s and was left behind") from problem
+            raise self._said("could not be closed", problem) from problem
+        finally:
+            if not self._shared_thread:
+                self._thread.shutdown()
+
+    async def _call(self, verb: str, *arguments: Any) -> None:
+        value = self._edge.value
+        if self._edge.life is Life.ASYNC:
+            called: Awaitable[Any] = getattr(type(value), f"__a{verb}__")(value, *arguments)
+            await called  # the user's
+            return
+        function: Callable[..., Any] = getattr(type(value), f"__{verb}__")
+        call = partial(copy_context().run, function, value, *arguments)
+        # The call is the thread's, also after a cancel here.
+        await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def _said(self, what: str, error: BaseException) -> PipeFrameError:
+        kind = FeedError if self._edge.role == "feed" else SinkError
+        return kind(f"{self._edge} {what}: {type(error).__name__}: {text_of(error)}")
+
+
+class Lives:
+    """Those of one run: opened from left to right, closed from right to left.
+
+    Args:
+        living: from the feed to the sink.
+        timeout: seconds that each has to close.
+    """
+
+    def __init__(self, living: Sequence[Living], timeout: float) -> None:
+        self._living = living
+        self._timeout = timeout
+        self._entered: list[Living] = []
+
+    async def enter(self) -> None:
+        """Open them.
+
+        Raises:
+            StateError: one is in use; none has been opened then.
+            FeedError, SinkError: one could not be opened; those before it are closed by `leave`.
+        """
+        claimed: list[Living] = []
+        try:
+            for one in self._living:
+                one.claim()
+                claimed.append(one)
+        except StateError:
+            for one in claimed:
+                one.release()
+            raise
+        for at, one in enumerate(self._living):
+            try:
+                await one.enter()  # a cancel is passed on; what was opened before is closed by `leave`
+            except BaseException:
+                for unopened in self._living[at:]:
+                    unopened.release()
+                raise
+            self._entered.append(one)
+
+    async def leave(self, error: BaseException | None) -> BaseException | None:
+        """Close those that were opened, each once; returns what has ended the run, which may be what one raised."""
+        while self._entered:
+            one = self._entered.pop()
+            try:
+                await one.leave(error, self._timeout)  # nothing is at work any more
+            except BaseException as problem:  # a cancel too: the others are closed all the same
+                if error is None or (isinstance(problem, asyncio.CancelledError) and isinstance(error, Exception)):
+                    error = problem
+                else:
+                    logger.error("%s", problem, exc_info=problem)
+            finally:
+                one.release()
+        return error

@@ -1,0 +1,1 @@
+"""Sources and sinks as users write them, on real executors."""
