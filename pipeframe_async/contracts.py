@@ -29,8 +29,10 @@ class Source(Protocol[T_co]):
       bytes. What it cannot read is that record's failure, of the step `decode`, with the raw value as its record.
       Where the first step is `async def`, it is called on the loop, and the report says so. It has to pickle: a
       function of a module or a static method does, a bound method takes its object along.
-    - `live = True`: it goes on for ever and may be quiet. Where the pipeline's class does not say otherwise it streams,
-      without an idle timeout, in order of completion, and failures do not end the run.
+    - `streams = True`, on the class: it is worked on as it is read. Where the pipeline's class does not say otherwise,
+      it is a stream without an idle timeout.
+    - `live = True`, on the class: besides, it goes on for ever. Where the pipeline's class does not say otherwise,
+      results come in order of completion, and failures do not end the run.
     - `shared = True`: it may be used by several runs at once. Any other that is entered is refused there, by name.
 
     Errors: what it raises as it is entered, iterated or left is a `FeedError`, with its cause.

@@ -63,8 +63,10 @@ class PipelineEngine(Generic[In, Out]):
     Subclass it, list `steps`, write `feed`, and hand the class (or an instance, when it takes constructor
     arguments) to `PipeFrame().run`. Optional hooks are found by name: `feed`, `async def sink(self, records)`,
     `async def dead_letter(self, failures)`, `async def on_progress(self, watermark)`, `setup(self)` and
-    `teardown(self)`. `feed`, `sink` and `dead_letter` may be objects: a `Source`, and a `Sink` each. The watermark is the number of records, from the first fed on, that all have a final outcome; it
-    is told when it has risen, never past a record that has none, and not more often than the hook returns.
+    `teardown(self)`. `feed`, `sink` and `dead_letter` may be objects: a `Source`, and a `Sink` each. The watermark is
+    the number of records, from the first fed on, that all have a final outcome; it is told when it has risen, never
+    past a record that has none, or that failed, was one too many and is in no `dead_letter`, and not more often than
+    the hook returns.
 
     Attributes:
         steps: functions, methods, partials or callable objects of one record, in order. Each returns
@@ -75,8 +77,8 @@ class PipelineEngine(Generic[In, Out]):
         timeout: seconds without a new record, while there is room for one, after which a stream ends.
             None: never.
         order: `"input"`: results in feed order. `"completion"`: as they finish. A function of the record gives its
-            key (hashable; asked on the loop, of the decoded record where the feed decodes): order is kept within each key, keys run in parallel, and records of
-            one key go to one worker while any of them is in flight.
+            key (hashable; asked on the loop, of the decoded record where the feed has a `decode`): order is kept within
+            each key, keys run in parallel, and records of one key go to one worker while any of them is in flight.
         time_limit: seconds one record may spend in one run of `def` steps, or of `async def` steps. None: no limit. One
             that takes longer in a worker is tried once more alone before it has failed: that may have stood still. Of
             a long fan-out it counts from one portion of children to the next.

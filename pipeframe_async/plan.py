@@ -110,14 +110,15 @@ def plan_of(pipeline: object, feed: Feed | None = None, *, streams: bool = False
     )
     takers = [taker.edge for taker in (dead_letter, None if streams else sink) if taker is not None]
     live = feed is not None and feed.live
+    feed_streams = feed is not None and feed.streams
     segments = _segments(engine, name, all_steps := ends.around(steps))
     return Plan(
         name=name,
         pipeline=engine,
         segments=segments,
         chain=_chain(engine, name, all_steps, segments, ends),
-        source=_source(engine, name, live=live or streams),
-        timeout=_timeout(engine, name, live=live, streams=streams),
+        source=_source(engine, name, streams=streams or feed_streams),
+        timeout=_timeout(engine, name, feed_streams=feed_streams, iterated=streams),
         order=_order(engine, name, ends.decode, live=live),
         retry=_retry(engine, name),
         async_concurrency=knobs.positive_int(f"{name}.async_concurrency", engine.async_concurrency),
@@ -377,16 +378,15 @@ def _of_decoded(order: Callable[[Any], Hashable], decode: Callable[[Any], Any]) 
     return key
 
 
-def _source(engine: PipelineEngine[Any, Any], name: str, *, live: bool) -> str:
-    said = "stream" if live and not _says(engine, "source") else engine.source
+def _source(engine: PipelineEngine[Any, Any], name: str, *, streams: bool) -> str:
+    said = "stream" if streams and not _says(engine, "source") else engine.source
     return knobs.one_of(f"{name}.source", said, ("batch", "stream"))
 
 
-def _timeout(engine: PipelineEngine[Any, Any], name: str, *, live: bool, streams: bool) -> float | None:
-    unsaid = (live and not _says(engine, "timeout")) or (
-        streams and not _says(engine, "source") and not _says(engine, "timeout")
-    )
-    if engine.timeout is None or unsaid:
+def _timeout(engine: PipelineEngine[Any, Any], name: str, *, feed_streams: bool, iterated: bool) -> float | None:
+    """A feed that streams by itself is not ended because it is quiet, unless the class says so."""
+    by_itself = feed_streams or (iterated and not _says(engine, "source"))
+    if engine.timeout is None or (by_itself and not _says(engine, "timeout")):
         return None
     return knobs.seconds(f"{name}.timeout", engine.timeout, hint="None for no idle timeout")
 

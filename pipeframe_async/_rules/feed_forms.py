@@ -36,6 +36,7 @@ class Feed:
     Attributes:
         edge: it is opened and closed.
         decode: makes of what it yields what the first step gets.
+        streams: it is worked on as it is read, and has its own end.
         live: it goes on, and may be quiet for long.
     """
 
@@ -44,6 +45,7 @@ class Feed:
     called: bool = False
     edge: Edge | None = None
     decode: Callable[[Any], Any] | None = None
+    streams: bool = False
     live: bool = False
 
     @property
@@ -192,5 +194,11 @@ def _source(form: Form, feed: Any, owner: str) -> Feed:
         feed,
         edge=edge_of(feed, "feed", owner),
         decode=plain_function(feed, "decode", f"the feed of {owner}, {type(feed).__name__}"),
-        live=bool(getattr(feed, "live", False)),
+        streams=_flag(feed, "streams") or _flag(feed, "live"),
+        live=_flag(feed, "live"),
     )
+
+
+def _flag(feed: Any, name: str) -> bool:
+    """What a class of sources says; anything else of that name is something else."""
+    return getattr(type(feed), name, False) is True

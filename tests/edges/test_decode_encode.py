@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipeframe_async import DROP, ConfigError, Failure, PipeFrame, PipelineEngine, Retry, apply, expand, keep_if
+from pipeframe_async.plan import feed_of, plan_of
 
 WHERE = pytest.mark.parametrize("executor", ["inline", "threads", "processes", "auto"])
 
@@ -279,6 +280,12 @@ async def test_an_open_file_is_no_sink(tmp_path: Any) -> None:
         await ran(Numbers("1", sink=file))
 
 
+class Streams(Lines):
+    """A source that has its own end."""
+
+    streams = True
+
+
 class Live(Lines):
     """A source that goes on."""
 
@@ -301,11 +308,11 @@ class Says(Silent):
 
 
 def test_a_live_source_brings_its_defaults_and_the_class_can_say_otherwise() -> None:
-    from pipeframe_async.plan import feed_of, plan_of
-
     live, silent = Live("1"), Silent()
     plan = plan_of(silent, feed_of(silent, live))
     assert (plan.source, plan.timeout, plan.order, plan.max_failures) == ("stream", None, "completion", None)
+    plan = plan_of(silent, feed_of(silent, Streams("1")))
+    assert (plan.source, plan.timeout, plan.order, plan.max_failures) == ("stream", None, "input", 0)
     plan = plan_of(silent, feed_of(silent, Lines("1")))
     assert (plan.source, plan.timeout, plan.order, plan.max_failures) == ("batch", 2.0, "input", 0)
     said = Says()
