@@ -7,10 +7,10 @@ from typing import Final
 
 from tests.architecture.imports import Room
 
-WORDS: Final = frozenset({"errors", "model", "report", "steps", "wire", "contracts", "pipeline", "failures", "weight"})
+WORDS: Final = frozenset({"errors", "model", "report", "steps", "wire", "contracts", "pipeline", "failures", "weight", "compression"})
 """Values and contracts, which everything may name. They import each other, in one direction."""
 
-EDGES: Final = frozenset({"executors", "observe"})
+EDGES: Final = frozenset({"executors", "observe", "feeds", "sinks"})
 
 WORD: Final = Room(ours=WORDS, never=frozenset({"asyncio", "multiprocessing", "concurrent"}))
 
@@ -20,6 +20,8 @@ ENGINE: Final = Room(
 
 ROOMS: Final[dict[str, Room]] = {
     **dict.fromkeys(WORDS, WORD),
+    # Zstandard, before Python has it.
+    "compression": replace(WORD, outside=frozenset({"compression", "backports"})),
     "plan": Room(ours=WORDS | {"_rules"}, never=WORD.never),
     "_rules": Room(
         ours=WORDS,
@@ -42,6 +44,9 @@ ROOMS: Final[dict[str, Room]] = {
     ),
     "executors": Room(ours=WORDS | {"_rules", "_worker"}, outside=frozenset({"cloudpickle"})),
     "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"rich"})),
+    # One file per system, each behind its extra.
+    "feeds": Room(ours=WORDS, never=frozenset({"multiprocessing"})),
+    "sinks": Room(ours=WORDS, never=frozenset({"multiprocessing"})),
     "portal": Room(ours=WORDS, outside=frozenset({"uvloop"})),
     "frame": Room(ours=WORDS | {"plan", "_rules", "_engine", "_worker", "executors", "observe", "portal"}),
     "script": Room(ours=WORDS | {"frame", "portal", "_worker"}, outside=frozenset({"uvloop"})),

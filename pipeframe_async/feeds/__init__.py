@@ -1,0 +1,33 @@
+"""Sources: `feed = JsonLines("in/*.jsonl.gz")`. One file per system, behind its extra, imported when first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "Csv": "csv",
+    "CsvRow": "csv",
+    "JsonLines": "lines",
+    "Lines": "lines",
+    "TooLong": "splitting",
+}
+
+__all__ = ["Csv", "CsvRow", "JsonLines", "Lines", "TooLong"]
+
+if TYPE_CHECKING:
+    from pipeframe_async.feeds.csv import Csv, CsvRow
+    from pipeframe_async.feeds.lines import JsonLines, Lines
+    from pipeframe_async.feeds.splitting import TooLong
+
+
+def __getattr__(name: str) -> Any:
+    if (home := _HOMES.get(name)) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,146 @@
+"""`Csv`: rows of files, as dicts. They are cut in the feed's thread where a row ends, and parsed in the workers."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from pipeframe_async.errors import ConfigError
+from pipeframe_async.feeds import reading
+from pipeframe_async.feeds.lines import MAX_EXPANSION, MAX_LINE, Lines
+from pipeframe_async.feeds.splitting import SHOWN, Splitter, TooLong
+from pipeframe_async.model import Chunk
+
+
+class CsvRow(NamedTuple):
+    """A row as it was read, and the names of its fields: the record of a failure."""
+
+    names: tuple[str, ...]
+    raw: bytes | TooLong
+
+
+class Csv(Lines):
+    """Rows of CSV files, as dicts by the names in the first row of each: `feed = Csv("orders.csv.gz")`.
+
+    As `Lines`. Fields in quotes may have newlines. A row with more or fewer fields than names, and one that cannot be
+    decoded, is that record's failure, with a `CsvRow` as the record. Empty rows are passed over.
+
+    Args:
+        paths, encoding, compression, max_line, max_expansion: as `Lines`; a row is a line. A byte order mark is
+            passed over.
+        names: of the fields, where the files have no row of them.
+        delimiter: one character.
+        quote: the character that fields are put in which have others of these in them; doubled it stands for itself.
+    """
+
+    def __init__(
+        self,
+        *paths: str | os.PathLike[str],
+        names: Sequence[str] | None = None,
+        delimiter: str = ",",
+        quote: str = '"',
+        encoding: str = "utf-8",
+        compression: str | None = "infer",
+        max_line: int = MAX_LINE,
+        max_expansion: float | None = MAX_EXPANSION,
+    ) -> None:
+        super().__init__(
+            *paths, encoding=encoding, compression=compression, max_line=max_line, max_expansion=max_expansion
+        )
+        for name, value in (("delimiter", delimiter), ("quote", quote)):
+            if not isinstance(value, str) or len(value) != 1:
+                raise ConfigError(f"{name}={value!r}: must be one character")
+        self._names = None if names is None else tuple(names)
+        self._format: dict[str, Any] = {"delimiter": delimiter, "quotechar": quote, "strict": True}
+        self._quote = quote.encode(self._encoding)
+
+    @property
+    def decode(self) -> Callable[[Any], Any]:
+        """A row to a dict of its fields."""
+        return partial(_row, encoding=self._encoding, format=self._format, limit=self._max_line)
+
+    def __iter__(self) -> Iterator[Chunk[Any]]:
+        for path in reading.found(self.paths):
+            names, rows = self._names, _Rows(path, self._max_line, self._quote)
+            for lines in _and_end(self._blocks(path), rows):
+                if names is None and lines:
+                    names = self._header(path, lines.pop(0))
+                yield Chunk(CsvRow(names or (), line) for line in lines)
+
+    def _header(self, path: str, raw: bytes | TooLong) -> tuple[str, ...]:
+        if isinstance(raw, TooLong):
+            raise raw.refused()
+        text = str(raw, self._encoding).removeprefix("\ufeff")
+        names = tuple(next(csv.reader([text], **self._format), ()))
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"{path} has two fields of the name {min(twice)!r}: pass names=")
+        return names
+
+
+def _and_end(blocks: Iterator[bytes], rows: _Rows) -> Iterator[list[bytes | TooLong]]:
+    for block in blocks:
+        yield rows.split(block)
+    yield rows.end()
+
+
+class _Rows:
+    """Lines joined to rows, where a field in quotes has newlines."""
+
+    def __init__(self, path: str, most: int, quote: bytes) -> None:
+        self._path = path
+        self._most = most
+        self._quote = quote
+        self._splitter = Splitter(path, most)
+        self._open: list[bytes] = []  # the lines of a row that has not ended
+        self._held = 0
+        self._passing = False  # the row that has not ended is too long, and was told of
+        self._number = 0
+
+    def split(self, block: bytes) -> list[bytes | TooLong]:
+        """The rows that end in a block; empty ones are none."""
+        return self._rows(self._splitter.split(block))
+
+    def end(self) -> list[bytes | TooLong]:
+        """The last row; in quotes that nobody has closed it is one all the same."""
+        rows = self._rows(self._splitter.end())
+        return [*rows, self._joined()] if self._open else rows
+
+    def _rows(self, lines: list[bytes | TooLong]) -> list[bytes | TooLong]:
+        return [row for line in lines if (row := self._row(line)) not in (None, b"", b"\r")]
+
+    def _row(self, line: bytes | TooLong) -> bytes | TooLong | None:
+        """The row that a line ends, if it does."""
+        self._number += 1
+        if isinstance(line, TooLong):
+            self._open = []
+            return line
+        ends = line.count(self._quote) % 2 == (1 if self._open or self._passing else 0)
+        if self._passing:
+            self._passing = not ends
+            return None
+        if ends and not self._open:
+            return line
+        self._held += len(line) + 1
+        self._open.append(line)
+        if self._held > self._most:
+            self._passing = not ends
+            return TooLong(self._path, self._number, self._most, self._joined()[:SHOWN])
+        return self._joined() if ends else None
+
+    def _joined(self) -> bytes:
+        lines, self._open, self._held = self._open, [], 0
+        return b"\n".join(lines)
+
+
+def _row(raw: CsvRow, *, encoding: str, format: dict[str, Any], limit: int) -> dict[str, str]:
+    if isinstance(raw.raw, TooLong):
+        raise raw.raw.refused()
+    csv.field_size_limit(max(limit, 131_072))
+    rows = list(csv.reader([str(raw.raw, encoding)], **format))
+    fields = rows[0] if rows else []
+    if len(fields) != len(raw.names):
+        raise ValueError(f"{len(fields)} fields, and {len(raw.names)} names")
+    return dict(zip(raw.names, fields, strict=True))

@@ -1,0 +1,122 @@
+"""Files as blocks of bytes: found, opened, decompressed within limits. Runs in the feed's thread, never on the loop.
+
+Comes in: paths and globs, `-` for standard input. Goes out: bytes; an empty block where nothing came for a while, so
+that who pulls can look whether it is wanted any more.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import select
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import IO, cast
+
+from pipeframe_async import compression
+
+BLOCK = 2**18
+"""Bytes read at once. More make the first record wait and hold more memory; fewer cost a call each."""
+QUIET = 0.2
+"""Seconds without anything from a pipe after which who pulls looks around. Longer holds up a stop, shorter costs."""
+UNJUDGED = 64 * 2**20
+"""Bytes a file may yield whatever it expands by. Fewer refuse small files of zeros, more let a small bomb pass."""
+
+
+def found(paths: Sequence[str]) -> Iterator[str]:
+    """The files that are meant, in the order given, those of a glob by name.
+
+    Raises:
+        FileNotFoundError: a glob that nothing matches.
+    """
+    for path in paths:
+        if path == "-" or not glob.has_magic(path) or os.path.exists(path):
+            yield path
+            continue
+        if not (matches := sorted(glob.glob(path, recursive=True))):
+            raise FileNotFoundError(f"no file matches {path}")
+        yield from matches
+
+
+def blocks(path: str, kind: str | None, max_expansion: float | None) -> Iterator[bytes]:
+    """The bytes of one file.
+
+    Args:
+        path: its path, or `-`.
+        kind: what it is compressed with, of `compression.KINDS`; None where it is not.
+        max_expansion: bytes it may yield for each that it has, beyond the first 64 MiB.
+
+    Raises:
+        OSError: it cannot be read, or is damaged; the message names it.
+        ValueError: it expands by more than may be.
+    """
+    with ExitStack() as stack:
+        raw = _standard_input() if path == "-" else stack.enter_context(open(path, "rb", buffering=0))
+        if kind is not None:
+            yield from _decompressed(path, kind, raw, max_expansion)
+        elif stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+            while block := raw.read(BLOCK):
+                yield block
+        else:
+            yield from _piped(raw.fileno())
+
+
+def _standard_input() -> IO[bytes]:
+    if sys.stdin is None:
+        raise OSError("standard input is closed")
+    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+
+
+def _piped(descriptor: int) -> Iterator[bytes]:
+    """What comes through a pipe, as it comes."""
+    while True:
+        if select.select([descriptor], [], [], QUIET)[0]:
+            if not (block := os.read(descriptor, BLOCK)):
+                return
+            yield block
+        else:
+            yield b""
+
+
+def _decompressed(path: str, kind: str, raw: IO[bytes], max_expansion: float | None) -> Iterator[bytes]:
+    counted = _Counted(raw)
+    total = 0
+    try:
+        file = compression.reader(kind, cast("IO[bytes]", counted))
+        while block := file.read(BLOCK):
+            total += len(block)
+            if max_expansion is not None and total > max(UNJUDGED, max_expansion * counted.taken):
+                raise ValueError(
+                    f"{path} has yielded {total:,} bytes for {counted.taken:,} of {kind}, more than max_expansion="
+                    f"{max_expansion:g} times as many: it was made to fill memory or disk, or needs max_expansion=None"
+                )
+            yield block
+    except compression.errors(kind) as error:
+        raise OSError(f"{path} cannot be read as {kind}: {error}") from error
+
+
+class _Counted:
+    """A file, and how many bytes of it were taken."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self.taken = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        block = self._raw.read(size if size >= 0 else BLOCK)
+        self.taken += len(block)
+        return block
+
+    def seekable(self) -> bool:
+        """It is only read on."""
+        return False
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def close(self) -> None:
+        """Its owner does."""

@@ -1,0 +1,88 @@
+"""Blocks of bytes into lines, as pure values: no file is opened here. A line that is too long costs no memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+SHOWN = 256
+"""Bytes of a line that is too long, which are kept to find it by."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooLong:
+    """Stands for a line that is longer than may be; decoding it fails, so it is that record's failure.
+
+    Attributes:
+        path: of its file.
+        line: its number there, from 1.
+        limit: bytes a line may have.
+        start: its first bytes.
+    """
+
+    path: str
+    line: int
+    limit: int
+    start: bytes = field(repr=False)
+
+    def refused(self) -> ValueError:
+        """What decoding it raises."""
+        return ValueError(f"line {self.line:,} of {self.path} is longer than max_line={self.limit:,} bytes")
+
+
+class Splitter:
+    """Cuts what comes block by block at its newlines.
+
+    Args:
+        path: for what is too long.
+        most: bytes a line may have, its newline not counted.
+    """
+
+    def __init__(self, path: str, most: int) -> None:
+        self._path = path
+        self._most = most
+        self._parts: list[bytes] = []  # of a line that has no end yet
+        self._held = 0
+        self._start: bytes | None = None  # of one that is too long already
+        self._lines = 0
+
+    def split(self, block: bytes) -> list[bytes | TooLong]:
+        """The lines that end in a block, without their newlines."""
+        first, *more = block.split(b"\n")
+        if not more:
+            self._hold(first)
+            return []
+        lines = [self._whole(first), *more]
+        self._hold(lines.pop())  # type: ignore[arg-type]
+        if len(block) > self._most:
+            lines = [self._checked(line, number) for number, line in enumerate(lines, self._lines + 1)]
+        self._lines += len(lines)
+        return lines
+
+    def end(self) -> list[bytes | TooLong]:
+        """The last line, where it has no newline."""
+        if not self._held and self._start is None:
+            return []
+        line = self._whole(b"")
+        self._lines += 1
+        return [line]
+
+    def _hold(self, part: bytes) -> None:
+        """More of a line that has not ended."""
+        self._held += len(part)
+        if self._start is None:
+            self._parts.append(part)
+            if self._held > self._most:
+                self._start = b"".join(self._parts)[:SHOWN]
+                self._parts.clear()
+
+    def _whole(self, last: bytes) -> bytes | TooLong:
+        """The line that ends here."""
+        self._hold(last)
+        parts, start = self._parts, self._start
+        self._parts, self._start, self._held = [], None, 0
+        return b"".join(parts) if start is None else TooLong(self._path, self._lines + 1, self._most, start)
+
+    def _checked(self, line: bytes | TooLong, number: int) -> bytes | TooLong:
+        if isinstance(line, TooLong) or len(line) <= self._most:
+            return line
+        return TooLong(self._path, number, self._most, line[:SHOWN])

@@ -1,0 +1,26 @@
+"""Sinks: `sink = JsonLines("out.jsonl")`. One file per system, each behind its extra; imported when first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {"Csv": "csv", "JsonLines": "lines", "Lines": "lines"}
+
+__all__ = ["Csv", "JsonLines", "Lines"]
+
+if TYPE_CHECKING:
+    from pipeframe_async.sinks.csv import Csv
+    from pipeframe_async.sinks.lines import JsonLines, Lines
+
+
+def __getattr__(name: str) -> Any:
+    if (home := _HOMES.get(name)) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

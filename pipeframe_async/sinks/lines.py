@@ -1,0 +1,151 @@
+"""`Lines` and `JsonLines`: results as lines of a file, encoded in the workers and written in the sink's thread."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from pipeframe_async.compression import kind_of
+from pipeframe_async.errors import ConfigError
+from pipeframe_async.model import Failure
+from pipeframe_async.sinks.writing import FSYNC, Writer, writer
+
+
+class Lines:
+    """Results as lines of text: `sink = Lines("out.txt")`.
+
+    A file is written beside its place, as `out.txt.part`, and put there when the run has ended well: it is whole, or is
+    as it was before. With `append=True` lines are put behind those that are there; a line that was torn by a kill is
+    cut off by the next run, which says so in a warning. No two runs or processes write the same file.
+
+    Args:
+        path: of the file, or `-` for standard output.
+        append: keep what is there. A compressed file gets a stream for each list of results.
+        encoding: of the text.
+        compression: `"infer"` by the end of the path (.gz, .bz2, .xz; .zst with the extra `files`), None, or `"gzip"`,
+            `"bzip2"`, `"xz"`, `"zstd"`.
+        fsync: what has been written is always with the operating system, and survives the end of this program.
+            `"close"`: at the end it is on the disk too. `"write"`: after each list of results, before they are acked.
+            `"never"`: when the system does it.
+
+    Raises:
+        ConfigError: a value is wrong.
+
+    Process: the file is written in a thread of the parent; `encode` runs in the workers.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        append: bool = False,
+        encoding: str = "utf-8",
+        compression: str | None = "infer",
+        fsync: str = "close",
+    ) -> None:
+        self.path = os.fspath(path)
+        self._append = append
+        self._encoding = encoding
+        self._kind = kind_of(self.path, compression)
+        if fsync not in FSYNC:
+            raise ConfigError(f"fsync={fsync!r}: must be one of {', '.join(map(repr, FSYNC))}")
+        self._fsync = fsync
+        self._writer: Writer | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+    @property
+    def encode(self) -> Callable[[Any], bytes]:
+        """A text to a line."""
+        return partial(_line, encoding=self._encoding)
+
+    _quote: bytes | None = None  # newlines in these end no line
+
+    def __enter__(self) -> None:
+        self._writer = writer(self.path, append=self._append, kind=self._kind, fsync=self._fsync, quote=self._quote)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        if self._writer is not None:
+            opened, self._writer = self._writer, None
+            opened.close(whole=kind is None)
+
+    def write(self, lines: Sequence[Any]) -> None:
+        """Write lines; of failures, which nobody has encoded, what they say."""
+        assert self._writer is not None  # it was entered
+        self._writer.write(b"".join([line if type(line) is bytes else self.encode(line) for line in lines]))
+
+
+class JsonLines(Lines):
+    """Results as JSON, a line each: `sink = JsonLines("out.jsonl.gz")`. As a `dead_letter`, failures so.
+
+    As `Lines`. A result that JSON does not know is that record's failure, unless `default` makes something of it. A
+    failure is an object of its attributes; a record that JSON does not know is its text, or its repr.
+
+    Args:
+        path, append, encoding, compression, fsync: as `Lines`.
+        default: makes of a value that JSON does not know one that it does; runs in the workers.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        default: Callable[[Any], Any] | None = None,
+        append: bool = False,
+        encoding: str = "utf-8",
+        compression: str | None = "infer",
+        fsync: str = "close",
+    ) -> None:
+        super().__init__(path, append=append, encoding=encoding, compression=compression, fsync=fsync)
+        self._default = default
+
+    @property
+    def encode(self) -> Callable[[Any], bytes]:
+        """A value to a line."""
+        return partial(_json_line, encoding=self._encoding, default=self._default)
+
+
+def _line(value: Any, *, encoding: str) -> bytes:
+    if isinstance(value, Failure):
+        value = str(value).replace("\n", " ")
+    if type(value) is bytes:
+        line = value
+    elif isinstance(value, str):
+        line = value.encode(encoding)
+    else:
+        raise TypeError(
+            f"a line is str or bytes, and this is {type(value).__name__}: let the last step make a text of it"
+        )
+    if b"\n" in line:
+        raise ValueError("it has a newline in it, and would be several lines")
+    return line + b"\n"
+
+
+def _json_line(value: Any, *, encoding: str, default: Callable[[Any], Any] | None) -> bytes:
+    if isinstance(value, Failure):
+        value, default = _told(value), _shown
+    return (json.dumps(value, ensure_ascii=False, default=default, separators=(",", ":")) + "\n").encode(encoding)
+
+
+def _told(failure: Failure[Any]) -> dict[str, Any]:
+    """A failure as plain values."""
+    child = failure.child
+    return {
+        "record": failure.record,
+        "step": failure.step,
+        "kind": failure.kind,
+        "error_type": failure.error_type,
+        "message": failure.message,
+        "attempts": failure.attempts,
+        "child": None if child is None else {"path": child.path, "value": child.value},
+        "traceback": failure.traceback,
+    }
+
+
+def _shown(value: Any) -> Any:
+    """A value that JSON does not know, for somebody to look at."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else repr(value)

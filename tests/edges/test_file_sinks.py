@@ -1,0 +1,307 @@
+"""Files that are written: whole or not there, or appended to without a torn line, whatever happens."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import logging
+import lzma
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backports import zstd
+
+from pipeframe_async import ConfigError, Failure, PipeFrame, PipelineEngine, SinkError, StateError
+from pipeframe_async.sinks import Csv, JsonLines, Lines
+
+READ: dict[str, Any] = {
+    "": bytes,
+    ".gz": gzip.decompress,
+    ".bz2": bz2.decompress,
+    ".xz": lzma.decompress,
+    ".zst": zstd.decompress,
+}
+
+
+def as_it_is(record: Any) -> tuple[Any, bool]:
+    return record, True
+
+
+class Write(PipelineEngine[Any, Any]):
+    steps: Any = (as_it_is,)
+    source = "stream"
+    max_failures: Any = None
+
+    def __init__(self, sink: Any, dead_letter: Any = None) -> None:
+        self.sink = sink
+        self.dead_letter = dead_letter
+
+
+async def write(sink: Any, records: Any, executor: str = "inline", dead_letter: Any = None) -> Any:
+    return await PipeFrame(executor=executor, cpu_count=1).run(Write(sink, dead_letter), records)
+
+
+def broken(records: list[Any]) -> Any:
+    yield from records
+    raise OSError("the feed broke")
+
+
+@pytest.mark.parametrize("suffix", READ)
+@pytest.mark.parametrize("append", [False, True])
+async def test_results_are_lines_in_the_pipelines_order(suffix: str, append: bool, tmp_path: Path) -> None:
+    path = tmp_path / f"out.jsonl{suffix}"
+    await write(JsonLines(path, append=append), [{"n": n, "text": "é"} for n in range(3_000)])
+    lines = READ[suffix](path.read_bytes()).decode().splitlines()
+    assert lines == [f'{{"n":{n},"text":"é"}}' for n in range(3_000)]
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes", "auto"])
+async def test_they_are_encoded_where_steps_are(executor: str, tmp_path: Path) -> None:
+    report = await write(JsonLines(tmp_path / "out"), range(10), executor)
+    assert (tmp_path / "out").read_text() == "".join(f"{n}\n" for n in range(10))
+    assert report.steps[-1].name == "encode"
+
+
+async def test_a_file_stays_as_it_was_until_the_run_has_ended_well(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_text("before\n")
+    with pytest.raises(Exception, match="the feed broke"):
+        await write(Lines(path), broken(["new"] * 10))
+    assert (path.read_text(), len(os.listdir(tmp_path))) == ("before\n", 1)
+    await write(Lines(path), ["new"])
+    assert path.read_text() == "new\n"
+
+
+@pytest.mark.parametrize("suffix", READ)
+async def test_what_is_appended_comes_behind_what_is_there(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"out{suffix}"
+    for text in ("one", "two"):
+        await write(Lines(path, append=True), [text])
+    with pytest.raises(Exception, match="the feed broke"):
+        await write(Lines(path, append=True), broken(["three"]))  # what was written is written
+    assert READ[suffix](path.read_bytes()) == b"one\ntwo\nthree\n"
+
+
+@pytest.mark.parametrize("suffix", READ)
+async def test_a_torn_tail_is_cut_off_and_said(suffix: str, tmp_path: Path, caplog: Any) -> None:
+    path = tmp_path / f"out{suffix}"
+    await write(Lines(path, append=True), ["one"])
+    whole = path.read_bytes()
+    await write(Lines(path, append=True), ["two" * 100])
+    torn = path.read_bytes()[:-3]
+    path.write_bytes(torn)
+    with caplog.at_level(logging.WARNING):
+        await write(Lines(path, append=True), ["three"])
+    assert READ[suffix](path.read_bytes()) == b"one\nthree\n"
+    [said] = [record.getMessage() for record in caplog.records]
+    assert said == f"{path} ended in {len(torn) - len(whole)} bytes of a torn line, which were cut off"
+
+
+async def test_a_file_that_is_all_one_torn_line_is_empty_then(tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"x" * 3_000_000)
+    await write(Lines(tmp_path / "out", append=True), ["one"])
+    assert (tmp_path / "out").read_text() == "one\n"
+
+
+async def test_rows_have_their_names_once_and_newlines_in_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    for n in (1, 2):
+        await write(Csv(path, names=["id", "text"], append=True), [{"text": 'a "b"\nc', "id": n}])
+    assert path.read_text() == 'id,text\n1,"a ""b""\nc"\n2,"a ""b""\nc"\n'
+
+
+async def test_a_row_that_is_torn_inside_of_quotes_is_cut_off_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text('id,text\n1,"a\nb"\n2,"torn\nhere')
+    await write(Csv(path, names=["id", "text"], append=True), [{"id": 3, "text": ""}])
+    assert path.read_text() == 'id,text\n1,"a\nb"\n3,\n'
+
+
+async def test_what_cannot_be_a_line_is_that_records_failure(tmp_path: Path) -> None:
+    report = await write(Lines(tmp_path / "a"), ["good", 5, "two\nlines", b"bytes"])
+    assert (report.delivered, report.failed) == (2, 2)
+    report = await write(Csv(tmp_path / "b", names=["id"]), [{"id": 1}, {}, {"id": 1, "more": 2}, [1]])
+    assert (report.delivered, report.failed) == (1, 3)
+    report = await write(JsonLines(tmp_path / "c"), [1, {1, 2}])
+    assert (report.delivered, report.failed) == (1, 1)
+    report = await write(JsonLines(tmp_path / "d", default=sorted), [1, {1, 2}])
+    assert ((tmp_path / "d").read_text(), report.failed) == ("1\n[1,2]\n", 0)
+
+
+async def test_failures_are_objects_of_their_attributes(tmp_path: Path) -> None:
+    async with PipeFrame(executor="inline") as frame:
+        pipeline = Write(Lines(tmp_path / "out"), JsonLines(tmp_path / "dead"))
+        report = await frame.run(pipeline, ["good", "two\nlines", b"\xff\n", 7])
+    assert (report.delivered, report.failed) == (1, 3)
+    dead = [json.loads(line) for line in (tmp_path / "dead").read_text().splitlines()]
+    assert [entry["record"] for entry in dead] == ["two\nlines", "\\xff\n", 7]
+    assert {entry["step"] for entry in dead} == {"encode"}
+    assert dead[0]["error_type"] == "ValueError"
+    assert "Traceback" in dead[0]["traceback"]
+
+
+async def test_a_dead_letter_of_lines_has_what_failures_say(tmp_path: Path) -> None:
+    await write(Lines(tmp_path / "out"), [5], dead_letter=Lines(tmp_path / "dead"))
+    assert "step 'encode' raised TypeError" in (tmp_path / "dead").read_text()
+
+
+async def test_a_file_that_another_is_writing_is_refused(tmp_path: Path) -> None:
+    first, second = Lines(tmp_path / "out"), Lines(tmp_path / "out")
+    first.__enter__()
+    with pytest.raises(SinkError, match="out is being written by another run or process") as caught:
+        await write(second, ["one"])
+    assert isinstance(caught.value.__cause__, StateError)
+    first.write(["kept"])
+    first.__exit__(None, None, None)
+    assert (tmp_path / "out").read_text() == "kept\n"
+
+
+async def test_a_directory_that_is_not_there_is_said_before_anything_is_fed(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match="the sink of Write, Lines could not be opened: FileNotFoundError") as caught:
+        await write(Lines(tmp_path / "none" / "out"), ["one"])
+    assert caught.value.report is not None
+    assert caught.value.report.fed == 0
+
+
+FULL = """
+import resource, sys
+from pipeframe_async import Delivery, PipelineEngine, SinkError, run
+from pipeframe_async.sinks import Lines
+
+acked = []
+
+class Full(PipelineEngine):
+    steps = [lambda record: (record, True)]
+    source, batch_size = "stream", 10
+
+    def feed(self):
+        for n in range(5_000):
+            yield Delivery(f"line {n:06}", ack=lambda n=n: acked.append(n))
+
+    sink = Lines(sys.argv[1], append=True)
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    run(Full, executor="inline", buffer_size=100)
+except SinkError as error:
+    print(type(error.__cause__).__name__, len(acked), error.report.delivered)
+"""
+
+
+def test_where_there_is_no_room_nothing_is_acked_that_is_not_written_and_no_line_is_torn(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    done = subprocess.run([sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, check=True)
+    kind, acked, delivered = done.stdout.split()
+    lines = path.read_text().splitlines(keepends=True)
+    assert kind == "OSError"
+    assert 0 < int(acked) == int(delivered) == len(lines)
+    assert all(line == f"line {n:06}\n" for n, line in enumerate(lines))
+
+
+KILLED = """
+import sys
+from pipeframe_async import PipelineEngine, run
+from pipeframe_async.sinks import JsonLines
+
+class Killed(PipelineEngine):
+    steps = [lambda record: (record, True)]
+    source = "stream"
+
+    def feed(self):
+        n = 0
+        while True:
+            yield {"n": n, "text": "x" * 500}
+            n += 1
+
+    sink = JsonLines(sys.argv[1], append=True)
+
+run(Killed, executor="inline", buffer_size=1000)
+"""
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+def test_a_killed_run_leaves_whole_lines_for_the_next_one(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"out.jsonl{suffix}"
+    path.touch()
+    for _ in range(3):
+        before = path.stat().st_size
+        writing = subprocess.Popen([sys.executable, "-c", KILLED, str(path)])
+        while path.stat().st_size < before + (5_000 if suffix else 100_000):
+            assert writing.poll() is None
+        writing.send_signal(signal.SIGKILL)
+        writing.wait()
+    sink = JsonLines(path, append=True)
+    sink.__enter__()  # cuts off what is torn
+    sink.__exit__(None, None, None)
+    lines = READ[suffix](path.read_bytes()).decode().splitlines()
+    assert lines
+    assert all(json.loads(line)["text"] == "x" * 500 for line in lines)
+    assert [json.loads(line)["n"] for line in lines].count(0) == 3
+
+
+FILTER = """
+import sys
+from pipeframe_async import PipelineEngine, run
+from pipeframe_async.feeds import Lines as LinesIn
+from pipeframe_async.sinks import Lines
+
+class Upper(PipelineEngine):
+    steps = [lambda line: (line.upper(), True)]
+    feed = LinesIn("-")
+    sink = Lines("-")
+
+run(Upper, executor="inline")
+"""
+
+
+def test_a_program_is_a_filter_of_standard_input_and_output() -> None:
+    done = subprocess.run([sys.executable, "-c", FILTER], input="one\ntwo", capture_output=True, text=True, check=True)
+    assert done.stdout == "ONE\nTWO\n"
+
+
+def test_a_reader_that_has_gone_is_an_error_of_the_sink_that_says_so() -> None:
+    filter_ = subprocess.Popen(
+        [sys.executable, "-c", FILTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert filter_.stdin is not None
+    assert filter_.stdout is not None
+    filter_.stdin.write(b"one\n")
+    filter_.stdin.flush()
+    assert filter_.stdout.readline() == b"ONE\n"
+    filter_.stdout.close()
+    _, said = filter_.communicate(b"two\n" * 10_000)
+    assert filter_.returncode == 1
+    assert b"SinkError: sink raised BrokenPipeError" in said
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Lines("x", compression="lz4"), "compression='lz4': must be one of"),
+        (lambda: Lines("x", fsync="always"), "fsync='always': must be one of 'close', 'write', 'never'"),
+        (lambda: Csv("x", names="id"), "names='id': must be the names of the fields"),
+    ],
+)
+def test_what_is_wrong_is_said_at_once(make: Any, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        make()
+
+
+async def test_synced_files_are_written_all_the_same(tmp_path: Path) -> None:
+    for fsync in ("close", "write", "never"):
+        await write(Lines(tmp_path / fsync, fsync=fsync), ["one"])
+        await write(Lines(tmp_path / f"{fsync}2", fsync=fsync, append=True), ["one"])
+        assert (tmp_path / fsync).read_text() == (tmp_path / f"{fsync}2").read_text() == "one\n"
+
+
+def test_a_failure_is_a_value_that_json_knows() -> None:
+    failure = Failure({1, 2}, "step", "raised", "ValueError", "no\nway")
+    assert json.loads(JsonLines("x").encode(failure))["record"] == "{1, 2}"
+    assert Lines("x").encode(failure) == b"step 'step' raised ValueError: no way\n"
