@@ -101,3 +101,18 @@ def target_options(command: Command) -> Command:
         help="Set an attribute of the pipeline, e.g. --set timeout=10. May be given more than once.",
     )
     return target(app_dir(settings(command)))
+
+
+def ends_options(command: Command) -> Command:
+    """Give a command what replaces the pipeline's ends: `feed`, `sink`, `dead_letter`, each a URL or None."""
+    feed = click.option(
+        "--feed",
+        metavar="URL",
+        help="Read from here in place of the pipeline's feed: a file or glob by its suffix, - for JSON lines on "
+        "standard input, lines:PATH, csv:PATH …",
+    )
+    sink = click.option(
+        "--sink", metavar="URL", help="Write results here: a file by its suffix, - for standard output."
+    )
+    dead_letter = click.option("--dead-letter", metavar="FILE", help="Append failures here, as JSON lines.")
+    return feed(sink(dead_letter(command)))

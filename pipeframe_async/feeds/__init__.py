@@ -11,13 +11,15 @@ _HOMES = {
     "JsonLines": "lines",
     "Lines": "lines",
     "TooLong": "splitting",
+    "feed_from": "opening",
 }
 
-__all__ = ["Csv", "CsvRow", "JsonLines", "Lines", "TooLong"]
+__all__ = ["Csv", "CsvRow", "JsonLines", "Lines", "TooLong", "feed_from"]
 
 if TYPE_CHECKING:
     from pipeframe_async.feeds.csv import Csv, CsvRow
     from pipeframe_async.feeds.lines import JsonLines, Lines
+    from pipeframe_async.feeds.opening import feed_from
     from pipeframe_async.feeds.splitting import TooLong
 
 

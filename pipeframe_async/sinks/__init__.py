@@ -5,13 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-_HOMES = {"Csv": "csv", "JsonLines": "lines", "Lines": "lines"}
+_HOMES = {"Csv": "csv", "JsonLines": "lines", "Lines": "lines", "sink_to": "opening"}
 
-__all__ = ["Csv", "JsonLines", "Lines"]
+__all__ = ["Csv", "JsonLines", "Lines", "sink_to"]
 
 if TYPE_CHECKING:
     from pipeframe_async.sinks.csv import Csv
     from pipeframe_async.sinks.lines import JsonLines, Lines
+    from pipeframe_async.sinks.opening import sink_to
 
 
 def __getattr__(name: str) -> Any:

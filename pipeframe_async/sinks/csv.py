@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.sinks.lines import Lines
@@ -17,11 +17,12 @@ class Csv(Lines):
     """Dicts as rows: `sink = Csv("out.csv", names=["id", "price"])`.
 
     As `Lines`. The first row has the names, where a file is new or empty. A result without one of them, or with
-    another, is that record's failure.
+    another, is that record's failure; where `names` are not given, they are those of the first result, and one that has
+    others ends the run.
 
     Args:
         path, append, encoding, compression, fsync: as `Lines`.
-        names: of the fields, in order.
+        names: of the fields, in order; needed with `append`.
         header: whether the first row has the names.
         delimiter: one character.
     """
@@ -30,7 +31,7 @@ class Csv(Lines):
         self,
         path: str | os.PathLike[str],
         *,
-        names: Sequence[str],
+        names: Sequence[str] | None = None,
         header: bool = True,
         delimiter: str = ",",
         append: bool = False,
@@ -39,29 +40,58 @@ class Csv(Lines):
         fsync: str = "close",
     ) -> None:
         super().__init__(path, append=append, encoding=encoding, compression=compression, fsync=fsync)
-        if isinstance(names, str) or not names:
+        if isinstance(names, str) or (names is not None and not names) or (names is None and append):
             raise ConfigError(f"names={names!r}: must be the names of the fields")
-        self._names = tuple(names)
+        self._names = None if names is None else tuple(names)
+        self._found: tuple[str, ...] | None = None
         self._header = header
         self._delimiter = delimiter
 
     _quote = b'"'
 
     @property
-    def encode(self) -> Callable[[Any], bytes]:
-        """A dict to a row."""
+    def encode(self) -> Callable[[Any], Any]:
+        """A dict to a row; with its names, where they are not known."""
         return partial(_row, names=self._names, delimiter=self._delimiter, encoding=self._encoding)
 
     def __enter__(self) -> None:
         super().__enter__()
+        self._found = self._names
+        if self._names is not None:
+            self._begin(self._names)
+
+    def write(self, lines: Sequence[Any]) -> None:
+        """Write rows."""
+        if self._names is None:
+            if self._found is None and lines:
+                self._begin(lines[0].names)
+            for line in lines:
+                if line.names != self._found:
+                    raise ValueError(
+                        f"a result has the fields {line.names}, and the first one {self._found}: pass names="
+                    )
+            lines = [line.row for line in lines]
+        super().write(lines)
+
+    def _begin(self, names: tuple[str, ...]) -> None:
         assert self._writer is not None
+        self._found = names
         if self._header and self._writer.empty:
-            self._writer.write(_fields(self._names, self._delimiter, self._encoding))
+            self._writer.write(_fields(names, self._delimiter, self._encoding))
 
 
-def _row(value: Any, *, names: tuple[str, ...], delimiter: str, encoding: str) -> bytes:
+class _Named(NamedTuple):
+    """A row with the names of its fields."""
+
+    names: tuple[str, ...]
+    row: bytes
+
+
+def _row(value: Any, *, names: tuple[str, ...] | None, delimiter: str, encoding: str) -> bytes | _Named:
     if not isinstance(value, Mapping):
         raise TypeError(f"a row is made of a dict, and this is {type(value).__name__}")
+    if names is None:
+        return _Named(tuple(value), _fields([*value.values()], delimiter, encoding))
     if wrong := value.keys() ^ set(names):
         raise ValueError(f"its fields are not those of names=: {', '.join(map(repr, sorted(map(str, wrong))))}")
     return _fields([value[name] for name in names], delimiter, encoding)

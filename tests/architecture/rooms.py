@@ -7,7 +7,21 @@ from typing import Final
 
 from tests.architecture.imports import Room
 
-WORDS: Final = frozenset({"errors", "model", "report", "steps", "wire", "contracts", "pipeline", "failures", "weight", "compression"})
+WORDS: Final = frozenset(
+    {
+        "errors",
+        "model",
+        "report",
+        "steps",
+        "wire",
+        "contracts",
+        "pipeline",
+        "failures",
+        "weight",
+        "compression",
+        "urls",
+    }  # fmt: skip
+)
 """Values and contracts, which everything may name. They import each other, in one direction."""
 
 EDGES: Final = frozenset({"executors", "observe", "feeds", "sinks"})

@@ -1,0 +1,35 @@
+"""`feed_from(url)`: a source by its scheme, or by how the name of a file ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from pipeframe_async.feeds.csv import Csv
+from pipeframe_async.feeds.lines import JsonLines, Lines
+from pipeframe_async.urls import opened
+
+FORMATS: Final[dict[str, Callable[[str], Any]]] = {
+    "jsonl": JsonLines,
+    "csv": Csv,
+    "tsv": lambda path: Csv(path, delimiter="\t"),
+    "lines": Lines,
+}
+
+
+def feed_from(url: str) -> Any:
+    """Open a source by its URL, as `pipeframe run --feed` does.
+
+    Args:
+        url: a path or glob, read by how it ends (`.jsonl`, `.ndjson`, `.csv`, `.tsv`, anything else as lines of text;
+            compressed with another `.gz`, `.bz2`, `.xz` or `.zst` behind that); `-` for JSON lines on standard input;
+            `FORMAT:PATH` to say what is in it, with `jsonl`, `csv`, `tsv` or `lines`; or `SCHEME://…` of a source that
+            another package has registered as an entry point in the group `pipeframe_async.feeds`.
+
+    Returns:
+        A `Source`.
+
+    Raises:
+        ConfigError: nobody knows the scheme, or what it needs is missing.
+    """
+    return opened(url, "feed", FORMATS)
