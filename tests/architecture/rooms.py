@@ -20,7 +20,7 @@ WORDS: Final = frozenset(
         "weight",
         "compression",
         "urls",
-    }  # fmt: skip
+    }
 )
 """Values and contracts, which everything may name. They import each other, in one direction."""
 
