@@ -68,10 +68,20 @@ class StepError(PipeFrameError):
     What a step raised over the record of a `frame.call` is the `__cause__`, where it can be pickled.
 
     Attributes:
-        failure: of the record of a `frame.call`: which step failed, how, and with what text; else None.
+        failure: of the record of a `frame.call`, or of one that was pushed: which step failed, how, and with what text;
+            else None.
     """
 
     failure: Failure[Any] | None = None
+
+    @classmethod
+    def of(cls, failure: Failure[Any]) -> StepError:
+        """The failure of a record, for the one who waits for what it comes to."""
+        error = cls(str(failure))
+        error.failure, error.__cause__ = failure, failure.exception
+        if failure.traceback:
+            error.add_note(f"Where it failed:\n{failure.traceback}")
+        return error
 
 
 class SinkError(PipeFrameError):

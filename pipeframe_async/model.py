@@ -58,12 +58,16 @@ class Delivery(Generic[T]):
         key: free for the source's use (an offset, a message id).
         ack: called once the record's outcome is final and the sink has taken it, or `dead_letter` its failure.
         nack: called with the `Failure` that nobody has, or None when the run has given the record up.
+        outcome: called before those with what the record has come to: its results as the sink got them, and the first
+            failure, or None. Not where it was given up. Of a source with `results = True` only: without a sink others
+            have no results. It must return at once.
     """
 
     record: T
     key: object = None
     ack: Callable[[], Awaitable[None] | None] | None = None
     nack: Callable[[Failure[T] | None], Awaitable[None] | None] | None = None
+    outcome: Callable[[list[Any], Failure[T] | None], None] | None = None
 
     def __post_init__(self) -> None:
         made.add(type(self))

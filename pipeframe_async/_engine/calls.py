@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async.errors import PipeFrameError, StateError, StepError
-from pipeframe_async.model import DROP, AnyFailure
+from pipeframe_async.model import DROP
 
 
 @dataclass(slots=True, eq=False)
@@ -132,7 +132,7 @@ class Calls:
             if call.done():
                 continue
             if answer.failures:
-                call.set_exception(_error(answer.failures[0][1]))
+                call.set_exception(StepError.of(answer.failures[0][1]))
             elif answer.outcome.aborted:
                 call.set_exception(StateError("the call was given up: its frame was stopped or closed"))
             else:
@@ -160,14 +160,6 @@ class Calls:
                 call.result.set_exception(_copied(error))
         self._fed.clear()
         self._waiting.clear()
-
-
-def _error(failure: AnyFailure) -> StepError:
-    error = StepError(str(failure))
-    error.failure, error.__cause__ = failure, failure.exception
-    if failure.traceback:
-        error.add_note(f"Where it failed:\n{failure.traceback}")
-    return error
 
 
 def _copied(error: BaseException | None) -> BaseException:

@@ -189,7 +189,7 @@ def wired(
     spill = Spill(workforce.executor.codec, plan.names[0], bell.ring)
     backlog = Backlog(books, spill, bell, whole=plan.source == "batch")
     tie = Tie(plan.order, len(workforce.executor.lanes)) if callable(plan.order) else None
-    keep = streaming or hooks.sink is not None or calls is not None
+    keep = streaming or hooks.sink is not None or calls is not None or feed.results
     collect = Collect(
         sequencer=_sequencer(plan.order, tie, looked_at=keep or hooks.dead_letter is not None),
         budget=FailureBudget(plan.max_failures),

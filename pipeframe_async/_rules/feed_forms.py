@@ -38,6 +38,7 @@ class Feed:
         decode: makes of what it yields what the first step gets.
         streams: it is worked on as it is read, and has its own end.
         live: it goes on, and may be quiet for long.
+        results: it wants to know what its records have come to.
     """
 
     form: Form
@@ -47,6 +48,7 @@ class Feed:
     decode: Callable[[Any], Any] | None = None
     streams: bool = False
     live: bool = False
+    results: bool = False
 
     @property
     def length(self) -> int | None:
@@ -196,6 +198,7 @@ def _source(form: Form, feed: Any, owner: str) -> Feed:
         decode=plain_function(feed, "decode", f"the feed of {owner}, {type(feed).__name__}"),
         streams=_flag(feed, "streams") or _flag(feed, "live"),
         live=_flag(feed, "live"),
+        results=_flag(feed, "results"),
     )
 
 

@@ -10,16 +10,18 @@ _HOMES = {
     "CsvRow": "csv",
     "JsonLines": "lines",
     "Lines": "lines",
+    "Push": "push",
     "TooLong": "splitting",
     "feed_from": "opening",
 }
 
-__all__ = ["Csv", "CsvRow", "JsonLines", "Lines", "TooLong", "feed_from"]
+__all__ = ["Csv", "CsvRow", "JsonLines", "Lines", "Push", "TooLong", "feed_from"]
 
 if TYPE_CHECKING:
     from pipeframe_async.feeds.csv import Csv, CsvRow
     from pipeframe_async.feeds.lines import JsonLines, Lines
     from pipeframe_async.feeds.opening import feed_from
+    from pipeframe_async.feeds.push import Push
     from pipeframe_async.feeds.splitting import TooLong
 
 

@@ -44,6 +44,7 @@ class Handles:
         self._forgiving = forgiving
         self._held: dict[int, Delivery[Any]] = {}
         self._spoilt: dict[int, AnyFailure] = {}  # by position, the first failure of a record that is under way
+        self._came: dict[int, list[Any]] = {}  # and its results, where its source wants them
         self._released = released
         self._queue: deque[tuple[Awaitable[Any], bool]] = deque()  # in the order in which outcomes became final
         self._answering: dict[asyncio.Task[None], bool] = {}  # and whether each holds a permit
@@ -72,24 +73,40 @@ class Handles:
         """
         if not self._held:
             return 0
-        # The first failure of a record whose children failed.
-        failed = {} if self._forgiving else dict(reversed(answer.failures))
+        failed = dict(reversed(answer.failures))  # the first failure of a record whose children failed
         opened = answer.first + answer.count  # of a portion, the record that is under way
-        if opened in self._held and answer.count in failed:
-            self._spoilt.setdefault(opened, failed[answer.count])
+        if opened in self._held:
+            self._goes_on(opened, answer, failed.get(answer.count))
         lost = set() if taken is None else set(owners(0, answer.count, answer.spans)[taken:])
         begun = 0
         for index in range(answer.count):
-            if (delivery := self._held.pop(answer.first + index, None)) is None:
+            if (delivery := self._held.pop(position := answer.first + index, None)) is None:
                 continue
-            failure = self._spoilt.pop(answer.first + index, None) or failed.get(index)
-            if failure is not None:
-                begun += self._nack(delivery, failure, holds=True)
-            elif index in lost or answer.outcome.aborted:
+            failure = self._spoilt.pop(position, None) or failed.get(index)
+            before = self._came.pop(position, [])
+            if index in lost or answer.outcome.aborted:
                 begun += self._nack(delivery, None, holds=True)
-            else:
+                continue
+            if delivery.outcome is not None:
+                self._tell(delivery.outcome, [*before, *answer.results_of(index)], failure)
+            if failure is None or self._forgiving:
                 begun += self._call(delivery.ack, holds=True)
+            else:
+                begun += self._nack(delivery, failure, holds=True)
         return begun
+
+    def _goes_on(self, position: int, answer: Answer, failure: AnyFailure | None) -> None:
+        """Something of a record is final, and the rest of it is under way."""
+        if failure is not None:
+            self._spoilt.setdefault(position, failure)
+        if self._held[position].outcome is not None:
+            self._came.setdefault(position, []).extend(answer.results_of(answer.count, others=0))
+
+    def _tell(self, outcome: Callable[[list[Any], Any], None], results: list[Any], failure: AnyFailure | None) -> None:
+        try:
+            outcome(results, failure)
+        except Exception as error:
+            self._failed(error)
 
     def refuse(self, records: Iterable[Any]) -> None:
         """Deliveries that were handed over when the run took no more."""
