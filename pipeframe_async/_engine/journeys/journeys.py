@@ -228,7 +228,10 @@ class Journeys:
         return replace(failure, record=record, attempts=failure.attempts + part.attempts, child=child or failure.child)
 
     def _finish(self, journey: Journey) -> None:
-        for leaving in (journey,) if journey.torn is None else journey.torn.leaving():
+        if journey.torn is None:
+            self._leave(journey)
+            return
+        for leaving in journey.torn.leaving():
             self._leave(leaving)
 
     def _leave(self, journey: Journey) -> None:
