@@ -30,7 +30,7 @@ class Lines(PipelineEngine[Any, Any]):
 
     source, timeout = "stream", None
     steps: Any = (children,)
-    max_failures = None
+    max_failures: Any = None
 
     def __init__(self, *records: Any) -> None:
         self.records = records
