@@ -1,8 +1,8 @@
 """Records that go alone: through several stages, tied to a lane by their key, tried again, or called.
 
 Comes in: what waits in the backlog, what comes back of a batch, and what parts of records came to in a stage. Goes out:
-parts to the next stage, and for each record its answer to collect. What is decided about a record is in
-`_rules/journey.py`.
+parts to the next stage, and for each record its answer to collect; where children of it go ahead, one for each portion
+of them before. What is decided about a record is in `_rules/journey.py`.
 
 A record has its permit from intake on, and its entry in the ledger from the moment it begins here, or went with a
 batch. All of it runs on the loop, in the tasks of those who call; nothing here waits.
