@@ -6,11 +6,15 @@ looks at neither; it knows nothing of permits or time.
 
 A part is the record itself, or after a fan-out each child. Children keep their order among the results: each has a
 cell of its own in the cell of what it came from.
+
+Of a long fan-out children go on before their record has come to its end. Each portion of them is a journey by itself,
+and so is the rest; they leave in order, and the record ends with the last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -66,6 +70,10 @@ class Journey:
         given_up: it is not worked on any further, and has no results.
         parts: that are under way.
         context: the context variables of whoever wants it; None where it is the run's.
+        torn: its record, where children of that go on before its end.
+        portion: it is such children; their record has its outcome later.
+        nbytes: what a portion holds.
+        then: called when it is final, or is only waited for by those before it.
     """
 
     position: int
@@ -75,6 +83,10 @@ class Journey:
     given_up: bool = False
     parts: dict[Part, None] = field(default_factory=dict)
     context: Context | None = None
+    torn: Torn | None = None
+    portion: bool = False
+    nbytes: int = 0
+    then: Callable[[], object] | None = None
     _root: Cell = field(default_factory=Cell)
     _failures: tuple[AnyFailure, ...] = ()
     _delivered: int = 0
@@ -121,8 +133,10 @@ class Journey:
         self._filtered += came.filtered
         self._failures += came.failures
         going: list[Part] = []
-        many = came.outcomes > 1
-        for number, (value, bypasses) in enumerate(came.results):
+        first, many = 0, came.outcomes > 1
+        if self.torn is not None and part.child is None:
+            first, many = self.torn.number(len(came.results)), True
+        for number, (value, bypasses) in enumerate(came.results, first):
             if last or bypasses:
                 self._delivered += 1
                 self._bypassed += bypasses
@@ -148,8 +162,9 @@ class Journey:
     def outcome(self) -> Outcome:
         """Its books, once no part is under way."""
         if self.given_up:
-            return Outcome(aborted=1)
-        return Outcome(self._delivered, self._bypassed, self._filtered, len(self._failures), 0, self._emitted)
+            return Outcome() if self.portion else Outcome(aborted=1)
+        emitted = self._emitted + self.portion
+        return Outcome(self._delivered, self._bypassed, self._filtered, len(self._failures), 0, emitted)
 
     @property
     def results(self) -> list[Any]:
@@ -162,6 +177,40 @@ class Journey:
     def failures(self) -> tuple[AnyFailure, ...]:
         """Of all its parts."""
         return () if self.given_up else self._failures
+
+
+class Torn:
+    """A record whose children go on before its end: the journeys of those, in order, and of what is left."""
+
+    def __init__(self) -> None:
+        self._journeys: deque[Journey] = deque()
+        self._born = 0
+        self._given_up = self._leaving = False
+
+    def add(self, journey: Journey) -> None:
+        """It begins; of a record that is given up with no hope."""
+        journey.torn, journey.given_up = self, self._given_up
+        self._journeys.append(journey)
+
+    def number(self, children: int) -> int:
+        """So many more of its children go on; the number of the first."""
+        first, self._born = self._born, self._born + children
+        return first
+
+    def leaving(self) -> Iterator[Journey]:
+        """Those that may leave now: of which no part is under way, nor of any before. One that is given up has those
+        behind it given up too.
+
+        Whoever lets one leave may so end others: these follow it, and are his who has begun.
+        """
+        if self._leaving:
+            return
+        self._leaving = True
+        while self._journeys and not self._journeys[0].parts:
+            journey = self._journeys.popleft()
+            journey.given_up = self._given_up = self._given_up or journey.given_up
+            yield journey
+        self._leaving = False
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -29,7 +29,7 @@ def children(count: int) -> Iterator[tuple[int, bool]]:
 
 
 class Pushed(PipelineEngine[Any, Any]):
-    steps = (work,)
+    steps: Any = (work,)
 
     def __init__(self, size: int = 1_000) -> None:
         self.feed = Push[Any](size)

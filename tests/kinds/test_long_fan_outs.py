@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async import Delivery, Failure, PipeFrame, PipelineEngine
+from pipeframe_async import Child, Delivery, Failure, PipeFrame, PipelineEngine, PipelineFailed, Retry
 
 WHERE = pytest.mark.parametrize("executor", ["inline", "threads", "processes", "auto"])
 MANY = 5_000
@@ -30,7 +30,7 @@ class Lines(PipelineEngine[Any, Any]):
 
     source, timeout = "stream", None
     steps: Any = (children,)
-    max_failures = None
+    max_failures: Any = None
 
     def __init__(self, *records: Any) -> None:
         self.records = records
@@ -402,3 +402,277 @@ async def test_who_makes_again_what_had_left_has_time_for_it(tmp_path: Path) -> 
 
     report = await PipeFrame(1, buffer_bytes=2**20).run(Slow(str(tmp_path / "died")))
     assert (report.delivered, report.failed, report.worker_restarts) == (20, 0, 1)
+
+
+# Async steps behind it.
+
+
+async def stored(value: Any) -> Any:
+    await asyncio.sleep(0)
+    return value, True
+
+
+class Stored(Lines):
+    steps = (children, stored)
+
+
+@WHERE
+@pytest.mark.parametrize("order", ["input", "completion"])
+async def test_async_steps_get_children_while_their_generator_runs(executor: Any, order: Any) -> None:
+    counts = [3, MANY, 1, 0, MANY, 7]
+    pipeline = Stored(*counts)
+    pipeline.order = order
+    workers = 1 if executor == "threads" else 2
+    report = await PipeFrame(workers, executor=executor, buffer_size=200).run(pipeline)
+    assert sorted(pipeline.got) == sorted(number for count in counts for number in range(count))
+    assert (pipeline.got == [number for count in counts for number in range(count)]) or order == "completion"
+    assert (report.fed, report.filtered, report.delivered) == (6, 1, 2 * MANY + 11)
+    assert report.fed + report.emitted == report.delivered + report.filtered
+    assert max(map(len, pipeline.lists)) <= 200
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+async def test_the_sink_has_what_async_steps_made_before_the_last_child_is_there(executor: Any, tmp_path: Path) -> None:
+    class Answers(Lines):
+        steps = (waits_for_word, stored)
+
+        def sink(self, results: list[Any]) -> None:
+            super().sink(results)
+            (tmp_path / "word").touch()
+
+    pipeline = Answers(str(tmp_path / "word"))
+    await PipeFrame(1, executor=executor, buffer_size=100).run(pipeline)
+    assert pipeline.got == [*range(200), -1]
+
+
+@WHERE
+@pytest.mark.parametrize("count", [20, MANY])
+async def test_what_async_steps_have_had_stays_where_the_generator_raises_late(executor: Any, count: int) -> None:
+    class Torn(Lines):
+        steps = (fails_late, stored)
+
+    pipeline = Torn(count, 5)
+    report = await PipeFrame(1, executor=executor, buffer_size=100).run(pipeline)
+    assert [(failure.record, failure.error_type) for failure in pipeline.failures] == [
+        (count, "OSError"),
+        (5, "OSError"),
+    ]
+    assert pipeline.got == list(range(len(pipeline.got)))
+    assert (len(pipeline.got) > 0) == (count == MANY)
+    assert report.fed + report.emitted == report.delivered + report.failed
+
+
+async def odd_are_not_stored(number: int) -> Any:
+    if number in {7, 3_333}:
+        raise ValueError(number)
+    return number, number != 8
+
+
+async def test_a_child_that_fails_in_an_async_step_says_which_and_nacks_its_record_at_the_end() -> None:
+    told: list[Any] = []
+
+    class Acked(Lines):
+        steps = (children, odd_are_not_stored)
+
+        async def feed(self) -> AsyncIterator[Delivery[int]]:  # type: ignore[override]
+            for count in (MANY, 5):
+                yield Delivery(count, ack=lambda: told.append("ack"), nack=told.append)
+
+    report = await PipeFrame(1, buffer_size=100).run(pipeline := Acked())
+    assert pipeline.got == [number for number in range(MANY) if number not in {7, 3_333}] + [*range(5)]
+    assert [(failure.record, failure.child) for failure in pipeline.failures] == [
+        (MANY, Child((7,), 7)),
+        (MANY, Child((3_333,), 3_333)),
+    ]
+    assert [getattr(answer, "error_type", answer) for answer in told] == ["ValueError", "ack"]
+    assert (report.delivered, report.bypassed, report.failed) == (MANY - 2 + 5, 1, 2)
+
+
+@pytest.mark.parametrize("order", ["input", "completion"])
+async def test_what_async_steps_have_had_before_a_worker_died_does_not_come_again(order: Any, tmp_path: Path) -> None:
+    class Dies(Lines):
+        steps = (dies_once, stored)
+
+    Dies.order = order
+    pipeline = Dies(*(str(tmp_path / str(number)) for number in range(3)))
+    report = await PipeFrame(2, buffer_size=100).run(pipeline)
+    assert sorted(pipeline.got) == sorted([*range(MANY)] * 3)
+    assert (pipeline.got == [*range(MANY)] * 3) or order == "completion"
+    assert (report.failed, report.delivered) == (0, 3 * MANY)
+
+
+def kills_its_worker(count: int) -> Iterator[tuple[int, bool]]:
+    yield from children(count)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def test_a_record_that_ends_its_workers_fails_beside_what_async_steps_have_had() -> None:
+    class Kills(Lines):
+        steps = (kills_its_worker, stored)
+
+    report = await PipeFrame(1, buffer_size=100).run(pipeline := Kills(MANY))
+    assert [(failure.record, failure.kind) for failure in pipeline.failures] == [(MANY, "crashed")]
+    assert pipeline.got == [*range(len(pipeline.got))] != []
+    assert report.fed + report.emitted == report.delivered + report.failed
+
+
+def hangs(count: int) -> Iterator[tuple[int, bool]]:
+    yield from children(count)
+    time.sleep(3600)
+
+
+async def test_a_generator_that_hangs_is_ended_beside_what_async_steps_have_had() -> None:
+    class Hangs(Lines):
+        steps = (hangs, stored)
+        time_limit = 0.3
+
+    report = await PipeFrame(1, buffer_size=100).run(pipeline := Hangs(300))
+    assert [(failure.record, failure.kind) for failure in pipeline.failures] == [(300, "timeout")]
+    assert pipeline.got == [*range(len(pipeline.got))] != []
+    assert report.fed + report.emitted == report.delivered + report.failed
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+async def test_a_fan_out_whose_stored_children_nobody_wants_any_more_is_closed(executor: Any, tmp_path: Path) -> None:
+    class Endless(Lines):
+        steps = (closes, stored)
+
+    async with PipeFrame(1, executor=executor, buffer_size=100) as frame:
+        async with frame.stream(Endless(str(tmp_path / "closed"))) as results:
+            async for result in results:
+                if result == 1_000:
+                    break
+        async with asyncio.timeout(10):
+            while not (tmp_path / "closed").exists():
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("executor", ["inline", "processes"])
+async def test_a_stop_half_way_lets_a_fan_out_come_to_its_end(executor: Any) -> None:
+    class Stops(Stored):
+        async def feed(self) -> AsyncIterator[Any]:  # type: ignore[override]
+            yield MANY
+            yield MANY
+            await asyncio.Event().wait()
+
+        def sink(self, results: list[Any]) -> None:
+            super().sink(results)
+            frame.stop()
+
+    async with PipeFrame(1, executor=executor, buffer_size=100) as frame:
+        pipeline = Stops()
+        pipeline.batch_size = 2
+        report = await frame.run(pipeline)
+    assert (report.ended_by, report.fed, report.aborted) == ("stopped", 2, 0)
+    assert pipeline.got == [*range(MANY)] * 2
+
+
+async def test_too_many_failures_in_async_steps_abort_the_record_whose_children_go_on() -> None:
+    class Fails(Lines):
+        steps = (children, odd_are_not_stored)
+        max_failures = 1
+
+    with pytest.raises(PipelineFailed) as failed:
+        await PipeFrame(1, executor="inline", buffer_size=100).run(pipeline := Fails(MANY, MANY))
+    report = failed.value.report
+    assert report is not None
+    assert pipeline.got == [number for number in range(len(pipeline.got) + 2) if number not in {7, 3_333}]
+    assert len(pipeline.got) < MANY - 2
+    assert (report.failed, report.aborted) == (2, 2)
+    assert report.fed + report.emitted == report.delivered + report.failed + report.aborted
+
+
+async def test_an_async_step_that_is_slow_holds_up_the_generator(tmp_path: Path) -> None:
+    word = asyncio.Event()
+
+    def counts(path: str) -> Iterator[tuple[int, bool]]:
+        for number in range(MANY):
+            Path(path).write_text(str(number))
+            yield number, True
+
+    async def waits(number: int) -> Any:
+        if number == 10:
+            await word.wait()
+        return number, True
+
+    class Counts(Lines):
+        steps = (counts, waits)
+
+    frame = PipeFrame(1, executor="threads", buffer_size=100)
+    async with frame, frame.stream(Counts(str(tmp_path / "made"))) as results:
+        first = asyncio.ensure_future(anext(results))
+        await asyncio.sleep(0.3)  # as long as one likes: nothing is to happen
+        assert int((tmp_path / "made").read_text()) < 400
+        word.set()
+        assert [await first, *[result async for result in results]] == [*range(MANY)]
+
+
+async def test_a_consumer_may_call_the_pipeline_whose_stored_results_it_takes() -> None:
+    class StoredRows(Cursor):
+        steps = (Cursor.rows, stored)
+
+    pipeline = StoredRows(0)
+    async with PipeFrame(1, buffer_size=100) as frame, frame.stream(pipeline) as results:
+        rows = [row async for row in results if row[1] % 2_500 or await frame.call(pipeline, 9) == all_rows(9)]
+    assert rows == all_rows(0)
+
+
+async def gives_up(number: int) -> Any:
+    if number == 3_333:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+    return number, True
+
+
+async def test_a_record_of_which_a_child_is_given_up_is_aborted_beside_what_has_left() -> None:
+    class GivesUp(Lines):
+        steps = (children, gives_up)
+
+    report = await PipeFrame(1, buffer_size=100).run(pipeline := GivesUp(MANY, 5))
+    assert pipeline.got[-5:] == [*range(5)]
+    assert pipeline.got[:-5] == [*range(len(pipeline.got) - 5)]
+    assert 3_000 < len(pipeline.got) < 3_333
+    assert (report.aborted, report.fed + report.emitted) == (1, report.delivered + 1)
+
+
+async def test_a_run_that_is_cancelled_with_children_in_async_steps_leaves_no_generator(tmp_path: Path) -> None:
+    class Endless(Lines):
+        steps = (closes, stored)
+
+    async with PipeFrame(executor="inline", buffer_size=100) as frame:
+        for number in range(5):
+            running = asyncio.create_task(frame.run(Endless(str(tmp_path / str(number)))))
+            await asyncio.sleep(0.05)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            assert (tmp_path / str(number)).exists()
+
+
+@pytest.mark.parametrize("order", ["input", "completion"])
+async def test_def_steps_behind_async_ones_get_the_children_of_a_record_together(order: Any) -> None:
+    class Doubled(Lines):
+        steps = (children, stored, double)
+
+    Doubled.order = order
+    report = await PipeFrame(2, buffer_size=100).run(pipeline := Doubled(MANY, MANY))
+    assert pipeline.got == [2 * number for number in range(MANY)] * 2
+    assert (report.delivered, len(pipeline.lists[0])) == (2 * MANY, MANY)
+
+
+def fails_once(path: str) -> Iterator[tuple[int, bool]]:
+    yield from children(MANY)
+    if not Path(path).exists():
+        Path(path).touch()
+        raise OSError("not yet")
+
+
+async def test_children_of_an_attempt_that_failed_go_nowhere(tmp_path: Path) -> None:
+    class Again(Lines):
+        steps = (fails_once, stored)
+        retry = Retry(2, backoff=0.001)
+
+    report = await PipeFrame(1, buffer_size=100).run(pipeline := Again(str(tmp_path / "failed")))
+    assert (pipeline.got, report.retried, report.failed) == ([*range(MANY)], 1, 0)

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeframe_async._rules.journey import Came, Journey, Part
+from pipeframe_async._rules.journey import Came, Journey, Part, Torn
 from pipeframe_async._rules.ledger import Outcome
 from pipeframe_async.model import Failure
 
@@ -260,3 +260,67 @@ def test_results_that_are_fed_again_are_one_result_of_the_next_journey() -> None
     again = Journey(1, journey.results)
     again.arrived(again.start(), Came(((journey.results, False),)), last=True, keep=True)
     assert again.results == [[1, 2]]
+
+
+PORTIONS = st.lists(st.lists(st.booleans(), max_size=4), min_size=1, max_size=5)
+"""Of each, whether its children fail; the last is the rest of the record."""
+
+
+@given(PORTIONS, st.randoms(use_true_random=False))
+def test_portions_that_end_in_any_order_leave_in_theirs_and_add_up_to_one_record(
+    portions: list[list[bool]], random: Random
+) -> None:
+    torn, under_way, left = Torn(), list[tuple[Journey, Part, bool]](), list[Journey]()
+    for number, fails in enumerate(portions):
+        journey = Journey(7, "record", portion=number + 1 < len(portions))
+        torn.add(journey)
+        came = Came(tuple((fail, False) for fail in fails), filtered=0 if fails or journey.portion else 1)
+        going = journey.arrived(journey.start(), came, last=False, keep=True)
+        under_way += [(journey, part, fail) for part, fail in zip(going, fails, strict=True)]
+        left += torn.leaving()
+    children = [part.child.path for _, part, _ in under_way if part.child is not None]
+    assert children == [(number,) for number in range(len(under_way))]
+    random.shuffle(under_way)
+    for journey, part, fail in under_way:
+        came = Came(failures=(failure(()),)) if fail else Came(((part.child, False),))
+        assert journey.arrived(part, came, last=True, keep=True) == []
+        left += torn.leaving()
+    assert [journey.portion for journey in left] == [True] * (len(portions) - 1) + [False]
+    assert [journey.outcome.records for journey in left] == [0] * (len(portions) - 1) + [1]
+    paths = [child.path for journey in left for child in journey.results]
+    assert paths == sorted(paths)
+    failed = sum(map(sum, portions))
+    assert sum(journey.outcome.failed for journey in left) == failed
+    assert len(paths) == sum(map(len, portions)) - failed
+
+
+def test_who_has_a_portion_given_up_gives_up_those_behind_it_and_none_before() -> None:
+    torn, journeys = Torn(), [Journey(0, "record", portion=portion) for portion in (True, True, True, False)]
+    for journey in journeys[:3]:
+        torn.add(journey)
+    parts = [journey.start() for journey in journeys[:3]]
+    journeys[1].give_up(parts[1])
+    for at in (0, 2):
+        journeys[at].arrived(parts[at], Came(((at, True),)), last=False, keep=True)
+    assert [journey.results for journey in torn.leaving()] == [[0], [], []]
+    torn.add(journeys[3])
+    assert journeys[3].given_up
+    assert [journey.outcome for journey in journeys] == [
+        Outcome(delivered=1, bypassed=1, emitted=1),
+        Outcome(),
+        Outcome(),
+        Outcome(aborted=1),
+    ]
+
+
+def test_what_ends_while_another_leaves_is_his_who_lets_that_leave() -> None:
+    torn, journeys = Torn(), [Journey(0, "record", portion=True) for _ in range(2)]
+    for journey in journeys:
+        torn.add(journey)
+    first, second = (journey.start() for journey in journeys)
+    journeys[0].arrived(first, Came(), last=False, keep=True)
+    leaving = torn.leaving()
+    assert next(leaving) is journeys[0]
+    journeys[1].arrived(second, Came(), last=False, keep=True)
+    assert list(torn.leaving()) == []
+    assert list(leaving) == [journeys[1]]

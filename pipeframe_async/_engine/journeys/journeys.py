@@ -1,8 +1,8 @@
 """Records that go alone: through several stages, tied to a lane by their key, tried again, or called.
 
 Comes in: what waits in the backlog, what comes back of a batch, and what parts of records came to in a stage. Goes out:
-parts to the next stage, and for each record its answer to collect. What is decided about a record is in
-`_rules/journey.py`.
+parts to the next stage, and for each record its answer to collect; where children of it go ahead, one for each portion
+of them before. What is decided about a record is in `_rules/journey.py`.
 
 A record has its permit from intake on, and its entry in the ledger from the moment it begins here, or went with a
 batch. All of it runs on the loop, in the tasks of those who call; nothing here waits.
@@ -21,7 +21,7 @@ from pipeframe_async._engine.journeys.sleepers import Sleepers
 from pipeframe_async._engine.journeys.tie import Tie
 from pipeframe_async._engine.settling.answer import NO_COUNTS, Answer, answer_of, given_up
 from pipeframe_async._engine.settling.books import Books
-from pipeframe_async._rules.journey import Came, Journey, Part
+from pipeframe_async._rules.journey import Came, Journey, Part, Torn
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async.contracts import Codec
 from pipeframe_async.failures import failure_of
@@ -85,6 +85,7 @@ class Journeys:
         self._stages: Sequence[Stage] = ()
         self._sleepers = Sleepers(lambda part, stage: self._stages[stage].put(part))
         self._under_way: dict[int, Journey] = {}
+        self._torn: dict[int, Torn] = {}  # by position, records of which children have gone ahead
         self._away = 0  # records in batches, of which some may go on alone
         self._withdrawn: set[int] = set()  # positions of records that are not to begin
         self._aborted = False
@@ -157,15 +158,32 @@ class Journeys:
         self._away -= records
         self._tell_if_last()
 
-    def adopt(self, position: int, record: Any, came: Came) -> None:
+    def adopt(self, position: int, record: Any, came: Came, then: Callable[[], object] | None = None) -> None:
         """A record that went with a batch, and is open in the ledger by itself now, goes on alone.
 
         Args:
             position: in the feed.
             record: as it was fed; `Frozen` where it is there in bytes only, to be read when it is wanted.
-            came: what it came to in the first stage.
+            came: what it came to in the first stage; but for what has gone ahead.
+            then: called when it is final, or is only waited for by those before it.
         """
-        journey = self._under_way[position] = Journey(position, record)
+        journey = self._under_way[position] = Journey(position, record, then=then)
+        if (torn := self._torn.get(position)) is not None:
+            torn.add(journey)
+        self.came(journey.start(), came, (0, 0), (1, 0))
+
+    def go_ahead(self, position: int, record: Any, came: Came, nbytes: int, then: Callable[[], object]) -> None:
+        """Children of a record that is in the first stage go on before it has come to its end; as `adopt`.
+
+        Args:
+            position: the record's, in the feed.
+            record: as it was fed.
+            came: what has come of it.
+            nbytes: that this holds, by the ledger.
+            then: called when it is final, or is only waited for by those before it.
+        """
+        journey = Journey(position, record, portion=True, nbytes=nbytes, then=then)
+        self._torn.setdefault(position, Torn()).add(journey)
         self.came(journey.start(), came, (0, 0), (1, 0))
 
     def came(self, part: Part, came: Came, at: tuple[int, int], to: tuple[int, int]) -> None:
@@ -215,10 +233,22 @@ class Journeys:
         return replace(failure, record=record, attempts=failure.attempts + part.attempts, child=child or failure.child)
 
     def _finish(self, journey: Journey) -> None:
-        del self._under_way[journey.position]
-        if self._tie is not None:
-            self._tie.leave(journey)
-        self._collect(_answer(journey))
+        if journey.torn is None:
+            self._leave(journey)
+            return
+        for leaving in journey.torn.leaving():
+            self._leave(leaving)
+
+    def _leave(self, journey: Journey) -> None:
+        if not journey.portion:
+            del self._under_way[journey.position]
+            self._torn.pop(journey.position, None)
+            if self._tie is not None:
+                self._tie.leave(journey)
+        answer = _answer(journey)
+        if not self._collect(answer) and journey.then is not None and self._books.ledger.room_bytes > 0:
+            answer.then = _told_before  # it waits for others, and its lane does not while there is room
+            journey.then()
         self._tell_if_last()
 
     def _tell_if_last(self) -> None:
@@ -264,12 +294,12 @@ class Journeys:
 
 def _answer(journey: Journey) -> Answer:
     """What came of a record, once no part of it is under way."""
-    if journey.given_up:
-        return given_up(journey.position)
+    if journey.given_up and not journey.portion:
+        return given_up(journey.position, journey.then)
     results, came = journey.results, journey.outcome
     return answer_of(
         journey.position,
-        1,
+        0 if journey.portion else 1,
         delivered=came.delivered,
         bypassed=came.bypassed,
         filtered=came.filtered,
@@ -277,6 +307,8 @@ def _answer(journey: Journey) -> Answer:
         failures=[(0, failure) for failure in journey.failures] if journey.failures else (),
         spans={0: len(results)} if len(results) != 1 else NO_COUNTS,
         grown={0: came.emitted} if came.emitted else NO_COUNTS,
+        nbytes=journey.nbytes,
+        then=journey.then,
     )
 
 
@@ -289,6 +321,10 @@ def _encoded(came: Came, encode: Callable[[Any], Any]) -> Came:
         except Exception as error:
             failures.append(failed(error, "encode", None))
     return replace(came, results=tuple(results), failures=tuple(failures))
+
+
+def _told_before() -> None:
+    """In place of what has been called."""
 
 
 def failed(

@@ -13,9 +13,9 @@ from pipeframe_async._rules.journey import Part
 from pipeframe_async.model import AnyFailure
 from pipeframe_async.wire import Packed
 
-Portion = Callable[[Answer, int], bool]
-"""Takes an answer of the first records of a batch, and how many are not at their end; says whether the answer waits for
-those of other batches."""
+Portion = Callable[["Batch", Answer], bool]
+"""Takes an answer of records of a batch of which others are not at their end; says whether it waits for those of other
+batches."""
 
 
 @dataclass(slots=True)

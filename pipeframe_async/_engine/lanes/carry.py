@@ -231,7 +231,7 @@ class Carrier:
         trial.first, trial.gone = opened, gone
         trial.pieces.clear()
         trial.inquest.reached(opened)
-        waits = batch.portion(answer, batch.count - opened)
+        waits = batch.portion(batch, answer)
         if before is not None and not (waits and self._ledger.room_bytes > 0):
             assert trial.paused is not None
             await trial.paused.may_go_on(before)

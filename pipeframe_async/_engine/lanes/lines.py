@@ -33,7 +33,7 @@ class FeedLine:
         journeys: of those that go on alone.
         collect: takes the answers of those that do not; true where they are on their way to the consumer.
         last: no steps follow.
-        again: a record may have another attempt.
+        in_portions: children of a long fan-out are taken before its end.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class FeedLine:
         collect: Callable[[Answer], object],
         *,
         last: bool,
-        again: bool = False,
+        in_portions: bool = False,
     ) -> None:
-        self._in_portions = last and not again
+        self._in_portions = in_portions
         self._backlog = backlog
         self._ledger = ledger
         self._journeys = journeys
@@ -94,14 +94,38 @@ class FeedLine:
         self._ledger.open(taken.first, taken.packed.records, nbytes)
         self._journeys.sent(taken.packed.records)
 
-    def _portion(self, answer: Answer, left: int) -> bool:
-        """To collect; what is left is another batch by the books."""
+    def _portion(self, batch: Batch, answer: Answer) -> bool:
+        """To collect, or on to the steps that follow; what is left is another batch by the books."""
         if answer.count:
+            left = batch.first + batch.count - answer.first - answer.count
             self._ledger.split(answer.first, [answer.count, left])
             self._ledger.charge(answer.first, answer.nbytes)
         else:
             self._ledger.go_ahead(answer.first, answer.nbytes)
-        return not self._collect(answer)
+        if self._last:
+            return not self._collect(answer)
+        self._go_ahead(batch, answer)
+        return False
+
+    def _go_ahead(self, batch: Batch, answer: Answer) -> None:
+        """The records of a portion go on alone, and what has come of the one under way; it is taken when all are."""
+        *ended, ahead = answer.record_by_record()
+        if ended:
+            self._ledger.split(answer.first, [1] * len(ended))
+        under_way = bool(ahead.outcomes) or not ended
+        waits = iter(reversed(range(len(ended) + under_way)))
+
+        def taken() -> None:
+            if not next(waits) and answer.then is not None:
+                answer.then()
+
+        start = answer.first - batch.first
+        for index, came in enumerate(ended):
+            self._journeys.adopt(answer.first + index, batch.as_fed(start + index), came, taken)
+        if under_way:
+            nbytes = 0 if ended else answer.nbytes
+            at = start + answer.count
+            self._journeys.go_ahead(batch.first + at, batch.as_fed(at), ahead, nbytes, taken)
 
     def answered(self, batch: Batch, answer: Answer) -> bool:
         """To collect, as one; or in pieces, where some of its records go on alone."""
@@ -123,9 +147,10 @@ class FeedLine:
         self._ledger.split(answer.first, [counts[first] for first in sorted(counts)])
         for stretch in stretches:
             self._collect(stretch)
+        start = answer.first - batch.first  # after portions, another than 0
         for index, came in enumerate(answer.record_by_record()):
             if index in alone:
-                self._journeys.adopt(answer.first + index, batch.as_fed(index), came)
+                self._journeys.adopt(answer.first + index, batch.as_fed(start + index), came)
 
 
 class PartLine:

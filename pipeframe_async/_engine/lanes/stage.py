@@ -111,6 +111,7 @@ class DefStage:
             segment.number,
             retries=shared.retrying is not None,
         )
+        all_on_the_loop = shared.stages <= index + 2  # the stages after this one
         last, ship = index + 1 == shared.stages, shared.keep or index + 1 < shared.stages
         self.carrier = Carrier(
             places=self.places,
@@ -136,7 +137,9 @@ class DefStage:
                 shared.journeys,
                 shared.collect,
                 last=last,
-                again=shared.retrying is not None,
+                # What has left cannot be tried again. And slots wait until portions are taken: all might do so, and
+                # none be left for those, where other `def` steps follow.
+                in_portions=shared.retrying is None and all_on_the_loop,
             )
             if shared.paths.by_the_stretch and index == 0
             else None

@@ -63,16 +63,19 @@ class Answer:
         return self.results[start : start + self.spans.get(index, others)]
 
     def record_by_record(self) -> Iterator[Came]:
-        """What each record came to; a result that was not wanted stands there as None."""
+        """What each record came to; a result that was not wanted stands there as None.
+
+        Of a portion, at last, what has come of the record that is under way.
+        """
         failures: dict[int, list[AnyFailure]] = defaultdict(list)
         for index, failure in self.failures:
             failures[index].append(failure)
         bypass, results, at = set(self.bypass_at), self.results, 0
-        for index in range(self.count):
+        for index in range(self.count + (self.then is not None)):
             end = at + self.spans.get(index, 1)
             values = tuple((results[of] if results else None, of in bypass) for of in range(at, end))
             failed = tuple(failures.get(index, ()))
-            filtered = 1 + self.grown.get(index, 0) - len(values) - len(failed)
+            filtered = (index < self.count) + self.grown.get(index, 0) - len(values) - len(failed)
             yield Came(values, filtered, failed, index in self.again)
             at = end
 
@@ -136,6 +139,6 @@ def answer_of(
     return Answer(first, count, outcome, results, failures, spans, grown, bypass_at, again, nbytes, then)
 
 
-def given_up(first: int) -> Answer:
+def given_up(first: int, then: Callable[[], object] | None = None) -> Answer:
     """The answer of one record that is not worked on any further."""
-    return Answer(first, 1, Outcome(aborted=1), [])
+    return Answer(first, 1, Outcome(aborted=1), [], then=then)

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async import Retry
+from pipeframe_async import Child, Retry
 from pipeframe_async._engine.journeys.frozen import Frozen
 from pipeframe_async._engine.journeys.journeys import Journeys
 from pipeframe_async._engine.journeys.tie import Tie
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._rules.journey import Came, Part
+from pipeframe_async._rules.ledger import Outcome
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async.executors.packing import Packing
 from tests.engine.harness import Shelf, a_failure
@@ -57,10 +58,11 @@ class Bench:
     ) -> None:
         self.shelf = Shelf(capacity, whole=whole)
         self.answers: list[Answer] = []
+        self.leave = True
         self.journeys = Journeys(
             backlog=self.shelf.backlog,
             books=self.shelf.books,
-            collect=self.answers.append,
+            collect=self.collect,
             retrying=None if retry is None else Retrying(retry, lambda: 0.0),
             tie=tie,
             keep=keep,
@@ -69,6 +71,11 @@ class Bench:
         )
         self.stages = [Stop(on_the_loop=on_the_loop) for _ in range(stages)]
         self.journeys.join(self.stages)
+
+    def collect(self, answer: Answer) -> bool:
+        """One came; whether it may leave at once."""
+        self.answers.append(answer)
+        return self.leave
 
     def begin(self, *records: Any) -> list[Part]:
         """Feed records and let them begin; returns their parts."""
@@ -327,3 +334,131 @@ def test_a_record_whose_key_raises_fails_at_order_and_the_others_begin() -> None
     assert len({part.journey.lane for part in bench.stages[0].parts}) == 1
     ((_, failure),) = bench.answers[0].failures
     assert (failure.step, failure.error_type, failure.record) == ("order", "KeyError", {})
+
+
+# Children that go on before their record has come to its end.
+
+
+class AheadBench(Bench):
+    """One record, which is at work in a lane; and what has been taken of its portions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[str] = []
+        self.shelf.feed("a")
+        self.shelf.backlog.take(1)
+        self.shelf.ledger.open(0, 1, 10)
+        self.journeys.sent(1)
+
+    def ahead(self, *values: Any, name: str = "", nbytes: int = 0, **came: Any) -> list[Part]:
+        """These children go on; returns their parts."""
+        self.shelf.ledger.go_ahead(0, nbytes)
+        results = tuple((value, False) for value in values)
+        self.journeys.go_ahead(0, "a", Came(results, **came), nbytes, lambda: self.taken.append(name))
+        return self.stages[1].parts[len(self.stages[1].parts) - len(values) :]
+
+    def ends(self, *values: Any, **came: Any) -> list[Part]:
+        """The record has come out of its lane, with these children."""
+        self.journeys.adopt(0, "a", Came(tuple((value, False) for value in values), **came))
+        self.journeys.came_back(1)
+        return self.stages[1].parts[len(self.stages[1].parts) - len(values) :]
+
+    def stored(self, *parts: Part) -> None:
+        for part in parts:
+            self.passes(part, 1, part.value)
+
+
+def test_a_portion_leaves_when_its_children_are_through_and_its_record_later() -> None:
+    bench = AheadBench()
+    one, two = bench.ahead("x", "y", name="portion", nbytes=100)
+    bench.stored(two)
+    assert bench.answers == []
+    bench.stored(one)
+    (portion,) = bench.answers
+    assert (portion.first, portion.count, portion.results, portion.nbytes) == (0, 0, ["x", "y"], 100)
+    assert bench.journeys.alive == 1
+    bench.stored(*bench.ends("z"))
+    assert [(answer.count, answer.results) for answer in bench.answers] == [(0, ["x", "y"]), (1, ["z"])]
+    assert (bench.journeys.alive, bench.taken) == (0, [])
+    bench.settled()
+    assert bench.taken == ["portion"]
+
+
+def test_portions_leave_in_their_order_and_the_rest_after_them() -> None:
+    bench = AheadBench()
+    (first,), (second,) = bench.ahead("x"), bench.ahead("y")
+    (last,) = bench.ends("z")
+    bench.stored(last, second)
+    assert (bench.answers, bench.journeys.alive) == ([], 1)
+    bench.stored(first)
+    assert [answer.results for answer in bench.answers] == [["x"], ["y"], ["z"]]
+    bench.settled()
+
+
+def test_children_are_numbered_through_all_portions() -> None:
+    bench = AheadBench()
+    parts = [*bench.ahead("x", "y", filtered=1), *bench.ahead("z"), *bench.ends("end")]
+    assert [part.child for part in parts] == [Child((number,), part.value) for number, part in enumerate(parts)]
+
+
+def test_a_portion_of_nothing_leaves_too_for_somebody_waits_for_it() -> None:
+    bench = AheadBench()
+    bench.ahead(name="nothing")
+    bench.ahead(name="only filtered", filtered=3)
+    bench.ends(filtered=1)
+    assert [answer.outcome for answer in bench.answers] == [
+        Outcome(),
+        Outcome(filtered=3, emitted=3),
+        Outcome(filtered=1),
+    ]
+    bench.settled()
+    assert bench.taken == ["nothing", "only filtered"]
+
+
+def test_a_portion_that_waits_for_other_records_holds_up_nobody_while_there_is_room() -> None:
+    bench = AheadBench()
+    bench.leave = False
+    bench.stored(*bench.ahead("x", name="x"))
+    assert bench.taken == ["x"]
+    bench.shelf.ledger.go_ahead(0, bench.shelf.ledger.room_bytes)
+    bench.stored(*bench.ahead("y", name="y"))
+    assert bench.taken == ["x"]
+    for portion in bench.answers:
+        bench.shelf.books.settle(portion)
+    assert bench.taken == ["x", "y"]
+
+
+def test_where_a_child_is_given_up_its_record_is_and_what_has_left_stays() -> None:
+    bench = AheadBench()
+    bench.stored(*bench.ahead("x"))
+    gone, beside = bench.ahead("y", "z", nbytes=50)
+    bench.stages[1].parts = []
+    bench.journeys.give_up(gone)
+    bench.journeys.came(beside, Came((("z", False),)), (1, 0), (2, 0))
+    assert bench.ahead("later") == []
+    assert bench.ends("last") == []
+    assert [(answer.results, answer.outcome) for answer in bench.answers] == [
+        (["x"], Outcome(delivered=1, emitted=1)),
+        ([], Outcome()),
+        ([], Outcome()),
+        ([], Outcome(aborted=1)),
+    ]
+    bench.settled()
+
+
+def test_portions_that_end_as_one_leaves_still_follow_it() -> None:
+    bench = AheadBench()
+    (first,), _, _ = bench.ahead("x"), bench.ahead("y"), bench.ends("z")
+    counts = []
+
+    def one_too_many(answer: Answer) -> bool:
+        if not bench.answers and not bench.journeys._aborted:
+            bench.journeys.abort()
+        counts.append(answer.count)
+        return Bench.collect(bench, answer)
+
+    bench.journeys._collect = one_too_many
+    bench.stored(first)
+    assert (counts, bench.journeys.alive) == ([0, 0, 1], 0)
+    assert [answer.outcome.aborted for answer in bench.answers] == [0, 0, 1]
+    bench.settled()

@@ -28,6 +28,8 @@ class NotedJourneys:
         self.shelf = shelf
         self.away = 0
         self.adopted: list[tuple[int, Any, Came]] = []
+        self.ahead: list[tuple[int, Any, Came, int]] = []
+        self.thens: list[Callable[[], object] | None] = []
         self.arrived: list[tuple[Part, Came, Any, Any]] = []
         self.put: Callable[[Part], None] = lambda part: None
 
@@ -37,8 +39,13 @@ class NotedJourneys:
     def came_back(self, records: int) -> None:
         self.away -= records
 
-    def adopt(self, position: int, record: Any, came: Came) -> None:
+    def adopt(self, position: int, record: Any, came: Came, then: Callable[[], object] | None = None) -> None:
         self.adopted.append((position, record, came))
+        self.thens.append(then)
+
+    def go_ahead(self, position: int, record: Any, came: Came, nbytes: int, then: Callable[[], object]) -> None:
+        self.ahead.append((position, record, came, nbytes))
+        self.thens.append(then)
 
     def admit(self, wanted: Callable[[], int]) -> None:
         while (most := wanted()) > 0 and self.shelf.backlog.takable:
@@ -149,6 +156,68 @@ def test_records_with_steps_before_them_go_on_one_by_one() -> None:
     bench.shelf.books.settle(delivered(0, "A"))
     bench.shelf.books.settle(delivered(1, "B"))
     bench.shelf.ledger.audit(final=True)
+
+
+def portion_of(first: int, count: int, results: list[Any], spans: dict[int, int], taken: list[str]) -> Answer:
+    """Of the record behind the last one, all results that `spans` does not give to others."""
+    return answer_of(
+        first,
+        count,
+        delivered=len(results),
+        bypassed=0,
+        filtered=0,
+        results=results,
+        spans=spans,
+        grown={count: spans[count]} if spans[count] else {},
+        nbytes=1_000,
+        then=lambda: taken.append("portion"),
+    )
+
+
+def test_of_a_portion_what_is_under_way_goes_ahead_and_the_rest_alone_later() -> None:
+    bench, taken = FeedBench(last=False), list[str]()
+    bench.shelf.feed("a", "b")
+    batch = bench.batch(2)
+    before = bench.shelf.ledger.in_flight_bytes
+    assert bench.line._portion(batch, portion_of(0, 0, ["x", "y"], {0: 2}, taken)) is False
+    ((position, record, came, nbytes),) = bench.journeys.ahead
+    assert (position, record, came, nbytes) == (0, "a", Came((("x", False), ("y", False))), 1_000)
+    assert bench.shelf.ledger.in_flight_bytes == before + 1_000
+    (then,) = bench.journeys.thens
+    assert then is not None
+    then()
+    assert taken == ["portion"]
+    bench.line.answered(batch, delivered(0, "A", "B"))
+    assert [(position, record) for position, record, _ in bench.journeys.adopted] == [(0, "a"), (1, "b")]
+
+
+def test_a_portion_is_taken_when_all_its_records_are() -> None:
+    bench, taken = FeedBench(last=False), list[str]()
+    bench.shelf.feed(*"abcd")
+    batch = bench.batch(4)
+    bench.line._portion(batch, portion_of(0, 2, ["A", "B"], {2: 0}, taken))
+    assert [(position, record) for position, record, _ in bench.journeys.adopted] == [(0, "a"), (1, "b")]
+    assert bench.journeys.ahead == []  # nothing has come of the one under way
+    for left in (1, 0):
+        assert taken == []
+        then = bench.journeys.thens[left]
+        assert then is not None
+        then()
+    assert taken == ["portion"]
+    bench.line.answered(batch, delivered(2, "C", "D"))
+    assert [(position, record) for position, record, _ in bench.journeys.adopted[2:]] == [(2, "c"), (3, "d")]
+    for position in range(4):
+        bench.shelf.books.settle(delivered(position, "x"))
+    bench.shelf.ledger.audit(final=True)
+
+
+def test_of_a_portion_with_both_the_records_at_their_end_hold_the_bytes() -> None:
+    bench, taken = FeedBench(last=False), list[str]()
+    bench.shelf.feed(*"ab")
+    bench.line._portion(bench.batch(2), portion_of(0, 1, ["A", "x", "y"], {1: 2}, taken))
+    assert [position for position, _, _ in bench.journeys.adopted] == [0]
+    assert bench.journeys.ahead == [(1, "b", Came((("x", False), ("y", False))), 0)]
+    assert len(bench.journeys.thens) == 2
 
 
 def test_a_record_with_another_attempt_goes_on_and_the_stretches_around_it_are_collected() -> None:
