@@ -384,9 +384,7 @@ class Model:
             except Ended as ended:  # with all that had come of it
                 going.clear()
                 spec, kind, name = ended.args
-                return Came(failures=[(spec.name, kind, name, 2 if kind == "crashed" else 1)]), self.worth(
-                    kind, name, True
-                )
+                return Came(failures=[(spec.name, kind, name, 2)]), self.worth(kind, name, True)  # and once more alone
             if came.outcomes == 0 and not going:
                 came.filtered = 1
             return came, again
