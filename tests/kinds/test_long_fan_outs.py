@@ -468,7 +468,7 @@ async def odd_are_not_stored(number: int) -> Any:
     return number, number != 8
 
 
-async def test_a_child_that_fails_in_an_async_step_says_which_and_nacks_its_record_at_the_end() -> None:
+async def test_a_child_that_fails_in_an_async_step_says_which_and_its_record_is_answered_at_the_end() -> None:
     told: list[Any] = []
 
     class Acked(Lines):
@@ -484,7 +484,7 @@ async def test_a_child_that_fails_in_an_async_step_says_which_and_nacks_its_reco
         (MANY, Child((7,), 7)),
         (MANY, Child((3_333,), 3_333)),
     ]
-    assert [getattr(answer, "error_type", answer) for answer in told] == ["ValueError", "ack"]
+    assert told == ["ack", "ack"]  # the dead letter has them
     assert (report.delivered, report.bypassed, report.failed) == (MANY - 2 + 5, 1, 2)
 
 
