@@ -33,7 +33,7 @@ def verdict(make: Callable[[], Executor], case: str, patience: float = 20.0) -> 
 
 def test_an_executor_that_conforms_does_so() -> None:
     found = conform(ThreadPoolExecutor, cases=[ORDER, RAISES, NOT_SHUT_DOWN])
-    assert found.executor == "ThreadPoolExecutor"
+    assert found.name == "ThreadPoolExecutor"
     assert [verdict.case for verdict in found.verdicts] == [ORDER, RAISES, NOT_SHUT_DOWN]
     found.check()
 

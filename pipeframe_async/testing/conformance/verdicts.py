@@ -40,14 +40,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Conformance:
-    """What holds with one executor. Prints as a table.
+    """What holds with one executor, source or sink. Prints as a table.
 
     Attributes:
-        executor: its name.
+        name: of what was tried.
         verdicts: one a case, in the order of the suite.
     """
 
-    executor: str
+    name: str
     verdicts: tuple[Verdict, ...]
 
     def __getitem__(self, case: str) -> Verdict:
@@ -81,7 +81,7 @@ class Conformance:
         lines = [_line(verdict) for verdict in self.broken if verdict.case not in but]
         lines += [f"holds, and is listed in but=: {case}" for case in but if self[case].held]
         if lines:
-            raise AssertionError("\n".join([f"{self.executor} does not conform:", *lines]))
+            raise AssertionError("\n".join([f"{self.name} does not conform:", *lines]))
 
     def markdown(self) -> str:
         """The table in Markdown."""
@@ -89,7 +89,7 @@ class Conformance:
 
     def __str__(self) -> str:
         held = sum(verdict.held is True for verdict in self.verdicts)
-        rows = [f"{self.executor}: {held} held, {len(self.broken)} did not"]
+        rows = [f"{self.name}: {held} held, {len(self.broken)} did not"]
         for verdict in self.verdicts:
             first, *rest = textwrap.wrap(verdict.case, WIDTH - 12)
             rows.append(f"  {_WORD[verdict.held]:<4} {first:<{WIDTH - 12}} {verdict.seconds:>5.1f} s")
@@ -114,7 +114,7 @@ def _line(verdict: Verdict) -> str:
 def markdown(found: Collection[Conformance]) -> str:
     """Several executors side by side, a row a case."""
     cases = list(dict.fromkeys(verdict.case for one in found for verdict in one.verdicts))
-    head = ["guarantee", *(one.executor for one in found)]
+    head = ["guarantee", *(one.name for one in found)]
     rows = [[case, *(_cell(one, case) for one in found)] for case in cases]
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
 
