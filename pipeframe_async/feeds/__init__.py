@@ -9,17 +9,19 @@ _HOMES = {
     "Csv": "csv",
     "CsvRow": "csv",
     "JsonLines": "lines",
+    "Listen": "listen",
     "Lines": "lines",
     "Push": "push",
     "TooLong": "splitting",
     "feed_from": "opening",
 }
 
-__all__ = ["Csv", "CsvRow", "JsonLines", "Lines", "Push", "TooLong", "feed_from"]
+__all__ = ["Csv", "CsvRow", "JsonLines", "Lines", "Listen", "Push", "TooLong", "feed_from"]
 
 if TYPE_CHECKING:
     from pipeframe_async.feeds.csv import Csv, CsvRow
     from pipeframe_async.feeds.lines import JsonLines, Lines
+    from pipeframe_async.feeds.listen import Listen
     from pipeframe_async.feeds.opening import feed_from
     from pipeframe_async.feeds.push import Push
     from pipeframe_async.feeds.splitting import TooLong
