@@ -115,7 +115,7 @@ class RunReport:
         books = " · ".join(f"{name.replace('_', ' ')} {getattr(self, name):,}" for name in shown)
         rows = [head, books, *self._step_rows()]
         if self.setup >= NOTABLE_SETUP:
-            rows.append(f"setup took {duration(self.setup)} in a worker")
+            rows.append(f"loading the steps and setup took {duration(self.setup)} in a worker")
         return "\n".join([*rows, *([self.bottleneck] if self.bottleneck else [])])
 
     def _repr_html_(self) -> str:
