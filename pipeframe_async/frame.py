@@ -255,7 +255,7 @@ class PipeFrame:
     async def __aenter__(self) -> Self:
         """Keep workers warm until the block is left."""
         self._check_process()
-        if self._warm is not None:
+        if self._warm is not None and self._home is not None and not self._home.is_closed():
             raise StateError(
                 f"{self.name} is open already: one `async with` at a time, runs inside it as many as you like"
             )
@@ -372,12 +372,12 @@ class PipeFrame:
 
     def _check_open(self, verb: str) -> None:
         """That warm workers are there, and on the loop that runs here."""
+        self._check_loop(verb)  # first: without asyncio nothing else is of use
         if self._desk is None:
             raise StateError(
                 f"{self.name} is not open: {verb} needs warm workers, so put it inside `async with PipeFrame(...)`"
             )
         self._check_process()
-        self._check_loop(verb)
 
     def _check_loop(self, verb: str) -> asyncio.AbstractEventLoop:
         """That asyncio runs here, and the loop is the frame's, where it is in use."""

@@ -9,7 +9,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -41,6 +41,9 @@ class Portal:
         self._opened: Future[None] = Future()
         self._error: BaseException | None = None
         self._process = 0
+        self._gate = threading.Lock()  # over the two below: nothing is asked of a loop that will not come to it
+        self._closed = False
+        self._asked: set[Future[Any]] = set()  # what threads wait for
 
     def __enter__(self) -> Self:
         """Open the frame.
@@ -65,12 +68,12 @@ class Portal:
         Raises:
             PipeFrameError: as leaving the frame does: a `teardown` raised.
         """
-        if self._process != os.getpid():
+        if self._process != os.getpid() or not self._close():
             return  # in a fork there is no thread to end
         assert self._loop is not None
         assert self._closing is not None
         assert self._thread is not None
-        self._loop.call_soon_threadsafe(self._closing.set)
+        self._loop.call_soon_threadsafe(self._closing.set)  # after all that was asked: the frame sees that, and ends it
         self._thread.join()  # the frame's exit is bounded by its `drain_timeout`
         if self._error is not None and error is None:
             raise self._error
@@ -91,7 +94,8 @@ class Portal:
 
         Raises:
             TimeoutError: there was no result in time; the record gives up its place.
-            StateError: the portal is not open, or an event loop runs in this thread: there, `await frame.call(...)`.
+            StateError: the portal is not open, or was closed meanwhile; or an event loop runs in this thread: there,
+                `await frame.call(...)`.
             PipeFrameError: as `PipeFrame.call`.
         """
         return self._waited(self._frame.call(pipeline, record), timeout)  # type: ignore[no-any-return]
@@ -116,28 +120,52 @@ class Portal:
 
     def _waited(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         try:
-            self._check()
+            asked = self._ask(coroutine)
         except StateError:
             coroutine.close()
             raise
-        assert self._loop is not None
-        asked = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return asked.result(timeout)
+        except CancelledError:  # with its loop: nobody else cancels it
+            raise StateError(f"the portal of {self._frame.name} was closed before there was an answer") from None
         except BaseException:  # its own error; or time is over, or Ctrl-C: then nobody waits for it any more
             asked.cancel()
             raise
+        finally:
+            with self._gate:
+                self._asked.discard(asked)
+
+    def _ask(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        self._check()
+        with self._gate:
+            if self._closed:
+                raise StateError(self._not_open("any more"))
+            assert self._loop is not None
+            asked = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            self._asked.add(asked)
+        return asked
 
     def _check(self) -> None:
-        name = self._frame.name
-        if self._thread is None or self._loop is None or not self._thread.is_alive():
-            there = "in this process: it was forked, and needs one of its own" if self._process else "yet"
-            raise StateError(f"the portal of {name} is not open {there}: use it inside `with frame.portal() as portal`")
+        if self._process not in (0, os.getpid()):  # before the gate: in a fork nobody might open it again
+            raise StateError(self._not_open("in this process: it was forked, and needs one of its own"))
+        if self._loop is None:
+            raise StateError(self._not_open("yet"))
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             return
-        raise StateError(f"the portal of {name} blocks, and an event loop runs in this thread: await the frame itself")
+        raise StateError(
+            f"the portal of {self._frame.name} blocks, and an event loop runs in this thread: await the frame itself"
+        )
+
+    def _not_open(self, since: str) -> str:
+        return f"the portal of {self._frame.name} is not open {since}: use it inside `with frame.portal() as portal`"
+
+    def _close(self) -> bool:
+        """Take no more; whether that is news."""
+        with self._gate:
+            news, self._closed = not self._closed, True
+        return news
 
     def _main(self) -> None:
         try:
@@ -148,12 +176,19 @@ class Portal:
                 self._error = error
             else:
                 self._opened.set_exception(error)
+        finally:
+            self._close()
+            for asked in tuple(self._asked):  # by now only what the loop had not come to when it broke
+                asked.cancel()
 
     async def _serve(self) -> None:
         self._loop, self._closing = asyncio.get_running_loop(), asyncio.Event()
         async with self._frame:
             self._opened.set_result(None)
             await self._closing.wait()  # set by who leaves the block, in another thread, through this loop
+        with self._gate:
+            waiting = [asyncio.wrap_future(asked) for asked in self._asked]
+        await asyncio.gather(*waiting, return_exceptions=True)  # the frame's end has answered them: they are told here
 
 
 def loop_factory() -> Any:

@@ -12,6 +12,9 @@ from typing import Literal
 NOTABLE_SETUP = 0.1
 """Seconds of `setup` that the report speaks of. Less is what every worker takes to load its steps."""
 
+COLUMNS = 60
+"""Characters of a line of the report; of a wider one a narrow terminal breaks each row in two."""
+
 EndedBy = Literal["exhausted", "idle", "stopped", "failed", "cancelled"]
 
 
@@ -106,24 +109,14 @@ class RunReport:
     setup: float = 0.0
 
     def __str__(self) -> str:
-        counts = ["fed", "emitted", "delivered", "bypassed", "filtered", "failed", "aborted"]
-        extras = ["retried", "re_executed", "worker_restarts", "ack_errors"]
-        shown = [n for n in counts if n in ("fed", "delivered", "failed") or getattr(self, n)]
-        shown += [n for n in extras if getattr(self, n)]
         rate = self.fed / self.elapsed if self.elapsed > 0 else 0.0
         head = f"{self.ended_by} after {duration(self.elapsed)} · {rate:,.{2 if 0 < rate < 10 else 0}f} records/s"
-        books = " · ".join(f"{name.replace('_', ' ')} {getattr(self, name):,}" for name in shown)
-        rows = [head, books, *self._step_rows()]
-        if self.setup >= NOTABLE_SETUP:
-            rows.append(f"setup took {duration(self.setup)} in a worker")
-        return "\n".join([*rows, *([self.bottleneck] if self.bottleneck else [])])
+        last = (self._setup_said(), self.bottleneck)
+        return "\n".join([head, *_lines(self._books()), *self._step_rows(), *filter(None, last)])
 
     def _repr_html_(self) -> str:
         """The same for a notebook: the table as one."""
-        counts = [
-            name for name in ("fed", "emitted", "delivered", "filtered", "failed", "aborted") if getattr(self, name)
-        ]
-        books = " · ".join(f"{name} {getattr(self, name):,}" for name in counts) or "nothing was fed"
+        books = " · ".join(self._books() if self.fed else ["nothing was fed"])
         head = f"<p><b>{self.ended_by}</b> after {duration(self.elapsed)} · {books}</p>"
         columns = ("step", "where", "calls", "total", "mean", "p50", "p99", "max")
         rows = [
@@ -133,8 +126,23 @@ class RunReport:
         ]
         cells = [f"<tr>{''.join(f'<th>{column}</th>' for column in columns)}</tr>"] if rows else []
         cells += [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
-        last = f"<p>{escape(self.bottleneck)}</p>" if self.bottleneck else ""
-        return f"{head}<table>{''.join(cells)}</table>{last}" if cells else f"{head}{last}"
+        table = f"<table>{''.join(cells)}</table>" if cells else ""
+        return (
+            head + table + "".join(f"<p>{escape(said)}</p>" for said in (self._setup_said(), self.bottleneck) if said)
+        )
+
+    def _books(self) -> list[str]:
+        """The counts, without those that are zero, where that says nothing."""
+        always = ("fed", "delivered", "failed")
+        counts = ("fed", "emitted", "delivered", "bypassed", "filtered", "failed", "aborted")
+        extras = ("retried", "re_executed", "worker_restarts", "ack_errors")
+        shown = [name for name in (*counts, *extras) if name in always or getattr(self, name)]
+        return [f"{name.replace('_', ' ')} {getattr(self, name):,}" for name in shown]
+
+    def _setup_said(self) -> str:
+        if self.setup < NOTABLE_SETUP:
+            return ""
+        return f"loading the steps and setup took {duration(self.setup)} in a worker"
 
     def _step_rows(self) -> list[str]:
         """A table of 60 columns; a step whose name is too long for its column has that in a line of its own."""
@@ -149,6 +157,17 @@ class RunReport:
             calls = f"{s.calls}" if s.calls < 10**8 else f"{s.calls // 10**6}M"
             rows.append(f"{s.name if len(s.name) <= 9 else '':<9} {s.where[:6]:<6} {calls:>8}{times}")
         return rows
+
+
+def _lines(books: list[str]) -> list[str]:
+    """The counts in lines that fit."""
+    lines = [books[0]]
+    for count in books[1:]:
+        if len(lines[-1]) + len(" · ") + len(count) <= COLUMNS:
+            lines[-1] += f" · {count}"
+        else:
+            lines.append(count)
+    return lines
 
 
 def duration(seconds: float) -> str:

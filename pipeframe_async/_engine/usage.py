@@ -57,12 +57,14 @@ class Accounts:
 
     def _usage(self, elapsed: float) -> Usage:
         organs, stages = self._organs, self._organs.def_stages
+        sink, dead_letter, *_ = organs.hooks
         places = [stage.places for stage in stages]
         slowest = max(organs.async_stages, key=lambda stage: stage.seconds, default=None)
         return Usage(
             elapsed=elapsed,
             loop=time.thread_time() - self._started_cpu,
-            delivering=sum(hook.seconds for hook in organs.hooks[:2] if hook is not None),  # sink and dead_letter
+            delivering=sink.seconds if sink is not None else 0.0,
+            burying=dead_letter.seconds if dead_letter is not None else 0.0,
             taking=elapsed - organs.results.waited if organs.results.taken else 0.0,
             workers=sum(lane.workers for lane in organs.workforce.executor.lanes) if places else 0,
             work=sum(stage.carrier.work_seconds for stage in stages),

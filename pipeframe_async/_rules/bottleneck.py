@@ -25,14 +25,14 @@ class Usage:
     """Where the time of a run went, seconds.
 
     `work` is summed over the workers, moving records included; `moving` is what of that and of this process's time was
-    packing, copying and unpacking records, and `worked` what the steps of these records took; `beside` is the share
-    of records that were run beside the loop, and `beside_work` the seconds of work on them; `may_move` is whether the
-    executor was free to run any there. `loop` is the event loop's own CPU time; `delivering` is what sink and
-    dead_letter took; `taking` is how long one who iterates was at work with results rather than waiting. `awaiting` is
-    how long all `concurrency` places of a run of async steps would have been taken. `starting` is the time until the
-    first worker could be given a batch, `setup` what loading the steps and `setup` took in the worker that was
-    slowest, `feeding` the time in which the feed was asked for records, `sleeping` that in which records waited for
-    their next attempt, and `lost` what workers that died had spent on the batch they had, summed.
+    packing, copying and unpacking records, and `worked` what the steps of these records took; `beside` is the share of
+    records that were run beside the loop, and `beside_work` the seconds of work on them; `may_move` is whether the
+    executor was free to run any there. `loop` is the event loop's own CPU time; `delivering` is what the sink took,
+    `burying` what dead_letter did; `taking` is how long one who iterates was at work with results rather than waiting.
+    `awaiting` is how long all `concurrency` places of a run of async steps would have been taken. `starting` is the
+    time until the first worker could be given a batch, `setup` what loading the steps and `setup` took in the worker
+    that was slowest, `feeding` the time in which the feed was asked for records, `sleeping` that in which records
+    waited for their next attempt, and `lost` what workers that died had spent on the batch they had, summed.
     """
 
     elapsed: float
@@ -53,6 +53,7 @@ class Usage:
     feeding: float = 0.0
     sleeping: float = 0.0
     lost: float = 0.0
+    burying: float = 0.0
 
 
 def bottleneck(usage: Usage, steps: Sequence[StepReport]) -> str:
@@ -118,8 +119,9 @@ def _bound(usage: Usage, steps: Sequence[StepReport]) -> str:
             f"Bottleneck: the workers, busy for {_percent(busy)} of the run; "
             f"step {top.name!r} takes {_percent(share)} of their time."
         )
-    if usage.delivering > MOSTLY * usage.elapsed:
-        return f"Bottleneck: the sink, at work for {_percent(usage.delivering / usage.elapsed)} of the run."
+    if (took := usage.delivering + usage.burying) > MOSTLY * usage.elapsed:
+        who = "the sink" if usage.delivering >= usage.burying else "dead_letter"
+        return f"Bottleneck: {who}, at work for {_percent(took / usage.elapsed)} of the run."
     if usage.loop > MOSTLY * usage.elapsed:
         return (
             f"Bottleneck: the event loop, busy with feeding and moving records; the steps keep the workers busy for "
@@ -129,7 +131,7 @@ def _bound(usage: Usage, steps: Sequence[StepReport]) -> str:
         return (
             f"Bottleneck: the consumer, at work with results for {_percent(usage.taking / usage.elapsed)} of the run."
         )
-    return _outside(usage) or _nothing(usage, busy)
+    return _outside(usage) or _too_short(usage) or _some_places(usage, steps) or _nothing(usage, busy)
 
 
 def _one_record(usage: Usage, steps: Sequence[StepReport]) -> str:
@@ -150,7 +152,10 @@ def _outside(usage: Usage) -> str:
     waited = _percent(usage.feeding / usage.elapsed)
     said = [
         (usage.feeding, f"the feed, at work or waiting for its source for {waited} of the run{busy}."),
-        (usage.setup, f"setup, which took {duration(usage.setup)} in a worker; a warm frame does it once."),
+        (
+            usage.setup,
+            f"loading the steps and setup, which took {duration(usage.setup)} in a worker; a warm frame does it once.",
+        ),
         (usage.starting, f"starting the workers, {duration(usage.starting)}; a warm frame keeps them."),
         (usage.sleeping, f"waiting for the next attempt of records that failed, {duration(usage.sleeping)}."),
         (usage.lost, f"workers that died or were ended over a record, {duration(usage.lost)} of work that was lost."),
@@ -159,31 +164,56 @@ def _outside(usage: Usage) -> str:
     return f"Bottleneck: {most}" if seconds > MOSTLY * usage.elapsed else ""
 
 
+def _too_short(usage: Usage) -> str:
+    return f"Bottleneck: too short a run to tell, {duration(usage.elapsed)}." if usage.elapsed < TOO_SHORT else ""
+
+
+def _some_places(usage: Usage, steps: Sequence[StepReport]) -> str:
+    """That steps were at work all the time, and not in all places: few records, one key, a batch for all of them."""
+    before = max(usage.setup, usage.starting, usage.feeding, usage.sleeping, usage.lost)
+    after = max(usage.delivering, usage.burying, usage.taking)
+    working = min(usage.work / usage.elapsed, usage.workers)
+    awaiting = usage.awaiting * usage.concurrency / usage.elapsed
+    if max(before, after) > (1 - MOSTLY) * usage.elapsed or max(working, awaiting) < MOSTLY:
+        return ""
+    on_the_loop = awaiting > working
+    there = [step for step in steps if (step.where == "loop") is on_the_loop] or steps
+    top = max(there, key=lambda step: step.seconds)
+    places = (
+        f"{awaiting:.1f} of async_concurrency={usage.concurrency} places"
+        if on_the_loop
+        else f"{working:.1f} of {usage.workers} workers"
+    )
+    return f"Bottleneck: the steps, most of all {top.name!r}, which had records for {places} at a time."
+
+
 def _nothing(usage: Usage, busy: float) -> str:
     """Where nothing has taken most of the time."""
-    if usage.elapsed < TOO_SHORT:
-        return f"Bottleneck: too short a run to tell, {duration(usage.elapsed)}."
     shares = {
         "the workers": busy if usage.workers else 0.0,
         "starting them": usage.starting / usage.elapsed,
-        "setup": usage.setup / usage.elapsed,
+        "loading steps and setup": usage.setup / usage.elapsed,
         "the feed": usage.feeding / usage.elapsed,
         "the event loop": usage.loop / usage.elapsed,
         "the sink": usage.delivering / usage.elapsed,
+        "dead_letter": usage.burying / usage.elapsed,
         "the consumer": usage.taking / usage.elapsed,
         "waiting for next attempts": usage.sleeping / usage.elapsed,
         "the async steps": usage.awaiting / usage.elapsed,
         "workers that died": usage.lost / usage.elapsed,
     }
     told = [f"{name} {_percent(share)}" for name, share in sorted(shares.items(), key=itemgetter(1), reverse=True)]
-    return f"Bottleneck: nothing alone: {', '.join(told[:3])} of the run."
+    rest = (
+        "; acks, or others on this loop or in these workers, had the rest" if sum(shares.values()) < 1 - MOSTLY else ""
+    )
+    return f"Bottleneck: nothing alone: {', '.join(told[:3])} of the run{rest}."
 
 
 def _mostly_moving(usage: Usage, busy: float) -> bool:
     """Whether records on their way kept somebody busy for longer than the steps were; and nobody else is to blame."""
     if usage.moving <= usage.worked or usage.beside > 1 - MOSTLY:
         return False
-    if max(usage.delivering, usage.taking) > MOSTLY * usage.elapsed and busy <= MOSTLY:
+    if max(usage.delivering + usage.burying, usage.taking) > MOSTLY * usage.elapsed and busy <= MOSTLY:
         return False
     return busy > MOSTLY or usage.loop > MOSTLY * usage.elapsed or usage.moving > MOSTLY * usage.elapsed
 

@@ -70,7 +70,7 @@ class StepClock:
         for number in sorted(self._histogram):
             seen += self._histogram[number]
             if seen >= rank:
-                return middle(number) / 1e9
+                return min(middle(number), self._most) / 1e9  # the middle of a bucket may be past its largest
         return 0.0
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeframe_async.cli.exits import DONE, explained
+from pipeframe_async.cli.logs import LOG_LEVEL, show_logs
 from pipeframe_async.cli.options import FrameOptions, frame_options, target_options
 from pipeframe_async.cli.settings import apply_settings
 from pipeframe_async.cli.target import add_app_dir, load_pipeline
@@ -29,8 +30,9 @@ PLACES: Final = {"worker": "worker process", "thread": "thread", "inline": "on t
 @click.command()
 @target_options
 @frame_options
+@LOG_LEVEL
 @explained
-def check(target: str, app_dir: Path | None, settings: tuple[str, ...], **frame: Any) -> int:
+def check(target: str, app_dir: Path | None, settings: tuple[str, ...], log_level: str, **frame: Any) -> int:
     """Check a pipeline without running it, and say how it would run.
 
     Its module is imported and its class instantiated; no feed is opened and no worker started.
@@ -38,6 +40,7 @@ def check(target: str, app_dir: Path | None, settings: tuple[str, ...], **frame:
     add_app_dir(app_dir)
     pipeline = load_pipeline(target)
     apply_settings(pipeline, settings)
+    show_logs(log_level)  # a misspelt knob is what one checks for
     options = FrameOptions(**frame)
     PipeFrame(**options.keywords())
     fed = feed_of(instance_of(pipeline), call=False)

@@ -15,7 +15,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 
 LOG_LEVEL: Final = click.option(
     "--log-level",
-    type=click.Choice(LEVELS),
+    type=click.Choice(LEVELS, case_sensitive=False),
     default="warning",
     show_default=True,
     help="Least severe messages of the library that are shown, where the pipeline's module sets up no logging itself.",

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pipeframe_async import PipeFrame, PipelineEngine, StateError, StepError, WorkerLost
+from pipeframe_async.portal import Portal
 
 
 def inverse(n: float) -> Any:
@@ -71,8 +72,9 @@ def test_it_is_used_inside_its_block_and_once() -> None:
         portal.call(Inverse, 1)
     with portal:
         pass
-    with pytest.raises(StateError, match="not open"):
+    with pytest.raises(StateError, match="not open any more"):
         portal.call(Inverse, 1)
+    portal.__exit__(None, None, None)  # again: nothing
     with pytest.raises(StateError, match="is open already, or was"):
         portal.__enter__()
 
@@ -197,3 +199,19 @@ class BadTeardown(Inverse):
 def test_what_leaving_the_frame_raises_is_raised_where_the_portal_is_left() -> None:
     with pytest.raises(StepError, match="the disk has gone"), PipeFrame(1).portal() as portal:
         portal.call(BadTeardown, 1)
+
+
+def test_threads_that_call_while_it_closes_are_answered() -> None:
+    for _ in range(20):
+        portal = PipeFrame(executor="inline").portal()
+
+        def calls_on(portal: Portal = portal) -> None:
+            while True:
+                portal.call(Inverse, 1)
+
+        with ThreadPoolExecutor(4) as pool:
+            with portal:
+                answers = [pool.submit(calls_on) for _ in range(4)]
+                time.sleep(0.005)
+            for answer in answers:
+                assert isinstance(answer.exception(timeout=10), StateError)

@@ -134,11 +134,28 @@ async def test_what_can_be_iterated_either_way_is_pulled_where_it_cannot_block(
     assert [thread is threading.main_thread() for thread in both.where] == [on_the_loop]
 
 
-async def test_a_cursor_that_must_stay_in_its_thread_is_told_where_to_be_opened() -> None:
-    with sqlite3.connect(":memory:") as database:
-        cursor = database.execute("select 1")
-        with pytest.raises(FeedError, match=r"(?s)SQLite objects.*open there what must stay in one thread.*def feed"):
-            await PipeFrame(executor=FakeExecutor()).run(Sunk(cursor))
+def rows_of(database: sqlite3.Connection) -> Iterator[Any]:
+    yield from database.execute("select 1")
+
+
+def put_rows_of(database: sqlite3.Connection, bucket: Any) -> None:
+    for row in database.execute("select 1"):
+        bucket.put(row)
+
+
+@pytest.mark.parametrize(
+    "feed_of",
+    [
+        lambda database: database.execute("select 1"),
+        lambda database: lambda: database.execute("select 1"),
+        lambda database: functools.partial(rows_of, database),
+        lambda database: functools.partial(put_rows_of, database),
+    ],
+)
+async def test_a_cursor_that_must_stay_in_its_thread_is_told_where_to_be_opened(feed_of: Callable[..., Any]) -> None:
+    told = r"(?s)SQLite objects.*open there what must stay in one thread.*def feed"
+    with sqlite3.connect(":memory:") as database, pytest.raises(FeedError, match=told):
+        await PipeFrame(executor=FakeExecutor()).run(Sunk(feed_of(database)))
 
 
 def large(value: Any) -> Any:

@@ -80,7 +80,7 @@ class Dies(Quick):
         (Straggler, "one record, at feed position 30: step 'slow_over_one' took 1.5"),
         (Waits, "the feed, at work or waiting for its source for "),
         (Blocks, "the feed, at work or waiting for its source for "),
-        (Loads, "setup, which took 1.5"),
+        (Loads, "loading the steps and setup, which took 1.5"),
         (Comes, "waiting for the next attempt of records that failed, 1.0"),
         (Dies, "workers that died or were ended over a record, "),
     ],

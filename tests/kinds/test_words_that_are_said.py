@@ -93,7 +93,15 @@ async def test_what_says_batch_is_fed_as_it_says_also_where_its_results_are_iter
         assert now() - began >= 100
 
 
-@pytest.mark.parametrize("ask", [lambda frame: frame.run(Live), lambda frame: frame.__aenter__()])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda frame: frame.run(Live),
+        lambda frame: frame.__aenter__(),
+        lambda frame: frame.call(Live, 1),
+        lambda frame: frame.ready(Live),
+    ],
+)
 def test_without_a_loop_of_asyncio_the_way_out_is_said(ask: Callable[[FakeFrame], Any]) -> None:
     with pytest.raises(StateError, match=r"needs asyncio's event loop, and none runs here.*frame\.portal\(\)"):
         ask(FakeFrame()).send(None)  # as another kind of loop would
@@ -106,6 +114,8 @@ def test_a_frame_of_a_loop_that_is_closed_says_so() -> None:
     opened.close()
     with pytest.raises(StateError, match="opened on an event loop that is closed by now: make another PipeFrame"):
         asyncio.run(frame.call(Live, 1))
+    with pytest.raises(StateError, match="make another PipeFrame"):
+        asyncio.run(frame.__aenter__())
 
 
 def returns_one(n: int) -> Any:

@@ -32,14 +32,24 @@ STEPS = [step("parse", 4.0), step("price", 12.0)]
             replace(QUIET, work=2.0, feeding=9.0),
             "the feed, at work or waiting for its source for 90% of the run; the workers were busy for 10%",
         ),
-        (replace(QUIET, setup=8.0, starting=7.0), "setup, which took 8.00 s in a worker; a warm frame does it once"),
+        (
+            replace(QUIET, setup=8.0, starting=7.0),
+            "loading the steps and setup, which took 8.00 s in a worker; a warm frame does it once",
+        ),
         (replace(QUIET, setup=6.5, starting=7.0), "starting the workers, 7.00 s; a warm frame keeps them"),
         (replace(QUIET, sleeping=9.0), "waiting for the next attempt of records that failed, 9.00 s"),
         (replace(QUIET, lost=9.0), "workers that died or were ended over a record, 9.00 s of work that was lost"),
         (
-            replace(QUIET, work=10.0, feeding=3.0, loop=1.0),
-            "nothing alone: the workers 50%, the feed 30%, the event loop 10% of the run",
+            replace(QUIET, work=5.0, feeding=3.0, loop=1.0),
+            "nothing alone: the feed 30%, the workers 25%, the event loop 10% of the run.",
         ),
+        (replace(QUIET, burying=8.0, delivering=1.0), "dead_letter, at work for 90%"),
+        (
+            replace(QUIET, work=10.0, feeding=3.0),
+            "the steps, most of all 'price', which had records for 1.0 of 2 workers",
+        ),
+        (replace(QUIET, work=10.0, setup=5.0), "nothing alone: the workers 50%, loading steps and setup 50%, "),
+        (replace(QUIET, loop=0.1), "; acks, or others on this loop or in these workers, had the rest"),
         (replace(QUIET, elapsed=0.19), "too short a run to tell, 190.00 ms"),
         (replace(QUIET, work=16.0, loop=9.0, delivering=9.0, taking=9.0), "the workers"),
     ],
@@ -89,6 +99,12 @@ def test_one_record_that_took_most_of_the_run_is_named_with_its_place() -> None:
     for other in (replace(slow, calls=3), replace(slow, max=5.0), replace(slow, slowest=None)):
         assert "one record" not in bottleneck(replace(QUIET, work=10.0), [STEPS[0], other])
     assert "one record" not in bottleneck(replace(QUIET, elapsed=0.1), [replace(slow, max=0.09)])
+
+
+def test_async_steps_that_had_few_records_are_named_with_how_many() -> None:
+    awaits = replace(step("fetch", 40.0), where="loop")
+    usage = replace(QUIET, workers=0, awaiting=0.625, concurrency=64)
+    assert "'fetch', which had records for 4.0 of async_concurrency=64 places" in bottleneck(usage, [awaits])
 
 
 def test_a_run_without_calls_has_no_bottleneck() -> None:

@@ -75,9 +75,22 @@ def test_in_a_notebook_the_report_is_a_table() -> None:
         fed=9, delivered=9, steps=(StepReport("<b>", "worker", 9, 1.0, 0.1, 0.1, 0.1, 0.2),), bottleneck="a & b"
     )
     shown = html._repr_html_()
+    assert "fed 9 · delivered 9 · failed 0</p>" in shown
+    seen = RunReport(fed=1, delivered=1, ack_errors=2, setup=3.0)._repr_html_()
+    assert "ack errors 2" in seen
+    assert seen.endswith("<p>loading the steps and setup took 3.00 s in a worker</p>")
     assert "<td>&lt;b&gt;</td><td>worker</td><td>9</td>" in shown
     assert shown.endswith("<p>a &amp; b</p>")
     assert RunReport()._repr_html_() == "<p><b>exhausted</b> after 0 ns · nothing was fed</p>"
+
+
+def test_many_counts_are_in_several_lines_that_fit() -> None:
+    counted = RunReport(fed=1_000_000, emitted=9_000_000, delivered=7_500_000, filtered=1_500_000, failed=1_000_000)
+    _, *books = str(counted).splitlines()
+    assert books == [
+        "fed 1,000,000 · emitted 9,000,000 · delivered 7,500,000",
+        "filtered 1,500,000 · failed 1,000,000",
+    ]
 
 
 def test_setup_that_takes_long_is_spoken_of() -> None:

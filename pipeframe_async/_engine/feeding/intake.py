@@ -35,6 +35,8 @@ THREAD_REMEDY = (
     " (a feed that may block is pulled in a thread of its own: open there what must stay in one thread, inside "
     "`def feed(self)`)"
 )
+BLOCKING = (Form.SYNC, Form.SYNC_BUCKET, Form.RETURNS)
+"""Forms of feeds that are pulled in a thread, or whose function may give one that is."""
 
 WORD_SECONDS = 5.0
 """After which a batch feed that has not ended is worth a word. Sooner speaks of slow ones, later leaves one waiting."""
@@ -247,7 +249,7 @@ class Intake:
             self.error = error
             return
         text = text_of(error)
-        if "thread" in text and self._feed.form is Form.SYNC and not self._feed.called:
+        if "thread" in text and self._feed.form in BLOCKING:
             text += THREAD_REMEDY
         self.error = FeedError(f"the feed of {self._name} raised {type(error).__name__}: {text}")
         self.error.__cause__ = error
