@@ -4,7 +4,7 @@
     ├── ConfigError      you wrote it wrong; nothing has started (also a ValueError)
     ├── StateError       right call, wrong moment (also a RuntimeError)
     ├── FeedError        your feed raised; of a stream, what it fed before was processed first
-    │   └── DrainTimeout it did not close in time, and was left behind
+    │   └── DrainTimeout it, or a sink or dead letter, did not close in time, and was left behind
     ├── StepError        your setup or teardown raised, or a step did over the record of a call
     ├── SinkError        your sink or dead_letter raised; what it did not take is `aborted`
     ├── PipelineFailed   more records failed than `max_failures` allows
@@ -59,7 +59,10 @@ class FeedError(PipeFrameError):
 
 
 class DrainTimeout(FeedError):
-    """The feed was told to close, did not within 5 s, and was left behind. What it fed was processed first."""
+    """The feed was told to close, did not within 5 s, and was left behind. What it fed was processed first.
+
+    Or an object with a life (a `Source` or `Sink`) did not close within `drain_timeout`; the message says which.
+    """
 
 
 class StepError(PipeFrameError):
@@ -85,7 +88,7 @@ class StepError(PipeFrameError):
 
 
 class SinkError(PipeFrameError):
-    """`sink` or `dead_letter` raised; the original is the `__cause__`."""
+    """`sink` or `dead_letter` raised, or could not be opened or closed; the original is the `__cause__`."""
 
 
 class PipelineFailed(PipeFrameError):
