@@ -63,7 +63,9 @@ def _remedy(outcome: object) -> str:
     """What may be meant by a wrong outcome, and what to write."""
     if inspect.iscoroutine(outcome):
         outcome.close()  # nobody will await it, and that has been said
-        return ". It is a coroutine: a step that awaits is written as `async def`"
+        return ". It is a coroutine: a step that awaits is written as `async def`, and so is what decorates it"
+    if inspect.isasyncgen(outcome):
+        return ". It is an async generator: a step that awaits is written as `async def`, and so is what decorates it"
     if isinstance(outcome, bool):
         return ". keep_if(function) makes a step of one that says yes or no"
     if isinstance(outcome, tuple) and len(outcome) == 2:

@@ -112,8 +112,14 @@ def _takes_one_record(place: str, step: Callable[..., Any]) -> None:
         signature(step).bind(object())
     except TypeError as error:
         raise ConfigError(
-            f"{place} ({step_name(step)}) cannot be called with one record: {error}; "
-            "a step takes the record and nothing else (functools.partial binds the rest)"
+            f"{place} ({step_name(step)}) cannot be called with one record: {error}; {_step_remedy(step)}"
         ) from error
     except ValueError:
         return  # a builtin without a signature: only calling it will tell
+
+
+def _step_remedy(step: Callable[..., Any]) -> str:
+    """What to write in place of a step that does not take one record."""
+    if inspect.ismethod(step) and not signature(step).parameters:
+        return f"it is a method: `def {step_name(step)}(self, record)`, or put @staticmethod above it"
+    return "a step takes the record and nothing else (functools.partial binds the rest)"

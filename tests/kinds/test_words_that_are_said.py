@@ -136,19 +136,46 @@ def wraps_a_coroutine(n: int) -> Any:
     return awaits()
 
 
+def wraps_an_async_generator(n: int) -> Any:
+    async def yields() -> AsyncIterator[Any]:
+        yield n, True
+
+    return yields()
+
+
 @pytest.mark.parametrize(
     ("step", "remedy"),
     [
         (returns_one, "apply(function) makes a step of one that returns the next record"),
         (says_yes, "keep_if(function) makes a step of one that says yes or no"),
         (says_so_with_an_int, "The second of the pair is of type int, and must be True or False"),
-        (wraps_a_coroutine, "It is a coroutine: a step that awaits is written as `async def`"),
+        (
+            wraps_a_coroutine,
+            "It is a coroutine: a step that awaits is written as `async def`, and so is what decorates it",
+        ),
+        (
+            wraps_an_async_generator,
+            "It is an async generator: a step that awaits is written as `async def`, and so is what decorates it",
+        ),
     ],
 )
 async def test_a_wrong_outcome_is_told_what_was_meant(step: Any, remedy: str) -> None:
     with pytest.raises(PipelineFailed, match="expected") as caught:
         await FakeFrame().run(Sunk([1], steps=[step]))
     assert caught.value.failures[0].message.endswith(remedy)
+
+
+async def test_a_method_without_self_is_told_so() -> None:
+    class Selfless(Sunk):
+        def double(record: Any) -> Any:  # noqa: N805 - what is wrong with it
+            return record, True
+
+        steps = (double,)
+
+    with pytest.raises(
+        ConfigError, match=r"it is a method: `def double\(self, record\)`, or put @staticmethod above it"
+    ):
+        await FakeFrame().run(Selfless([1]))
 
 
 async def test_a_feed_without_a_yield_is_told_so() -> None:
