@@ -138,6 +138,10 @@ def test_wrong_steps_are_refused_with_their_place_and_the_remedy(steps: Any, say
     assert refused(steps=steps).startswith(says)
 
 
+def test_a_function_in_place_of_the_list_is_told_how_to_be_one() -> None:
+    assert refused(steps=staticmethod(parse)).endswith("must be a list of steps; write `steps = [parse]`")
+
+
 def test_one_function_instead_of_a_list_is_refused() -> None:
     assert "must be a list of steps" in refused(steps=staticmethod(parse))
     assert "must be a list of steps" in refused(steps=Calls())
