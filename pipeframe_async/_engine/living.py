@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,8 @@ class Living:
         self._edge = edge
         self._thread = thread or DaemonThread(f"pipeframe-{edge.role}_0")  # begins with the first call
         self._shared_thread = thread is not None
+        self._opening_in_thread = False  # that was cancelled, and the thread closes it
+        self._open = False  # of one that is opened in a thread, which alone says so
 
     def claim(self) -> None:
         """It is this run's from now on.
@@ -63,7 +65,11 @@ class Living:
         """
         try:
             await self._call("enter")
-        except Exception as error:
+        except BaseException as error:
+            if not self._opening_in_thread:
+                self._over()
+            if not isinstance(error, Exception):
+                raise
             raise self._said("could not be opened", error) from error
 
     async def leave(self, error: BaseException | None, timeout: float) -> None:
@@ -83,8 +89,7 @@ class Living:
                 raise DrainTimeout(f"{self._edge} did not close within {timeout:g} s and was left behind") from problem
             raise self._said("could not be closed", problem) from problem
         finally:
-            if not self._shared_thread:
-                self._thread.shutdown()
+            self._over()
 
     async def _call(self, verb: str, *arguments: Any) -> None:
         value = self._edge.value
@@ -92,10 +97,37 @@ class Living:
             called: Awaitable[Any] = getattr(type(value), f"__a{verb}__")(value, *arguments)
             await called  # the user's
             return
+        call = partial(self._in_thread, verb, copy_context(), *arguments)
+        try:
+            # The call is the thread's, also after a cancel here.
+            await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        except asyncio.CancelledError as error:
+            if verb == "enter":
+                self._opening_in_thread = True
+                self._thread.submit(self._close_behind, error)
+            raise
+
+    def _in_thread(self, verb: str, context: Context, *arguments: Any) -> None:
+        value = self._edge.value
         function: Callable[..., Any] = getattr(type(value), f"__{verb}__")
-        call = partial(copy_context().run, function, value, *arguments)
-        # The call is the thread's, also after a cancel here.
-        await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        context.run(function, value, *arguments)
+        self._open = verb == "enter"
+
+    def _close_behind(self, error: BaseException) -> None:
+        """Nobody waits for it any more: in its thread, behind the call that was opening it."""
+        try:
+            if self._open:
+                self._in_thread("exit", copy_context(), type(error), error, error.__traceback__)
+        except BaseException as problem:
+            logger.error("%s", self._said("could not be closed", problem), exc_info=problem)
+        finally:
+            self._over()
+
+    def _over(self) -> None:
+        """It is neither open nor being opened."""
+        self.release()
+        if not self._shared_thread:
+            self._thread.shutdown()
 
     def _said(self, what: str, error: BaseException) -> PipeFrameError:
         kind = FeedError if self._edge.role == "feed" else SinkError
@@ -135,7 +167,7 @@ class Lives:
             try:
                 await one.enter()  # a cancel is passed on; what was opened before is closed by `leave`
             except BaseException:
-                for unopened in self._living[at:]:
+                for unopened in self._living[at + 1 :]:
                     unopened.release()
                 raise
             self._entered.append(one)
@@ -147,10 +179,17 @@ class Lives:
             try:
                 await one.leave(error, self._timeout)  # nothing is at work any more
             except BaseException as problem:  # a cancel too: the others are closed all the same
-                if error is None or (isinstance(problem, asyncio.CancelledError) and isinstance(error, Exception)):
+                if _outranks(problem, error):
                     error = problem
                 else:
                     logger.error("%s", problem, exc_info=problem)
-            finally:
-                one.release()
         return error
+
+
+def _outranks(problem: BaseException, error: BaseException | None) -> bool:
+    """Whether what closing has raised is what has ended the run, rather than the error that was there."""
+    if isinstance(error, asyncio.CancelledError):
+        # One that a task group or a timeout of the object's has asked for, and taken back as it said why.
+        task = asyncio.current_task()
+        return isinstance(problem, Exception) and task is not None and not task.cancelling()
+    return error is None or isinstance(problem, asyncio.CancelledError)

@@ -263,6 +263,92 @@ class InThread:
         self.taken += records
 
 
+class Slow(InThread):
+    """A sink that is opened when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opening, self.go_on, self.left = threading.Event(), threading.Event(), threading.Event()
+
+    def __enter__(self) -> None:
+        self.opening.set()
+        assert self.go_on.wait(10)
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self.left.set()
+
+
+@pytest.mark.parametrize("way", ["stop", "cancel"])
+async def test_one_that_a_thread_is_opening_as_the_run_ends_is_closed_by_that_thread(way: str) -> None:
+    sink, frame = Slow(), FakeFrame(FakeExecutor())
+    running = asyncio.ensure_future(frame.run(Through([1], sink=sink)))
+    while not sink.opening.is_set():
+        await asyncio.sleep(0.0)
+    frame.stop() if way == "stop" else running.cancel()
+    await asyncio.wait([running])
+    with pytest.raises(StateError, match="in use"):
+        await frame.run(Through([1], sink=sink))
+    sink.go_on.set()
+    assert sink.left.wait(10)
+    assert sink.threads == {"leave": "pipeframe-sink_0"}
+
+
+async def test_one_that_a_thread_could_not_open_leaves_no_thread() -> None:
+    class Broken(InThread):
+        def __enter__(self) -> None:
+            raise OSError("no")
+
+    with pytest.raises(FeedError, match="could not be opened: OSError: no"):
+        await FakeFrame(FakeExecutor()).run(Through(Broken()))
+    for thread in threading.enumerate():
+        if thread.name == "pipeframe-feed_0":
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+class Scoped(Written):
+    """A sink that is open inside something that cancels its task: a task group or a timeout."""
+
+    def __init__(self, said: list[Any], scope: Any) -> None:
+        super().__init__("sink", said)
+        self.scope = scope
+
+    async def __aenter__(self) -> None:
+        await self.scope.__aenter__()
+        if isinstance(self.scope, asyncio.TaskGroup):
+            self.scope.create_task(self._breaks())
+
+    async def _breaks(self) -> None:
+        await asyncio.sleep(0.5)
+        raise OSError("the server is gone")
+
+    async def __aexit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        await self.scope.__aexit__(kind, error, traceback)
+
+
+@pytest.mark.parametrize("scope", [asyncio.TaskGroup, lambda: asyncio.timeout(0.5)])
+async def test_what_a_task_group_or_timeout_of_an_object_says_is_the_error_and_no_cancel(scope: Any) -> None:
+    ends = Ends(said := list[Any]())
+    ends.sink = Scoped(said, scope())
+    ends.dead_letter.pause["leave"] = 1.0
+    with pytest.raises(SinkError, match=r"Scoped could not be closed: (ExceptionGroup|TimeoutError)"):
+        await FakeFrame(FakeExecutor()).run(ends)
+    assert [entry for entry in said if entry[1] == "leave"] == [
+        ("dead_letter", "leave", "SinkError"),
+        ("feed", "leave", "SinkError"),
+    ]
+
+
+async def test_a_cancel_from_outside_stays_one_whatever_closing_raises() -> None:
+    ends = Ends([], sink={"leave": OSError("disk full")})
+    running = asyncio.ensure_future(FakeFrame(FakeExecutor()).run(ends))
+    await asyncio.sleep(0.5)  # acks take longer
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
 async def test_plain_functions_of_a_sink_are_called_in_one_thread() -> None:
     sink = InThread()
     ends = Through(InThread(), sink=sink, timeout=None)
