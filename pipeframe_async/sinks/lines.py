@@ -19,7 +19,8 @@ class Lines:
 
     A file is written beside its place, as `out.txt.part`, and put there when the run has ended well: it is whole, or is
     as it was before. With `append=True` lines are put behind those that are there; a line that was torn by a kill is
-    cut off by the next run, which says so in a warning. No two runs or processes write the same file.
+    cut off by the next run, which says so in a warning. No two runs or processes write the same file. A link stays, and
+    so do the permissions of a file that is replaced. A pipe or device is written to as results come.
 
     Args:
         path: of the file, or `-` for standard output.

@@ -1,4 +1,4 @@
-"""Where bytes are written: a file that is whole or not there, one that is appended to, or standard output.
+"""Where bytes are written: a file that is whole or not there, one that is appended to, a pipe, or standard output.
 
 Comes in: bytes that end in a newline. Runs in the sink's thread. What `write` has returned from is with the operating
 system: it survives the death of this process; that of the machine too where it was synced.
@@ -6,11 +6,13 @@ system: it survives the death of this process; that of the machine too where it 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import stat
 import sys
 from contextlib import suppress
-from typing import Protocol
+from typing import IO, Protocol, cast
 
 from pipeframe_async import compression
 from pipeframe_async.compression import Compressor
@@ -50,10 +52,14 @@ def writer(path: str, *, append: bool, kind: str | None, fsync: str, quote: byte
         OSError: it cannot be opened.
         StateError: another process or run is writing it.
     """
-    if append and path != "-":
+    mode = None if path == "-" or not os.path.exists(path) else os.stat(path).st_mode
+    if mode is not None and stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    streamed = path == "-" or (mode is not None and not stat.S_ISREG(mode))
+    if append and not streamed:
         return _Appended(path, kind, fsync, quote)
     squeezed = None if kind is None else compression.compressor(kind)
-    return _Standard(squeezed) if path == "-" else _Whole(path, squeezed, fsync)
+    return _Streamed(path, squeezed) if streamed else _Whole(path, squeezed, fsync, mode)
 
 
 class _File:
@@ -61,13 +67,31 @@ class _File:
 
     def __init__(self, path: str, name: str, fsync: str) -> None:
         self._fsync = fsync
-        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by `close`
-        try:
-            _lock(self._file.fileno(), name)
-        except BaseException:
-            self._file.close()
-            raise
+        self._path = path
+        self._file = _locked(path, name)
         self.size = os.fstat(self._file.fileno()).st_size
+
+    def allow(self, mode: int) -> None:
+        """Let those read and write it that may with this mode."""
+        os.chmod(self._path, stat.S_IMODE(mode))
+
+    def put(self, path: str) -> None:
+        """It is there, and nobody's any more."""
+        self.sync_at_end()
+        self._before_it_is_moved()
+        os.replace(self._path, path)  # another writer who has waited for the lock finds that it is gone
+        self._file.close()
+
+    def remove(self) -> None:
+        """It is nowhere."""
+        self._before_it_is_moved()
+        with suppress(OSError):
+            os.unlink(self._path)
+        self._file.close()
+
+    def _before_it_is_moved(self) -> None:
+        if os.name == "nt":  # where one that is open stays where it is
+            self._file.close()
 
     def cut(self, size: int) -> None:
         """Keep so many bytes of it."""
@@ -97,13 +121,14 @@ class _File:
         """To the disk."""
         os.fsync(self._file.fileno())
 
-    def close(self, *, sync: bool = False) -> None:
+    def sync_at_end(self) -> None:
+        """To the disk, unless nobody wants that."""
+        if self._fsync != "never":
+            self.sync()
+
+    def close(self) -> None:
         """It is nobody's any more."""
-        try:
-            if sync and self._fsync != "never":
-                self.sync()
-        finally:
-            self._file.close()
+        self._file.close()
 
 
 class _Whole:
@@ -111,13 +136,18 @@ class _Whole:
 
     empty = True
 
-    def __init__(self, path: str, squeezed: Compressor | None, fsync: str) -> None:
-        self._path = path
+    def __init__(self, path: str, squeezed: Compressor | None, fsync: str, mode: int | None) -> None:
+        self._path = os.path.realpath(path)  # what a link leads to is replaced, and the link stays
         self._squeezed = squeezed
         self._fsync = fsync
-        self._beside = f"{path}.part"
-        self._file = _File(self._beside, path, fsync)
-        self._file.cut(0)  # of one that was killed
+        self._file = file = _File(f"{self._path}.part", path, fsync)
+        try:
+            file.cut(0)  # of one that was killed
+            if mode is not None:
+                file.allow(mode)
+        except BaseException:
+            file.close()
+            raise
 
     def write(self, data: bytes) -> None:
         """Behind what is there."""
@@ -126,20 +156,17 @@ class _Whole:
     def close(self, *, whole: bool) -> None:
         """Put it in its place; what is not whole is removed."""
         try:
-            if whole and self._squeezed is not None:
-                self._file.append(self._squeezed.flush())
-            self._file.close(sync=whole)
             if whole:
-                os.replace(self._beside, self._path)
-                _sync_directory(self._path, self._fsync)
+                if self._squeezed is not None:
+                    self._file.append(self._squeezed.flush())
+                self._file.put(self._path)
         except BaseException:
             whole = False
             raise
         finally:
             if not whole:
-                self._file.close()
-                with suppress(OSError):
-                    os.unlink(self._beside)
+                self._file.remove()
+        _sync_directory(self._path, self._fsync)
 
 
 class _Appended:
@@ -170,18 +197,25 @@ class _Appended:
 
     def close(self, *, whole: bool) -> None:
         """All of it is there already."""
-        self._file.close(sync=True)
+        try:
+            self._file.sync_at_end()
+        finally:
+            self._file.close()
 
 
-class _Standard:
-    """Standard output: it may be a pipe whose reader goes away."""
+class _Streamed:
+    """Standard output, a pipe or a device: there is nothing to put in its place, and its reader may go away."""
 
     empty = True
 
-    def __init__(self, squeezed: Compressor | None) -> None:
+    def __init__(self, path: str, squeezed: Compressor | None) -> None:
+        self._squeezed = squeezed
+        self._own = path != "-"
+        if self._own:
+            self._file = os.open(path, os.O_WRONLY)  # of a pipe, when somebody reads it
+            return
         if sys.stdout is None:
             raise OSError("standard output is closed")
-        self._squeezed = squeezed
         with suppress(ValueError):
             sys.stdout.flush()  # what the program has printed comes before
         self._file = sys.stdout.fileno()
@@ -196,9 +230,28 @@ class _Standard:
             left = left[os.write(self._file, left) :]
 
     def close(self, *, whole: bool) -> None:
-        """It stays open."""
-        if self._squeezed is not None and whole:
-            self._write(self._squeezed.flush())
+        """Standard output stays open."""
+        try:
+            if self._squeezed is not None and whole:
+                self._write(self._squeezed.flush())
+        finally:
+            if self._own:
+                os.close(self._file)
+
+
+def _locked(path: str, name: str) -> IO[bytes]:
+    """A file that is this writer's alone; it may be moved away by the one before just as it is opened."""
+    while True:
+        file = cast("IO[bytes]", open(path, "a+b", buffering=0))  # noqa: SIM115 - closed by whoever has it
+        try:
+            _lock(file.fileno(), name)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                    return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
 
 
 def _lock(file: int, path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import bz2
 import gzip
 import json
@@ -18,7 +19,7 @@ import pytest
 from backports import zstd
 
 from pipeframe_async import ConfigError, Failure, PipeFrame, PipelineEngine, SinkError, StateError
-from pipeframe_async.sinks import Csv, JsonLines, Lines
+from pipeframe_async.sinks import Csv, JsonLines, Lines, writing
 
 READ: dict[str, Any] = {
     "": bytes,
@@ -305,3 +306,69 @@ def test_a_failure_is_a_value_that_json_knows() -> None:
     failure = Failure({1, 2}, "step", "raised", "ValueError", "no\nway")
     assert json.loads(JsonLines("x").encode(failure))["record"] == "{1, 2}"
     assert Lines("x").encode(failure) == b"step 'step' raised ValueError: no way\n"
+
+
+async def test_a_link_stays_and_the_file_it_leads_to_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_text("old\n")
+    (tmp_path / "real.txt").chmod(0o600)
+    (tmp_path / "out.txt").symlink_to("real.txt")
+    await PipeFrame(executor="inline").run(Write(Lines(tmp_path / "out.txt")), ["new"])
+    assert (tmp_path / "out.txt").is_symlink()
+    assert (tmp_path / "real.txt").read_text() == "new\n"
+    assert (tmp_path / "real.txt").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("append", [False, True])
+async def test_a_pipe_is_written_to_and_stays(append: bool, tmp_path: Path) -> None:
+    os.mkfifo(path := tmp_path / "pipe")
+    reading = asyncio.ensure_future(asyncio.to_thread(path.read_bytes))
+    await PipeFrame(executor="inline").run(Write(Lines(path, append=append)), ["one", "two"])
+    assert await reading == b"one\ntwo\n"
+    assert os.listdir(tmp_path) == ["pipe"]
+    assert path.is_fifo()
+
+
+async def test_a_directory_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    pipeline = Write(Lines(tmp_path))
+    with pytest.raises(SinkError, match="could not be opened: IsADirectoryError") as caught:
+        await PipeFrame(executor="inline").run(pipeline, ["one"])
+    assert caught.value.report is not None
+    assert caught.value.report.fed == 0
+
+
+def test_who_opens_a_file_as_another_puts_it_in_place_writes_one_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "out.txt")
+    first = writing.writer(path, append=False, kind=None, fsync="never")
+    first.write(b"first\n")
+    lock, put = writing._lock, [first]
+
+    def late(file: int, name: str) -> None:
+        while put:
+            put.pop().close(whole=True)
+        lock(file, name)
+
+    monkeypatch.setattr(writing, "_lock", late)
+    second = writing.writer(path, append=False, kind=None, fsync="never")
+    assert Path(path).read_bytes() == b"first\n"
+    monkeypatch.undo()
+    second.write(b"second\n")
+    second.close(whole=True)
+    assert Path(path).read_bytes() == b"second\n"
+
+
+def test_a_file_is_locked_until_it_is_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "out.txt")
+    first = writing.writer(path, append=False, kind=None, fsync="never")
+    first.write(b"first\n")
+    replace = os.replace
+
+    def looked_at(old: str, new: str) -> None:
+        with pytest.raises(StateError, match="is being written by another"):
+            writing.writer(path, append=False, kind=None, fsync="never")
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", looked_at)
+    first.close(whole=True)
+    assert Path(path).read_bytes() == b"first\n"
