@@ -112,7 +112,7 @@ class JsonLines(Lines):
 
 def _line(value: Any, *, encoding: str) -> bytes:
     if isinstance(value, Failure):
-        value = str(value).replace("\n", " ")
+        value = str(value).replace("\n", " ").encode(encoding, "backslashreplace")
     if type(value) is bytes:
         line = value
     elif isinstance(value, str):
@@ -128,8 +128,28 @@ def _line(value: Any, *, encoding: str) -> bytes:
 
 def _json_line(value: Any, *, encoding: str, default: Callable[[Any], Any] | None) -> bytes:
     if isinstance(value, Failure):
-        value, default = _told(value), _shown
-    return (json.dumps(value, ensure_ascii=False, default=default, separators=(",", ":")) + "\n").encode(encoding)
+        return _failure_line(value, encoding)
+    return _dumped(value, encoding, default)
+
+
+def _dumped(value: Any, encoding: str, default: Callable[[Any], Any] | None) -> bytes:
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=default, separators=(",", ":"))
+        return f"{text}\n".encode(encoding)
+    except UnicodeEncodeError:  # half a surrogate pair, or what the encoding lacks: JSON can escape all of it
+        return (json.dumps(value, default=default, separators=(",", ":")) + "\n").encode(encoding)
+
+
+def _failure_line(failure: Failure[Any], encoding: str) -> bytes:
+    """One failure; whatever its record is, it ends no run that has failed nowhere else."""
+    told = _told(failure)
+    try:
+        return _dumped(told, encoding, _shown)
+    except (TypeError, ValueError, RecursionError):  # keys that are no text, a value that contains itself
+        told["record"] = _represented(told["record"])
+        if told["child"] is not None:
+            told["child"]["value"] = _represented(told["child"]["value"])
+        return _dumped(told, encoding, _shown)
 
 
 def _told(failure: Failure[Any]) -> dict[str, Any]:
@@ -149,4 +169,11 @@ def _told(failure: Failure[Any]) -> dict[str, Any]:
 
 def _shown(value: Any) -> Any:
     """A value that JSON does not know, for somebody to look at."""
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else repr(value)
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else _represented(value)
+
+
+def _represented(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"

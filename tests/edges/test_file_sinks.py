@@ -372,3 +372,48 @@ def test_a_file_is_locked_until_it_is_in_its_place(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "replace", looked_at)
     first.close(whole=True)
     assert Path(path).read_bytes() == b"first\n"
+
+
+class Unshown:
+    def __repr__(self) -> str:
+        raise OSError("no")
+
+
+ITSELF: list[Any] = []
+ITSELF.append(ITSELF)
+
+
+def refused(record: Any) -> tuple[Any, bool]:
+    raise ValueError("refused \ud800")
+
+
+@pytest.mark.parametrize("sink", [JsonLines, Lines])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ("\ud800 \u00e9", "\ud800 \u00e9"),
+        ({(1, 2): 3}, "{(1, 2): 3}"),
+        (ITSELF, "[[...]]"),
+        (Unshown(), "<Unshown, whose repr raised OSError>"),
+        ({1: Unshown()}, {"1": "<Unshown, whose repr raised OSError>"}),
+    ],
+)
+async def test_a_dead_letter_takes_any_failure(
+    sink: Any, encoding: str, record: Any, told: Any, tmp_path: Path
+) -> None:
+    pipeline = Write(None, sink(tmp_path / "bad.dead", encoding=encoding))
+    pipeline.sink = Lines(tmp_path / "out.txt")
+    pipeline.steps = (refused,)
+    report = await PipeFrame(executor="inline").run(pipeline, [record])
+    assert report.failed == 1
+    if sink is JsonLines:
+        assert json.loads((tmp_path / "bad.dead").read_text(encoding))["record"] == told
+
+
+async def test_text_that_an_encoding_lacks_is_escaped_in_json(tmp_path: Path) -> None:
+    values = ["\ud800", "\U0001f600", "\u00e9"]
+    await write(JsonLines(tmp_path / "out.jsonl", encoding="latin-1"), values)
+    assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_bytes().splitlines()[:2]] == values[:2]
+    await write(JsonLines(tmp_path / "out.jsonl"), values)
+    assert [json.loads(line) for line in (tmp_path / "out.jsonl").read_bytes().splitlines()] == values
