@@ -29,8 +29,7 @@ class Csv(Lines):
     decoded, is that record's failure, with a `CsvRow` as the record. Empty rows are passed over.
 
     Args:
-        paths, encoding, compression, max_line, max_expansion: as `Lines`; a row is a line. A byte order mark is
-            passed over.
+        paths, encoding, compression, max_line, max_expansion: as `Lines`; a row is a line.
         names: of the fields, where the files have no row of them.
         delimiter: one character.
         quote: the character that fields are put in which have others of these in them; doubled it stands for itself.
@@ -73,8 +72,10 @@ class Csv(Lines):
     def _header(self, path: str, raw: bytes | TooLong) -> tuple[str, ...]:
         if isinstance(raw, TooLong):
             raise raw.refused()
-        text = str(raw, self._encoding).removeprefix("\ufeff")
-        names = tuple(next(csv.reader([text], **self._format), ()))
+        try:
+            names = tuple(next(csv.reader([str(raw, self._encoding)], **self._format), ()))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"the first row of {path} cannot be read: {error}") from error
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"{path} has two fields of the name {min(twice)!r}: pass names=")
         return names
@@ -93,7 +94,7 @@ class _Rows:
         self._path = path
         self._most = most
         self._quote = quote
-        self._splitter = Splitter(path, most)
+        self._splitter = Splitter(path, most, quote)
         self._open: list[bytes] = []  # the lines of a row that has not ended
         self._held = 0
         self._passing = False  # the row that has not ended is too long, and was told of
@@ -114,10 +115,12 @@ class _Rows:
     def _row(self, line: bytes | TooLong) -> bytes | TooLong | None:
         """The row that a line ends, if it does."""
         self._number += 1
+        quotes = line.quotes if isinstance(line, TooLong) else line.count(self._quote)
+        ends = quotes % 2 == (1 if self._open or self._passing else 0)
         if isinstance(line, TooLong):
-            self._open = []
-            return line
-        ends = line.count(self._quote) % 2 == (1 if self._open or self._passing else 0)
+            told, self._passing = self._passing, not ends
+            self._open, self._held = [], 0
+            return None if told else line
         if self._passing:
             self._passing = not ends
             return None

@@ -15,7 +15,7 @@ from typing import Any
 from pipeframe_async.compression import kind_of
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.feeds import reading
-from pipeframe_async.feeds.splitting import Splitter, TooLong
+from pipeframe_async.feeds.splitting import Splitter, TooLong, unmarked
 from pipeframe_async.model import Chunk
 
 MAX_LINE = 16 * 2**20
@@ -29,10 +29,10 @@ class Lines:
 
     Files are read one after the other, while the steps work: a pipeline that does not say otherwise streams, without an
     idle timeout. A line that cannot be decoded is that record's failure, with its bytes as the record; so is one that
-    is too long, with a `TooLong`. A last line without a newline is a line.
+    is too long, with a `TooLong`. A last line without a newline is a line. A byte order mark is passed over.
 
     Args:
-        paths: paths, globs (in order of their names; `**` goes into directories), or `-` for standard input.
+        paths: paths, globs (the files in order of their names; `**` goes into directories), or `-` for standard input.
         encoding: of the text, one in which a newline is the byte 10.
         compression: `"infer"` by the end of each path (.gz, .bz2, .xz; .zst with the extra `files`), None, or
             `"gzip"`, `"bzip2"`, `"xz"`, `"zstd"`, for standard input for instance.
@@ -82,7 +82,8 @@ class Lines:
             yield Chunk(self._wanted(splitter.end()))
 
     def _blocks(self, path: str) -> Iterator[bytes]:
-        return reading.blocks(path, kind_of(path, self._compression), self._max_expansion)
+        blocks = reading.blocks(path, kind_of(path, self._compression), self._max_expansion)
+        return unmarked(blocks) if self._encoding == "utf-8" else blocks
 
     def _wanted(self, lines: list[bytes | TooLong]) -> list[Any]:
         """The lines that are records."""
@@ -123,6 +124,8 @@ def _encoding(encoding: str) -> str:
         fits = "\n".encode(encoding) == b"\n"
     except (LookupError, TypeError) as error:
         raise ConfigError(f"encoding={encoding!r}: there is no such encoding of text") from error
+    if name == "utf-8-sig":
+        return "utf-8"  # the mark is passed over where there is one
     if not fits:
         raise ConfigError(f"encoding={encoding!r}: its newlines are not the byte 10: convert the files first (iconv)")
     return name

@@ -26,7 +26,7 @@ UNJUDGED = 64 * 2**20
 
 
 def found(paths: Sequence[str]) -> Iterator[str]:
-    """The files that are meant, in the order given, those of a glob by name.
+    """The files that are meant, in the order given, those of a glob by name and without directories.
 
     Raises:
         FileNotFoundError: a glob that nothing matches.
@@ -35,7 +35,7 @@ def found(paths: Sequence[str]) -> Iterator[str]:
         if path == "-" or not glob.has_magic(path) or os.path.exists(path):
             yield path
             continue
-        if not (matches := sorted(glob.glob(path, recursive=True))):
+        if not (matches := sorted(found for found in glob.glob(path, recursive=True) if not os.path.isdir(found))):
             raise FileNotFoundError(f"no file matches {path}")
         yield from matches
 

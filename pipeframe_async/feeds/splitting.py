@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 SHOWN = 256
@@ -17,12 +19,14 @@ class TooLong:
         line: its number there, from 1.
         limit: bytes a line may have.
         start: its first bytes.
+        quotes: how many it has, where quotes matter.
     """
 
     path: str
     line: int
     limit: int
     start: bytes = field(repr=False)
+    quotes: int = field(default=0, repr=False)
 
     def refused(self) -> ValueError:
         """What decoding it raises."""
@@ -35,11 +39,14 @@ class Splitter:
     Args:
         path: for what is too long.
         most: bytes a line may have, its newline not counted.
+        quote: what is counted in a line that is too long.
     """
 
-    def __init__(self, path: str, most: int) -> None:
+    def __init__(self, path: str, most: int, quote: bytes | None = None) -> None:
         self._path = path
         self._most = most
+        self._quote = quote
+        self._quotes = 0  # in a line that has no end yet
         self._parts: list[bytes] = []  # of a line that has no end yet
         self._held = 0
         self._start: bytes | None = None  # of one that is too long already
@@ -69,6 +76,8 @@ class Splitter:
     def _hold(self, part: bytes) -> None:
         """More of a line that has not ended."""
         self._held += len(part)
+        if self._quote is not None:
+            self._quotes += part.count(self._quote)
         if self._start is None:
             self._parts.append(part)
             if self._held > self._most:
@@ -78,11 +87,24 @@ class Splitter:
     def _whole(self, last: bytes) -> bytes | TooLong:
         """The line that ends here."""
         self._hold(last)
-        parts, start = self._parts, self._start
-        self._parts, self._start, self._held = [], None, 0
-        return b"".join(parts) if start is None else TooLong(self._path, self._lines + 1, self._most, start)
+        parts, start, quotes = self._parts, self._start, self._quotes
+        self._parts, self._start, self._held, self._quotes = [], None, 0, 0
+        return b"".join(parts) if start is None else TooLong(self._path, self._lines + 1, self._most, start, quotes)
 
     def _checked(self, line: bytes | TooLong, number: int) -> bytes | TooLong:
         if isinstance(line, TooLong) or len(line) <= self._most:
             return line
-        return TooLong(self._path, number, self._most, line[:SHOWN])
+        quotes = 0 if self._quote is None else line.count(self._quote)
+        return TooLong(self._path, number, self._most, line[:SHOWN], quotes)
+
+
+def unmarked(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """What comes, without the byte order mark of UTF-8 that it may begin with."""
+    begin, blocks = b"", iter(blocks)
+    for block in blocks:
+        begin += block
+        if len(begin) >= len(BOM_UTF8) or not BOM_UTF8.startswith(begin):
+            break
+        yield b""
+    yield begin.removeprefix(BOM_UTF8)
+    yield from blocks

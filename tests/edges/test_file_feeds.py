@@ -208,3 +208,51 @@ def test_what_is_wrong_is_said_at_once(make: Any, says: str) -> None:
 def test_they_show_what_they_read() -> None:
     assert repr(JsonLines("a", Path("b"))) == "JsonLines('a', 'b')"
     assert json.dumps(JsonLines("a").decode(b"[1]")) == "[1]"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+async def test_a_byte_order_mark_is_passed_over(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "in.txt"
+    path.write_bytes(b"\xef\xbb\xbf1,2\n3,4\n")
+    assert (await read(Lines(path, encoding=encoding))).taken == ["1,2", "3,4"]
+    rows = await read(Csv(path, names=("a", "b"), encoding=encoding))
+    assert rows.taken == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
+    assert (await read(Csv(path, encoding=encoding))).taken == [{"1": "3", "2": "4"}]
+    path.write_bytes(b"\xef\xbb\xbf[1]\n[2]\n")
+    assert (await read(JsonLines(path, encoding=encoding))).taken == [[1], [2]]
+
+
+async def test_a_glob_means_files_and_no_directories(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name in ("1.txt", "a/2.txt", "a/b/3.txt"):
+        (tmp_path / name).write_text(name)
+    assert (await read(Lines(tmp_path / "**"))).taken == ["1.txt", "a/2.txt", "a/b/3.txt"]
+    assert (await read(Lines(tmp_path / "*"))).taken == ["1.txt"]
+    with pytest.raises(FeedError, match="no file matches"):
+        await read(Lines(tmp_path / "[a]"))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(f'"x\n{"y" * 300}\nz",1', id="in the middle"),
+        pytest.param(f'"x{"y" * 300}\nz",1', id="opens"),
+        pytest.param(f'"x\n{"y" * 300}",1', id="closes"),
+        pytest.param(f'"x\n{"y" * 300}\n{"y" * 300}\nz",1', id="twice"),
+        pytest.param(f'"x{"y" * 300}",1', id="by itself"),
+    ],
+)
+async def test_a_row_with_a_line_that_is_too_long_takes_no_other_with_it(row: str, tmp_path: Path) -> None:
+    rows = [f"{number},2" for number in range(20)]
+    (tmp_path / "in.csv").write_text("\n".join(["a,b", *rows, row, *rows]) + "\n")
+    pipeline = await read(Csv(tmp_path / "in.csv", max_line=100))
+    assert [row["a"] for row in pipeline.taken] == [*map(str, range(20))] * 2
+    [failure] = pipeline.dead
+    assert isinstance(failure.record.raw, TooLong)
+
+
+@pytest.mark.parametrize("header", [b"\xff,b", b'"a"b,c'])
+async def test_names_that_cannot_be_read_are_an_error_that_names_the_file(header: bytes, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes(header + b"\n1,2\n")
+    with pytest.raises(FeedError, match=r"the first row of .*in\.csv cannot be read"):
+        await read(Csv(tmp_path / "in.csv"))

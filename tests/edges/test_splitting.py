@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeframe_async.feeds.splitting import SHOWN, Splitter, TooLong
+from pipeframe_async.feeds.splitting import SHOWN, Splitter, TooLong, unmarked
 
 TEXT = st.lists(st.sampled_from([b"", b"a", b"bc\r", b"\n", b"\n\n", b"d" * 9]), max_size=30).map(b"".join)
 
@@ -49,3 +50,12 @@ def test_of_an_endless_line_no_more_is_held_than_a_line_may_have() -> None:
     [line] = splitter.end()
     assert line == TooLong("path", 1, 100, b"x" * 150)
     assert str(line.refused()) == "line 1 of path is longer than max_line=100 bytes"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
+@pytest.mark.parametrize("mark", [b"", b"\xef", b"\xef\xbb", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("text", [b"", b"text"])
+def test_a_mark_is_taken_away_however_it_comes(size: int, mark: bytes, text: bytes) -> None:
+    data = mark + text
+    blocks = [data[at : at + size] for at in range(0, len(data), size)]
+    assert b"".join(unmarked(blocks)) == (text if len(mark) == 3 else data)
