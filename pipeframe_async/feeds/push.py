@@ -47,6 +47,7 @@ class Push(Generic[T]):
         self._waiting: deque[Delivery[T]] = deque()
         self._came = asyncio.Event()  # for the run: there is something, or it is closed
         self._putting: deque[asyncio.Future[None]] = deque()  # those that wait for room, in order
+        self._promised = 0  # places that are kept for those of them that were woken
         self._asking: set[asyncio.Future[Any]] = set()  # those that wait for what their record comes to
         self._closed = False
         self._ended = False
@@ -73,19 +74,20 @@ class Push(Generic[T]):
         """
         self._check()
         asked = asyncio.get_running_loop().create_future() if wait else None
-        while len(self._waiting) >= self._size or self._putting:
+        if self._full:
             room = asyncio.get_running_loop().create_future()
             self._putting.append(room)
             try:
-                await room  # one of those is woken for each that leaves, in order
-                break
+                await room  # woken in order, each with a place that is its own
             except BaseException:
                 if room in self._putting:
                     self._putting.remove(room)
-                else:
-                    self._let_in(1)  # its turn is another's
+                elif not room.cancelled() and room.exception() is None:
+                    self._promised -= 1
+                    self._let_in()  # its place is another's
                 raise
-        self._check()
+            self._promised -= 1
+            self._check()
         self._hand_over(record, asked)
         return None if asked is None else await asked
 
@@ -96,7 +98,7 @@ class Push(Generic[T]):
             StateError: as `put`.
         """
         self._check()
-        if len(self._waiting) >= self._size or self._putting:
+        if self._full:
             return False
         self._hand_over(record, None)
         return True
@@ -126,7 +128,7 @@ class Push(Generic[T]):
         while True:
             if self._waiting:
                 records, self._waiting = [*self._waiting], deque()
-                self._let_in(len(records))
+                self._let_in()
                 yield Chunk(records)  # type: ignore[arg-type]  # of deliveries
             elif self._closed:
                 return
@@ -148,13 +150,18 @@ class Push(Generic[T]):
         if failure is None:
             self._refuse(asked)
 
-    def _let_in(self, places: int) -> None:
-        """So many places are free."""
-        while places and self._putting:
+    @property
+    def _full(self) -> bool:
+        """Whether who comes now has to wait."""
+        return bool(self._putting) or len(self._waiting) + self._promised >= self._size
+
+    def _let_in(self) -> None:
+        """Wake as many as there are places."""
+        while self._putting and len(self._waiting) + self._promised < self._size:
             room = self._putting.popleft()
             if not room.done():
                 room.set_result(None)
-                places -= 1
+                self._promised += 1
 
     def _check(self) -> None:
         if self._closed:

@@ -221,3 +221,37 @@ async def test_a_stop_works_off_what_it_has_and_refuses_the_rest() -> None:
 def test_a_wrong_size_is_refused(size: Any) -> None:
     with pytest.raises(ConfigError, match=r"Push\(size="):
         Push(size)
+
+
+async def test_no_more_wait_than_size_says_and_nobody_overtakes_those_who_wait_for_room() -> None:
+    push, order, most = Push[Any](2), list[Any](), 0
+
+    async def puts(number: int) -> None:
+        nonlocal most
+        await push.put(number)
+        most = max(most, len(push._waiting))
+
+    waiting = [asyncio.create_task(puts(number)) for number in range(6)]
+    await asyncio.sleep(0)
+    async with push:
+        async for chunk in push:
+            order += [delivery.record for delivery in chunk.records]
+            tried = push.try_put("overtakes")
+            assert tried == (len(order) == 6)
+            if tried:
+                break
+            await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    assert (order, most) == ([*range(6)], 2)
+
+
+async def test_a_place_of_one_that_is_cancelled_as_it_is_woken_is_anothers() -> None:
+    push = Push[Any](1)
+    await push.put(0)
+    second, third = (asyncio.create_task(push.put(number)) for number in (1, 2))
+    await asyncio.sleep(0)
+    taken = aiter(push)
+    await anext(taken)
+    second.cancel()
+    await asyncio.wait([second, third], timeout=1.0)
+    assert (second.cancelled(), third.done(), len(push._waiting)) == (True, True, 1)
