@@ -101,6 +101,7 @@ class Listen:
         self.closed = 0
         """Clients that were closed because they broke a limit."""
         self._server: asyncio.Server | None = None
+        self._leaving = False
         self._clients: OrderedDict[_Client, float] = OrderedDict()  # and when each last ended a record, first the first
         self._held = 0
         self._ready: list[tuple[int, int, _Client, bytes]] = []  # a heap, of whose turn it is
@@ -116,6 +117,7 @@ class Listen:
     async def __aenter__(self) -> None:
         loop = asyncio.get_running_loop()
         self._came.clear()
+        self._leaving = False
         if isinstance(self._where, str):
             _remove_dead(self._where)
             self._server = await loop.create_unix_server(lambda: _Client(self), self._where, backlog=BACKLOG)
@@ -128,6 +130,7 @@ class Listen:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._leaving = True
         if self._looking is not None:
             self._looking.cancel()
         if self._server is not None:
@@ -161,6 +164,9 @@ class Listen:
 
     def joined(self, client: _Client) -> None:
         """A client is there."""
+        if self._leaving:  # it was accepted before, and told of only now
+            client.abort()
+            return
         if len(self._clients) >= self.max_connections:
             self.refuse(next(iter(self._clients)), "there are more than max_connections, and it was silent for longest")
         self._clients[client] = asyncio.get_running_loop().time()

@@ -309,3 +309,16 @@ async def test_an_address_that_is_taken_is_said_before_anything_is_fed() -> None
     async with heard(listen):
         with pytest.raises(FeedError, match="the feed of Heard, Listen could not be opened: OSError"):
             await PipeFrame(executor="inline").run(Heard(), Listen(f"127.0.0.1:{listen.port}"))
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3, 4])  # after 2, asyncio itself forgets the socket it is accepting
+async def test_a_client_that_is_told_of_after_the_end_is_not_kept(turns: int) -> None:
+    listen = Listen("127.0.0.1:0")
+    async with listen:
+        client = socket.create_connection(("127.0.0.1", listen.port))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    with client:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not listen._clients
