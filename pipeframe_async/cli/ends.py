@@ -21,7 +21,7 @@ class Ends:
     @property
     def filters(self) -> bool:
         """Results go to standard output, which belongs to them alone."""
-        return self.sink is not None and self.sink.rpartition(":")[2] == "-"
+        return self.sink is not None and self.sink.removeprefix("file://").rpartition(":")[2] in ("-", "/dev/stdout")
 
     def put_on(self, pipeline: Pipeline) -> None:
         """Give them to a pipeline.

@@ -109,9 +109,11 @@ class _File:
         try:
             while left:
                 left = left[self._file.write(left) or 0 :]
-        except BaseException:
+        except BaseException as error:
             with suppress(OSError):
                 self._file.truncate(self.size)
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = self._path
             raise
         self.size += len(data)
         if self._fsync == "write":

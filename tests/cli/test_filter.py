@@ -51,6 +51,14 @@ def test_json_lines_go_through_and_the_report_to_standard_error(place: Path) -> 
     assert b"fed 2" in err
 
 
+@pytest.mark.parametrize("sink", ["jsonl:-", "file://-", "jsonl:/dev/stdout"])
+def test_standard_output_by_another_name_has_no_report_in_it_either(place: Path, sink: str) -> None:
+    running = filtering(place, "filters:Priced", "--feed", "-", "--sink", sink)
+    out, err = running.communicate(b'{"count": 1}\n')
+    assert (out, running.returncode) == (b'{"count":1,"price":2}\n', 0)
+    assert b"fed 1" in err
+
+
 def test_a_broken_line_goes_to_the_dead_letter_and_the_exit_code_is_1(place: Path) -> None:
     running = filtering(place, "filters:Priced", "--feed", "-", "--sink", "-", "--dead-letter", str(place / "bad.dead"))
     out, _ = running.communicate(b'{"count": 1}\n{"coun\n{"count": 3}\n')

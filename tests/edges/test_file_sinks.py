@@ -192,6 +192,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
     run(Full, executor="inline", buffer_size=100)
 except SinkError as error:
+    assert sys.argv[1] in str(error), error
     print(type(error.__cause__).__name__, len(acked), error.report.delivered)
 """
 
