@@ -57,11 +57,6 @@ class Answer:
     nbytes: int = 0
     then: Callable[[], object] | None = None
 
-    def results_of(self, index: int, *, others: int = 1) -> list[Any]:
-        """The results of one record; of one that is not in `spans` there are so many."""
-        start = sum(self.spans.get(before, 1) for before in range(index))
-        return self.results[start : start + self.spans.get(index, others)]
-
     def record_by_record(self) -> Iterator[Came]:
         """What each record came to; a result that was not wanted stands there as None.
 

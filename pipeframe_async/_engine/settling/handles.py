@@ -78,8 +78,9 @@ class Handles:
         if opened in self._held:
             self._goes_on(opened, answer, failed.get(answer.count))
         lost = set() if taken is None else set(owners(0, answer.count, answer.spans)[taken:])
-        begun = 0
+        begun = end = 0
         for index in range(answer.count):
+            at, end = end, end + answer.spans.get(index, 1)  # where its results are
             if (delivery := self._held.pop(position := answer.first + index, None)) is None:
                 continue
             failure = self._spoilt.pop(position, None) or failed.get(index)
@@ -88,7 +89,7 @@ class Handles:
                 begun += self._nack(delivery, None, holds=True)
                 continue
             if delivery.outcome is not None:
-                self._tell(delivery.outcome, [*before, *answer.results_of(index)], failure)
+                self._tell(delivery.outcome, [*before, *answer.results[at:end]], failure)
             if failure is None or self._forgiving:
                 begun += self._call(delivery.ack, holds=True)
             else:
@@ -100,7 +101,8 @@ class Handles:
         if failure is not None:
             self._spoilt.setdefault(position, failure)
         if self._held[position].outcome is not None:
-            self._came.setdefault(position, []).extend(answer.results_of(answer.count, others=0))
+            its = answer.spans.get(answer.count, 0)  # the last ones
+            self._came.setdefault(position, []).extend(answer.results[len(answer.results) - its :])
 
     def _tell(self, outcome: Callable[[list[Any], Any], None], results: list[Any], failure: AnyFailure | None) -> None:
         try:
