@@ -15,6 +15,7 @@ from typing import Any
 from pipeframe_async._rules.edges import Edge, edge_of, plain_function
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.model import Chunk
+from pipeframe_async.report import SourceCounts
 
 
 class Form(Enum):
@@ -25,6 +26,7 @@ class Form(Enum):
     SYNC = "iterable, in a thread"
     ASYNC_BUCKET = "async feed(bucket), on the loop"
     SYNC_BUCKET = "feed(bucket), in a thread"
+    TAKEN = "async take(room), on the loop"
     RETURNS = "function that returns a feed, called on the loop"
     RAISES = "function that has raised"
 
@@ -39,6 +41,8 @@ class Feed:
         streams: it is worked on as it is read, and has its own end.
         live: it goes on, and may be quiet for long.
         results: it wants to know what its records have come to.
+        lease: seconds after which its server gives a record that nobody has answered to others.
+        counts: says how it stands with its server.
     """
 
     form: Form
@@ -49,6 +53,8 @@ class Feed:
     streams: bool = False
     live: bool = False
     results: bool = False
+    lease: float | None = None
+    counts: Callable[[], SourceCounts] | None = None
 
     @property
     def length(self) -> int | None:
@@ -178,6 +184,8 @@ def _object(feed: Any, owner: str) -> Feed:
         raise ConfigError(f"the feed of {owner} is an async generator that is used up or running: make a new one")
     if inspect.isgenerator(feed) and (feed.gi_frame is None or feed.gi_running):
         raise ConfigError(f"the feed of {owner} is a generator that is used up or running: make a new one")
+    if inspect.iscoroutinefunction(getattr(type(feed), "take", None)):
+        return _source(Form.TAKEN, feed, owner)
     if hasattr(feed, "__aiter__") and _streams(feed):
         return Feed(Form.STREAM, feed)
     if _iterates(feed):
@@ -199,6 +207,8 @@ def _source(form: Form, feed: Any, owner: str) -> Feed:
         streams=_flag(feed, "streams") or _flag(feed, "live"),
         live=_flag(feed, "live"),
         results=_flag(feed, "results"),
+        lease=getattr(feed, "lease", None) if _flag(feed, "live") else None,
+        counts=getattr(feed, "counts", None) if _flag(feed, "live") else None,
     )
 
 
