@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
+from inspect import signature
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pipeframe_async.compression import KINDS
 from pipeframe_async.errors import ConfigError
@@ -13,21 +15,30 @@ SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".dead": "jsonl", ".csv": "cs
 """What is in a file whose name ends so; in any other are lines of text."""
 
 
-def opened(url: str, role: str, formats: Mapping[str, Callable[..., Any]], **options: Any) -> Any:
+Scheme = tuple[Callable[[], Callable[..., Any]], tuple[str, ...]]
+"""What a URL of a server makes, imported when it is called; and which of its options have to be in the URL."""
+
+
+def opened(
+    url: str, role: str, formats: Mapping[str, Callable[..., Any]], schemes: Mapping[str, Scheme], **options: Any
+) -> Any:
     """Make what a URL names.
 
     Args:
         url: see `feed_from` and `sink_to`.
         role: `"feed"` or `"sink"`; entry points for other schemes are in the group `pipeframe_async.{role}s`.
         formats: what is made for a file, by its format.
+        schemes: what is made for a server, by the URL's scheme.
         options: passed on for a file.
 
     Raises:
         ConfigError: nobody knows the scheme.
     """
     scheme, found, rest = url.partition("://")
+    if found and scheme in schemes:
+        return _served(url, role, *schemes[scheme])
     if found and scheme != "file":
-        return _registered(scheme, url, role, formats)
+        return _registered(scheme, url, role, [*(f"{kind}:PATH" for kind in formats), *(f"{it}://" for it in schemes)])
     path = rest if found else url
     kind, said, named = path.partition(":")
     if said and kind in formats:
@@ -44,10 +55,50 @@ def format_of(path: str) -> str:
     return next((kind for suffix, kind in SUFFIXES.items() if path.endswith(suffix)), "lines")
 
 
-def _registered(scheme: str, url: str, role: str, formats: Mapping[str, Callable[..., Any]]) -> Any:
+def shown(url: str) -> str:
+    """A URL without its password, for messages."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@", 1)))
+
+
+def _served(url: str, role: str, load: Callable[[], Callable[..., Any]], needed: tuple[str, ...]) -> Any:
+    """What stands at a server: the options that are ours are taken off the URL, which else is its client's."""
+    make = load()
+    parts = urlsplit(url)
+    known = {it.name: str(it.annotation) for it in signature(make).parameters.values()}
+    ours = [
+        (name, value) for name, value in parse_qsl(parts.query) if name in known.keys() - {"url", "decode", "encode"}
+    ]
+    options = {name: _read(value, known[name]) for name, value in ours}
+    if missing := [name for name in needed if name not in options]:
+        wanted = "&".join(f"{name}=…" for name in needed)
+        raise ConfigError(f"the {role} {shown(url)!r} does not say its {', '.join(missing)}: write …?{wanted}")
+    theirs = [pair for pair in parse_qsl(parts.query) if pair not in ours]
+    return make(urlunsplit(parts._replace(query=urlencode(theirs))), **options)
+
+
+def _read(value: str, annotation: str) -> Any:
+    """A value of an option that is a text, texts with commas between them, a flag, a number, or none of these."""
+    if "None" in annotation and value.lower() == "none":
+        return None
+    if "str" in annotation:
+        return value.split(",") if "Sequence" in annotation else value
+    if "bool" in annotation:
+        return value.lower() in ("true", "1", "yes")
+    try:
+        return float(value) if "float" in annotation else int(value)
+    except ValueError:
+        return value  # refused by whom it is for, who knows what it must be
+
+
+def _registered(scheme: str, url: str, role: str, known: list[str]) -> Any:
     points = entry_points(group=f"pipeframe_async.{role}s")
     for point in points:
         if point.name == scheme:
             return point.load()(url)
-    known = [*(f"{kind}:PATH" for kind in formats), *sorted(f"{point.name}://" for point in points)]
-    raise ConfigError(f"no {role} is known for {scheme}://, in {url!r}; there are paths, - and {', '.join(known)}")
+    known += sorted(f"{point.name}://" for point in points)
+    raise ConfigError(
+        f"no {role} is known for {scheme}://, in {shown(url)!r}; there are paths, - and {', '.join(known)}"
+    )

@@ -18,10 +18,10 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from pipeframe_async.errors import ConfigError, text_of
+from pipeframe_async.errors import text_of
 from pipeframe_async.model import AnyFailure, Chunk, Delivery, Failure
 from pipeframe_async.report import SourceCounts
-from pipeframe_async.servers.reach import Reach
+from pipeframe_async.servers.reach import Reach, positive
 
 logger = logging.getLogger("pipeframe_async")
 
@@ -127,11 +127,9 @@ class Live(Generic[Token]):
         self._queue = queue
         self._reach = reach
         self._name = name
-        self.lease = None if lease is None else _positive(name, "lease", lease)
-        self._max_deliveries = (
-            None if max_deliveries is None else int(_positive(name, "max_deliveries", max_deliveries))
-        )
-        self._timeout = _positive(name, "timeout", timeout)
+        self.lease = None if lease is None else positive(name, "lease", lease)
+        self._max_deliveries = None if max_deliveries is None else int(positive(name, "max_deliveries", max_deliveries))
+        self._timeout = positive(name, "timeout", timeout)
         self._stopped = False
         self._reset()
 
@@ -301,7 +299,7 @@ class Live(Generic[Token]):
 
     async def _called(self, call: Callable[[], Awaitable[R]]) -> R:
         """What a call of the queue gives, as soon as the server is there; it is opened again where that was away."""
-        lost = False
+        lost = self._reach.away
 
         async def once() -> R:
             nonlocal lost
@@ -396,9 +394,3 @@ async def _ended(task: asyncio.Task[None]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=1.0)
-
-
-def _positive(name: str, option: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise ConfigError(f"{name}: {option}={value!r}: must be a number above 0")
-    return value

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pipeframe_async.feeds.csv import Csv
 from pipeframe_async.feeds.lines import JsonLines, Lines
-from pipeframe_async.urls import opened
+from pipeframe_async.urls import Scheme, opened
 
 FORMATS: Final[dict[str, Callable[[str], Any]]] = {
     "jsonl": JsonLines,
@@ -17,13 +17,33 @@ FORMATS: Final[dict[str, Callable[[str], Any]]] = {
 }
 
 
+def _redis() -> Callable[..., Any]:
+    from pipeframe_async.feeds.redis_stream import RedisStream
+
+    return RedisStream
+
+
+def _postgres() -> Callable[..., Any]:
+    from pipeframe_async.feeds.postgres import PostgresJobs
+
+    return PostgresJobs
+
+
+SCHEMES: Final[dict[str, Scheme]] = {
+    **dict.fromkeys(("redis", "rediss"), (_redis, ("stream", "group"))),
+    **dict.fromkeys(("postgresql", "postgres"), (_postgres, ("table",))),
+}
+
+
 def feed_from(url: str) -> Any:
     """Open a source by its URL, as `pipeframe run --feed` does.
 
     Args:
         url: a path or glob, read by how it ends (`.jsonl`, `.ndjson`, `.csv`, `.tsv`, anything else as lines of text;
             compressed with another `.gz`, `.bz2`, `.xz` or `.zst` behind that); `-` for JSON lines on standard input;
-            `FORMAT:PATH` to say what is in it, with `jsonl`, `csv`, `tsv` or `lines`; or `SCHEME://…` of a source that
+            `FORMAT:PATH` to say what is in it, with `jsonl`, `csv`, `tsv` or `lines`;
+            `redis://host:6379/0?stream=orders&group=billing` or `postgresql://host/db?table=jobs`, with more options of
+            `RedisStream` and `PostgresJobs` in the same way; or `SCHEME://…` of a source that
             another package has registered as an entry point in the group `pipeframe_async.feeds`.
 
     Returns:
@@ -32,4 +52,4 @@ def feed_from(url: str) -> Any:
     Raises:
         ConfigError: nobody knows the scheme, or what it needs is missing.
     """
-    return opened(url, "feed", FORMATS)
+    return opened(url, "feed", FORMATS, SCHEMES)

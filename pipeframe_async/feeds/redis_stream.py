@@ -13,8 +13,9 @@ from typing import Any
 
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.feeds.live import Live, Message, Nack, Queue
-from pipeframe_async.servers.reach import shown
+from pipeframe_async.servers.reach import positive
 from pipeframe_async.servers.redis import client, reach
+from pipeframe_async.urls import shown
 
 WAIT = 1.0
 """Seconds that a read waits for entries. Longer delays what others have left, shorter is idle traffic."""
@@ -91,7 +92,7 @@ class RedisStream(Live[bytes]):
                 raise ConfigError(f"{name}: {option}={value!r}: must be a name")
         client(url)
         super().__init__(
-            _Group(url, stream, group, consumer, field, start, lease),
+            _Group(url, stream, group, consumer, field, start, positive(name, "lease", lease)),
             reach(name),
             name=name,
             lease=lease,

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from importlib import import_module
 from types import ModuleType
 from typing import TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from pipeframe_async.errors import ConfigError, text_of
 
@@ -41,12 +40,15 @@ def needed(module: str, extra: str) -> ModuleType:
         ) from error
 
 
-def shown(url: str) -> str:
-    """A URL without its password, for messages."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@", 1)))
+def positive(name: str, option: str, value: float) -> float:
+    """An option of what messages call so, which is a number above 0.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise ConfigError(f"{name}: {option}={value!r}: must be a number above 0")
+    return value
 
 
 class Reach:

