@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 _HOMES = {
     "Csv": "csv",
     "CsvRow": "csv",
+    "JetStream": "jetstream",
     "JsonLines": "lines",
     "Listen": "listen",
     "Lines": "lines",
@@ -22,6 +23,7 @@ _HOMES = {
 __all__ = [
     "Csv",
     "CsvRow",
+    "JetStream",
     "JsonLines",
     "Lines",
     "Listen",
@@ -35,6 +37,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from pipeframe_async.feeds.csv import Csv, CsvRow
+    from pipeframe_async.feeds.jetstream import JetStream
     from pipeframe_async.feeds.lines import JsonLines, Lines
     from pipeframe_async.feeds.listen import Listen
     from pipeframe_async.feeds.opening import feed_from

@@ -69,7 +69,12 @@ class Queue(ABC, Generic[Token]):
     """A server's queue, as one consumer sees it. Calls may be repeated: when one fails, nobody knows how far it got.
 
     They raise what their library raises. `Live` knows of which the server is away, and calls again.
+
+    Attributes:
+        checks: `extend` knows which are others'; else all are that nobody has extended for a whole lease.
     """
+
+    checks = True
 
     @abstractmethod
     async def open(self) -> None:
@@ -353,7 +358,7 @@ class Live(Generic[Token]):
             old = asyncio.get_running_loop().time() - lease
             stale = [t for t in (*acks, *(n.token for n in nacks)) if held.get(t, old + 1) <= old]
             if stale:
-                self._fence([*await self._called(partial(self._queue.extend, stale))])
+                await self._extend(stale)
         acks, nacks = [t for t in acks if t in held], [n for n in nacks if n.token in held]
         if acks or nacks:
             await self._called(partial(self._queue.answer, acks, nacks))
@@ -366,15 +371,20 @@ class Live(Generic[Token]):
         while True:
             self._lag = await self._called(self._queue.lag)
             if self.lease is not None:
-                began = loop.time()
-                old = [token for token, since in self._held.items() if began - since >= self.lease / 3]
-                if old:
-                    lost = [*await self._called(partial(self._queue.extend, old))]
-                    for token in old:
-                        if token in self._held:
-                            self._held[token] = began
-                    self._fence(lost)
+                due = loop.time() - self.lease / 3
+                if old := [token for token, since in self._held.items() if since <= due]:
+                    await self._extend(old)
             await asyncio.sleep(LOOK if self.lease is None else min(LOOK, self.lease / 6))
+
+    async def _extend(self, tokens: Sequence[Token]) -> None:
+        """Their leases begin anew, but of those that are others' by now."""
+        began, held, lease = asyncio.get_running_loop().time(), self._held, self.lease or 0.0
+        lost = [*await self._called(partial(self._queue.extend, tokens))]
+        if not self._queue.checks:  # the server was away perhaps, and it is later now
+            now = asyncio.get_running_loop().time()
+            lost = [token for token in tokens if now - held.get(token, now) >= lease]
+        held.update((token, began) for token in tokens if token in held)
+        self._fence(lost)
 
     def _fence(self, lost: Sequence[Token]) -> None:
         """These are others' by now: whatever comes of them here is not told to the server."""

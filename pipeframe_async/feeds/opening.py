@@ -29,7 +29,14 @@ def _postgres() -> Callable[..., Any]:
     return PostgresJobs
 
 
+def _nats() -> Callable[..., Any]:
+    from pipeframe_async.feeds.jetstream import JetStream
+
+    return JetStream
+
+
 SCHEMES: Final[dict[str, Scheme]] = {
+    "nats": (_nats, ("stream", "durable")),
     **dict.fromkeys(("redis", "rediss"), (_redis, ("stream", "group"))),
     **dict.fromkeys(("postgresql", "postgres"), (_postgres, ("table",))),
 }

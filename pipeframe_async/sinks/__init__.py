@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 _HOMES = {
     "Csv": "csv",
+    "JetStream": "jetstream",
     "JsonLines": "lines",
     "Lines": "lines",
     "PostgresCopy": "postgres",
@@ -14,10 +15,11 @@ _HOMES = {
     "sink_to": "opening",
 }
 
-__all__ = ["Csv", "JsonLines", "Lines", "PostgresCopy", "RedisStream", "sink_to"]
+__all__ = ["Csv", "JetStream", "JsonLines", "Lines", "PostgresCopy", "RedisStream", "sink_to"]
 
 if TYPE_CHECKING:
     from pipeframe_async.sinks.csv import Csv
+    from pipeframe_async.sinks.jetstream import JetStream
     from pipeframe_async.sinks.lines import JsonLines, Lines
     from pipeframe_async.sinks.opening import sink_to
     from pipeframe_async.sinks.postgres import PostgresCopy

@@ -29,7 +29,14 @@ def _postgres() -> Callable[..., Any]:
     return PostgresCopy
 
 
+def _nats() -> Callable[..., Any]:
+    from pipeframe_async.sinks.jetstream import JetStream
+
+    return JetStream
+
+
 SCHEMES: Final[dict[str, Scheme]] = {
+    "nats": (_nats, ("subject",)),
     **dict.fromkeys(("redis", "rediss"), (_redis, ("stream",))),
     **dict.fromkeys(("postgresql", "postgres"), (_postgres, ("table", "columns"))),
 }

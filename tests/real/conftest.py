@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.real.servers import Server, postgres_server, redis_server, running
+from tests.real.servers import Server, nats_server, postgres_server, redis_server, running
 
 
 @pytest.fixture(scope="session")
@@ -20,4 +20,11 @@ def redis() -> Iterator[Server]:
 def postgres() -> Iterator[Server]:
     """PostgreSQL."""
     with running("postgres", postgres_server) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nats() -> Iterator[Server]:
+    """NATS, with JetStream."""
+    with running("nats", nats_server) as server:
         yield server

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,13 @@ class Kind:
         publish: puts records into it.
         unanswered: how many the server still has for its consumers, given out or not.
         source: a feed of it; called in other processes too.
+        forgets: how many answers a server may have forgotten that was killed, though it has confirmed them.
     """
 
     publish: Callable[[str, str, Iterable[Any]], None]
     unanswered: Callable[[str, str], int]
     source: Callable[..., Any]
+    forgets: int = 0
 
 
 GROUP = "workers"
@@ -69,9 +73,13 @@ def _in_a_loop_of_its_own(source: Any) -> None:
         async with source:
             pass
 
-    thread = threading.Thread(target=lambda: asyncio.run(opened()))
-    thread.start()
-    thread.join()
+    _in_a_thread(opened())
+
+
+def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
+    """What it gives, run where there is no other loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def _postgres_unanswered(url: str, name: str) -> int:
@@ -89,7 +97,40 @@ def _postgres_source(url: str, name: str, **options: Any) -> Any:
     return PostgresJobs(url, name, **options)
 
 
+def _nats_publish(url: str, name: str, records: Iterable[Any]) -> None:
+    import nats
+
+    async def published() -> None:
+        connection = await nats.connect(url)
+        context = connection.jetstream()
+        await context.add_stream(name=name, subjects=[name])
+        for sent in [await context.publish_async(name, json.dumps(record).encode()) for record in records]:
+            await sent
+        await connection.close()
+
+    _in_a_thread(published())
+
+
+def _nats_unanswered(url: str, name: str) -> int:
+    import nats
+
+    async def asked() -> int:
+        connection = await nats.connect(url)
+        found = await connection.jetstream().consumer_info(name, GROUP)
+        await connection.close()
+        return (found.num_pending or 0) + (found.num_ack_pending or 0)
+
+    return _in_a_thread(asked())
+
+
+def _nats_source(url: str, name: str, **options: Any) -> Any:
+    from pipeframe_async.feeds import JetStream
+
+    return JetStream(url, name, GROUP, **options)
+
+
 KINDS: Mapping[str, Kind] = {
     "redis": Kind(_redis_publish, _redis_unanswered, _redis_source),
+    "nats": Kind(_nats_publish, _nats_unanswered, _nats_source, forgets=200),  # it writes them every 100 ms
     "postgres": Kind(_postgres_publish, _postgres_unanswered, _postgres_source),
 }

@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -191,6 +192,17 @@ def _pongs(port: int) -> bool:
     with socket.create_connection(("127.0.0.1", port), 1) as connection:
         connection.sendall(b"PING\r\n")
         return connection.recv(100).startswith(b"+PONG")
+
+
+def nats_server(folder: Path) -> Server | None:
+    """NATS with JetStream, which keeps what it has confirmed."""
+    beside = Path(sys.executable).parent / "nats-server"
+    if (found := shutil.which("nats-server") or (str(beside) if beside.exists() else None)) is None:
+        return None
+    port = free_port()
+    config = folder / "nats.conf"
+    config.write_text(f'listen: "127.0.0.1:{port}"\njetstream {{ store_dir: "{folder}", sync_interval: always }}\n')
+    return Server((found, "-c", str(config)), port, f"nats://127.0.0.1:{port}")
 
 
 def postgres_server(folder: Path) -> Server | None:
