@@ -133,6 +133,34 @@ def test_a_thread_that_a_step_has_left_does_not_hold_up_the_end_and_is_named(tmp
     assert rest == ["True", "10"]
 
 
+LEAVES_A_POOL = """
+import multiprocessing
+from concurrent.futures import {pool} as Pool
+pools = []
+def step(n):
+    if not pools:
+        pools.append(Pool(2{context}))
+    return pools[0].submit(abs, n).result(), True
+class Leaves(PipelineEngine):
+    steps, feed = [step], range(10)
+print(run(Leaves, cpu_count=1).delivered)
+"""
+
+
+@linux
+@pytest.mark.parametrize(
+    ("pool", "context"),
+    [
+        ("ThreadPoolExecutor", ""),
+        ("ProcessPoolExecutor", ""),
+        ("ProcessPoolExecutor", ", multiprocessing.get_context('spawn')"),
+        ("ProcessPoolExecutor", ", multiprocessing.get_context('fork')"),
+    ],
+)
+def test_a_pool_that_a_step_has_left_ends_as_at_the_end_of_a_program(pool: str, context: str, tmp_path: Path) -> None:
+    assert lines(tmp_path, LEAVES_A_POOL.format(pool=pool, context=context)) == ["10"]
+
+
 DROPPED = """
 warnings.simplefilter("always")
 async def main():
