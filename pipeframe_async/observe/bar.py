@@ -20,7 +20,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from pipeframe_async.observe.counters import Rate, done, known, overall_rate, phrases
+from pipeframe_async.observe.counters import Rate, done, overall_rate, phrases, reached
 from pipeframe_async.report import Stats
 
 MAX_BAR: Final = 30
@@ -39,8 +39,8 @@ ERASE: Final = "\r\x1b[2K"
 class Bar:
     """A line that is redrawn: spinner, bar, numbers.
 
-    The bar is how much of what has been fed is done: a batch's way to its end, and how full the buffer of a
-    stream is not.
+    The bar is how much of the feed is done, where that has a length; else of what has been fed: a batch's way to its
+    end, and how full the buffer of a stream is not.
 
     Threads: drawn by its owner's; what is printed may come from any. The lock keeps the two apart.
 
@@ -166,10 +166,8 @@ class Line:
         yield line
 
     def _progress(self, width: int) -> ProgressBar:
-        total = known(self._stats)
-        return ProgressBar(
-            total=total or None, completed=done(self._stats), width=width, complete_style="cyan", finished_style="green"
-        )
+        at, of = reached(self._stats)
+        return ProgressBar(total=of or None, completed=at, width=width, complete_style="cyan", finished_style="green")
 
 
 def _verdict(stats: Stats) -> Text:

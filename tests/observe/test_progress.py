@@ -378,7 +378,11 @@ async def test_a_frame_shows_its_runs_on_standard_error(
         (replace(SOME, total=10_000), 1.0, ["1,234 of 10,000 records (12%)", "146 min 06 s left", "1/s"]),
         (replace(SOME, total=10_000), 0.0, ["1,234 of 10,000 records (12%)", "0/s", "4 failed"]),
         (replace(SOME, total=1_234), 600.0, ["1,234 of 1,500 records (82%)", "600/s", "4 failed"]),
-        (replace(SOME, total=2_000, emitted=617), 600.0, ["1,234 of 2,617 records (47%)", "5 s left", "600/s"]),
+        (replace(SOME, total=2_000, emitted=617), 600.0, ["1,234 records (31% of the feed)", "5 s left", "600/s"]),
+        (replace(SOME, total=2_000, emitted=1_300), 600.0, ["1,234 records (0% of the feed)", "600/s", "4 failed"]),
+        (replace(SOME, total=1_500, emitted=617), 0.0, ["1,234 records (41% of the feed)", "0/s", "4 failed"]),
+        (replace(SOME, emitted=617), 600.0, ["1,234 of 2,117 records", "600/s", "4 failed"]),
+        (Stats(total=0), 0.0, ["0 of 0 records", "0/s", "0 failed"]),
         (SOME, 600.0, ["1,234 of 1,500 records", "600/s", "4 failed"]),
     ],
 )
