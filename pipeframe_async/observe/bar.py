@@ -82,7 +82,7 @@ class Bar:
             if isinstance(stream := getattr(sys, name), Past):
                 setattr(sys, name, stream.stream)
         stats = self._stats()
-        self._draw(Line(stats, overall_rate(stats), _verdict(stats)), end="\n")
+        self._draw(Line(stats, overall_rate(stats), _verdict(stats), over=True), end="\n")
         self._drawn = False
         Bar.showing = None
 
@@ -141,12 +141,13 @@ class Line:
         stats: the counters.
         rate: records a second.
         mark: what stands in front.
+        over: the run has ended.
     """
 
-    def __init__(self, stats: Stats, rate: float, mark: Spinner | Text) -> None:
+    def __init__(self, stats: Stats, rate: float, mark: Spinner | Text, *, over: bool = False) -> None:
         self._stats = stats
         self._mark = mark
-        said = phrases(stats, rate, beside_a_bar=True)
+        said = phrases(stats, rate, over=over, beside_a_bar=True)
         styles = {f"{stats.failed:,} failed": "bold red" if stats.failed else "dim"}
         self._words = [Text(words, style=styles.get(words, "")) for words in said]
         self._words.append(Text(f"{stats.elapsed:.1f} s", style="dim"))

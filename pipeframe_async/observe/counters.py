@@ -55,13 +55,20 @@ def eta(stats: Stats, rate: float) -> float | None:
     return (stats.total - settled) / (rate * settled / done(stats))
 
 
-def phrases(stats: Stats, rate: float, *, beside_a_bar: bool = False) -> list[str]:
-    """The counters in words, the most wanted first; `beside_a_bar`: that shows the share, and needs the room."""
+def phrases(stats: Stats, rate: float, *, over: bool = False, beside_a_bar: bool = False) -> list[str]:
+    """The counters in words, the most wanted first.
+
+    Args:
+        stats: the counters.
+        rate: records a second.
+        over: the run has ended, and nothing is left of what may not have been done.
+        beside_a_bar: that shows the share, and needs the room.
+    """
     at, of = reached(stats)
     fans_out = stats.total is not None and stats.emitted
     records = f"{done(stats):,} records" if fans_out else f"{at:,} of {of:,} records"
     said = [records, f"{rate:,.0f}/s", f"{stats.failed:,} failed"]
-    if (left := eta(stats, rate)) is not None:
+    if not over and (left := eta(stats, rate)) is not None:
         said.insert(1, f"{duration(left) if left >= 120 else f'{left:.0f} s'} left")
     if stats.aborted:
         said.append(f"{stats.aborted:,} aborted")

@@ -153,6 +153,20 @@ def test_plain_lines_come_every_two_seconds_and_at_the_end() -> None:
     assert [line.split()[0] for line in lines] == ["2.0", "4.0", "5.0"]
 
 
+@pytest.mark.parametrize(
+    ("mode", "left", "none"), [("plain", "  14 s left  ", "(12%)  617/s"), ("json", '"eta": 14.2}', '"eta": null}')]
+)
+def test_a_run_that_ended_before_its_feed_has_no_time_left(mode: str, left: str, none: str) -> None:
+    stream = io.StringIO()
+    display = progress_display(mode, Counters(replace(SOME, total=10_000)), stream=stream)
+    assert display is not None
+    display.update()
+    display.finish()
+    before, last = stream.getvalue().splitlines()
+    assert left in before
+    assert none in last
+
+
 def test_json_lines_come_every_second_with_all_counters() -> None:
     lines = [json.loads(line) for line in shown("json", [(tenth / 10, tenth) for tenth in range(1, 26)])]
     assert [line["elapsed"] for line in lines] == [1.0, 2.0, 2.5]
@@ -396,6 +410,7 @@ def test_the_share_and_what_is_left_are_of_what_the_feed_says_it_has(
 def test_beside_a_bar_the_share_is_what_that_shows() -> None:
     said = phrases(replace(SOME, total=10_000), 600.0, beside_a_bar=True)
     assert said == ["1,234 of 10,000 records", "15 s left", "600/s", "4 failed"]
+    assert phrases(replace(SOME, total=10_000), 600.0, over=True, beside_a_bar=True) == [*said[:1], *said[2:]]
 
 
 @pytest.mark.parametrize(
