@@ -14,7 +14,7 @@ from tests.process.host_programs.started import Program, linux, posix, program
 pytestmark = [pytest.mark.process, posix]
 
 RUN = """
-import asyncio, gc, os, re, signal, sys, threading, time, warnings
+import asyncio, atexit, gc, os, re, signal, sys, threading, time, warnings
 from pathlib import Path
 from pipeframe_async import PipeFrame, PipelineEngine, PipeFrameError, apply, run
 class P(PipelineEngine):
@@ -159,6 +159,37 @@ print(run(Leaves, cpu_count=1).delivered)
 )
 def test_a_pool_that_a_step_has_left_ends_as_at_the_end_of_a_program(pool: str, context: str, tmp_path: Path) -> None:
     assert lines(tmp_path, LEAVES_A_POOL.format(pool=pool, context=context)) == ["10"]
+
+
+LEAVES_CHILDREN = """
+import subprocess
+def step(n):
+    if n == 0:
+        atexit.register(Path("atexit was called").touch)
+        for stays in (False, True):
+            child = subprocess.Popen(["sleep", "60"], start_new_session=stays)
+            Path(f"stays {stays}").write_text(str(child.pid))
+    return n, True
+class Leaves(PipelineEngine):
+    steps, feed = [step], range(10)
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+print(run(Leaves, cpu_count=1).delivered)
+ends, stays = (int(Path(f"stays {stays}").read_text()) for stays in (False, True))
+deadline = time.monotonic() + 10
+while lives(ends) and time.monotonic() < deadline:
+    time.sleep(0.01)
+print(lives(ends), lives(stays), Path("atexit was called").exists())
+os.kill(stays, signal.SIGKILL)
+"""
+
+
+@linux
+def test_a_child_of_a_step_ends_with_its_worker_unless_it_was_started_to_stay(tmp_path: Path) -> None:
+    assert lines(tmp_path, LEAVES_CHILDREN) == ["10", "False True False"]
 
 
 DROPPED = """
