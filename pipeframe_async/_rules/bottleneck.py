@@ -33,7 +33,7 @@ class Usage:
     time until the first worker could be given a batch, `setup` what loading the steps and `setup` took in the worker
     that was slowest, `feeding` the time in which the feed was asked for records, `sleeping` that in which records
     waited for their next attempt, `lost` what workers that died had spent on the batch they had, summed, and
-    `answering` that in which records waited for nothing but async acks and nacks.
+    `answering` that in which acks and nacks kept the event loop, or records waited for nothing but async ones.
     """
 
     elapsed: float
@@ -162,8 +162,7 @@ def _outside(usage: Usage) -> str:
         (usage.sleeping, f"waiting for the next attempt of records that failed, {duration(usage.sleeping)}."),
         (
             usage.answering,
-            f"acks and nacks, waited for with nothing else left to do for {answering} of the run; one request for many "
-            "of them would be faster.",
+            f"acks and nacks, which had {answering} of the run to themselves; one request for many would be faster.",
         ),
         (usage.lost, f"workers that died or were ended over a record, {duration(usage.lost)} of work that was lost."),
     ]
@@ -212,7 +211,7 @@ def _nothing(usage: Usage, busy: float) -> str:
     }
     told = [f"{name} {_percent(share)}" for name, share in sorted(shares.items(), key=itemgetter(1), reverse=True)]
     rest = (
-        "; acks that block, or others on this loop or in these workers, had the rest"
+        "; on_progress, or others on this loop or in these workers, had the rest"
         if sum(shares.values()) < 1 - MOSTLY
         else ""
     )

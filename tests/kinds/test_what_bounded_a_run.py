@@ -94,6 +94,12 @@ class AcksOfFew(Quick):
             yield Chunk([Delivery(n, ack=slow_ack)] * 200)
 
 
+class AcksThatBlock(Quick):
+    async def feed(self) -> AsyncIterator[Delivery[int]]:
+        for n in range(40):
+            yield Delivery(n, ack=lambda: time.sleep(0.01))
+
+
 class AcksOfAFeedThatIsWaitedFor(Quick):
     async def feed(self) -> AsyncIterator[Delivery[int]]:
         for n in range(8):
@@ -104,8 +110,9 @@ class AcksOfAFeedThatIsWaitedFor(Quick):
 @pytest.mark.parametrize(
     ("pipeline", "said"),
     [
-        (Acks, "acks and nacks, waited for with nothing else left to do for "),
-        (AcksOfFew, "acks and nacks, waited for with nothing else left to do for "),
+        (Acks, "acks and nacks, which had "),
+        (AcksOfFew, "acks and nacks, which had "),
+        (AcksThatBlock, "acks and nacks, which had "),
         (AcksOfAFeedThatIsWaitedFor, "the feed, at work or waiting for its source for "),
         (Straggler, "one record, at feed position 30: step 'slow_over_one' took 1.5"),
         (Waits, "the feed, at work or waiting for its source for "),

@@ -31,7 +31,7 @@ class Books:
     Attributes:
         handles: of deliveries.
         freed: rings when permits were released.
-        answering: seconds in which records waited for nothing but async answers.
+        answering: seconds in which handles were called, or records waited for nothing but async answers.
     """
 
     def __init__(
@@ -76,7 +76,9 @@ class Books:
             self.ledger.settle(answer.first, outcome)
         else:
             self.ledger.emit(answer.first, outcome, answer.nbytes)
+        began = time.perf_counter()
         self.ledger.hold(self.handles.settled(answer, taken))
+        self.answering += time.perf_counter() - began
         if self._watermark is not None:
             self._watermark.settled(answer, aborted=outcome.aborted > 0)
         self._tell()
