@@ -273,6 +273,41 @@ def test_the_child_of_a_step_does_not_go_on_with_the_batch(executor: str, leave:
     assert said == ["[0, 1, 2, 3, 4, 5, 6, 7]", "01234567"]
 
 
+POOL_THAT_FORKS = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+class SetUp(PipelineEngine):
+    feed = [1]
+    def __init__(self):
+        self.pids = []
+    def setup(self):
+        self.pid = os.getpid()
+        Path(f"at setup {self.pid}").touch()
+        while len(list(Path().glob("at setup *"))) < 2 and WAITS:
+            time.sleep(0.01)  # in this thread, while the other pool forks and sets up as well
+    def where(self, n):
+        return (self.pid, os.getpid()), True
+    steps = [where]
+    def sink(self, pids):
+        self.pids += pids
+async def main():
+    with ThreadPoolExecutor(1) as threads, ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as processes:
+        pipeline = SetUp()
+        first = asyncio.create_task(PipeFrame(1, executor=threads).run(pipeline))
+        while not (list(Path().glob("at setup *")) if WAITS else first.done()):
+            await asyncio.sleep(0.01)
+        await asyncio.gather(first, PipeFrame(1, executor=processes).run(pipeline))
+    print(len({pid for pid, _ in pipeline.pids}), [pid == here for pid, here in pipeline.pids])
+for WAITS in (True, False):
+    asyncio.run(main())
+"""
+
+
+@linux
+def test_a_pool_that_forks_this_process_sets_up_for_itself_whoever_is_at_it_here(tmp_path: Path) -> None:
+    assert lines(tmp_path, POOL_THAT_FORKS) == ["2 [True, True]"] * 2
+
+
 LIMITED = """
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, ({files}, {files}))
