@@ -34,6 +34,7 @@ _HOMES = {
     "SinkError": "errors",
     "Source": "contracts",
     "StateError": "errors",
+    "SourceCounts": "report",
     "Stats": "report",
     "StepError": "errors",
     "StepReport": "report",
@@ -63,6 +64,7 @@ __all__ = [
     "Sink",
     "SinkError",
     "Source",
+    "SourceCounts",
     "StateError",
     "Stats",
     "StepError",
@@ -91,7 +93,7 @@ if TYPE_CHECKING:
     from pipeframe_async.frame import PipeFrame
     from pipeframe_async.model import DROP, Child, Chunk, Delivery, Failure
     from pipeframe_async.pipeline import PipelineEngine, Retry
-    from pipeframe_async.report import RunReport, Stats, StepReport
+    from pipeframe_async.report import RunReport, SourceCounts, Stats, StepReport
     from pipeframe_async.script import run
     from pipeframe_async.steps import apply, expand, keep_if
 

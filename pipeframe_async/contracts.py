@@ -19,8 +19,10 @@ T_contra = TypeVar("T_contra", contravariant=True)
 class Source(Protocol[T_co]):
     """A feed that is an object: `feed = Orders(...)` in a pipeline's class, or passed as `feed=`.
 
-    It is iterated once a run: on the loop by `__aiter__`, or by `__iter__` in a thread where it has only that. All else
-    may be missing, and is looked at before a run begins:
+    It is iterated once a run: on the loop by `__aiter__`, or by `__iter__` in a thread where it has only that. One with
+    an `async def take(self, room)` is asked instead: for a list of at least one record and at most `room`, or None at
+    its end; so it takes no more from its server than the run has room for. A `take` that is cancelled must lose none.
+    All else may be missing, and is looked at before a run begins:
 
     - `__aenter__` and `__aexit__` (or `__enter__` and `__exit__`, called in a thread): it is entered before its first
       record, and left when the last of its deliveries has been answered, with the error that has ended the run, if one
@@ -32,7 +34,9 @@ class Source(Protocol[T_co]):
     - `streams = True`, on the class: it is worked on as it is read. Where the pipeline's class does not say otherwise,
       it is a stream without an idle timeout.
     - `live = True`, on the class: besides, it goes on for ever. Where the pipeline's class does not say otherwise,
-      results come in order of completion, and failures do not end the run.
+      results come in order of completion, and failures do not end the run. It may say how it stands with its server,
+      by `counts()`, a `SourceCounts`, which must return at once and may be called in any thread; and by `lease` after
+      how many seconds that gives a record to others which has no answer: a `time_limit` of more than half is refused.
     - `shared = True`: it may be used by several runs at once. Any other that is entered is refused there, by name.
 
     Errors: what it raises as it is entered, iterated or left is a `FeedError`, with its cause.

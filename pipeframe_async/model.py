@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
-FailureKind = Literal["raised", "timeout", "crashed", "unpicklable"]
+FailureKind = Literal["raised", "timeout", "crashed", "unpicklable", "poison"]
 
 
 class Drop(Enum):
@@ -61,6 +61,7 @@ class Delivery(Generic[T]):
         outcome: called before those with what the record has come to: its results as the sink got them, and the first
             failure, or None. Not where it was given up. Of a source with `results = True` only: without a sink others
             have no results. It must return at once.
+        failure: the record has failed before any step had it, and its source knows why: it is given to none.
     """
 
     record: T
@@ -68,6 +69,7 @@ class Delivery(Generic[T]):
     ack: Callable[[], Awaitable[None] | None] | None = None
     nack: Callable[[Failure[T] | None], Awaitable[None] | None] | None = None
     outcome: Callable[[list[Any], Failure[T] | None], None] | None = None
+    failure: Failure[T] | None = None
 
     def __post_init__(self) -> None:
         made.add(type(self))
@@ -105,7 +107,8 @@ class Failure(Generic[T]):
     Attributes:
         record: the record as it was fed, before any step changed it. Not in its repr: that lands in logs.
         step: name of the step that failed (for `unpicklable` records: the one it was bound for).
-        kind: `"raised"`, `"timeout"`, `"crashed"` or `"unpicklable"`.
+        kind: `"raised"`, `"timeout"`, `"crashed"`, `"unpicklable"`, or `"poison"`: its source has delivered it too
+            often, and no step was called again.
         error_type: class name of what was raised, e.g. `"ValueError"`.
         message: its text, at most 8 KiB.
         traceback: the worker's traceback as text, at most 64 KiB; empty where there is none.
@@ -154,6 +157,7 @@ _VERB: dict[str, str] = {
     "timeout": "ran out of time,",
     "crashed": "lost its worker,",
     "unpicklable": "could not cross the process border,",
+    "poison": "was not given it again,",
 }
 
 AnyFailure = Failure[Any]

@@ -110,6 +110,7 @@ def plan_of(pipeline: object, feed: Feed | None = None, *, streams: bool = False
     )
     takers = [taker.edge for taker in (dead_letter, None if streams else sink) if taker is not None]
     live = feed is not None and feed.live
+    _lease(engine, name, feed)
     feed_streams = feed is not None and feed.streams
     segments = _segments(engine, name, all_steps := ends.around(steps))
     return Plan(
@@ -296,6 +297,16 @@ def _time_limit(engine: PipelineEngine[Any, Any], name: str) -> float | None:
     if engine.time_limit is None:
         return None
     return knobs.seconds(f"{name}.time_limit", engine.time_limit, hint="None for no limit")
+
+
+def _lease(engine: PipelineEngine[Any, Any], name: str, feed: Feed | None) -> None:
+    """A record that may take its whole time limit, and be tried once more, must not be given to others meanwhile."""
+    limit = _time_limit(engine, name)
+    if limit is not None and feed is not None and feed.lease is not None and feed.lease < 2 * limit:
+        raise ConfigError(
+            f"{name}.time_limit={limit:g} with a feed whose server gives a record to others after {feed.lease:g} s "
+            f"without an answer: let that be twice the time limit at least, {2 * limit:g}"
+        )
 
 
 def _travels(engine: PipelineEngine[Any, Any], steps: tuple[Callable[..., Any], ...]) -> bool:

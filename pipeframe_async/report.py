@@ -19,12 +19,28 @@ EndedBy = Literal["exhausted", "idle", "stopped", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
+class SourceCounts:
+    """How a live source stands with its server, in records.
+
+    `unacked` were delivered to this run and the server has no answer for them yet; `redelivered` had been delivered
+    before, to somebody; `reconnects` counts connections after the first; `lag` are records that the server still has
+    for it, None where that is not known.
+    """
+
+    unacked: int = 0
+    redelivered: int = 0
+    reconnects: int = 0
+    lag: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """A snapshot of the running counters. Counts of records; `in_flight_bytes` in bytes, `elapsed` in seconds.
 
     At every instant `fed + emitted == delivered + filtered + failed + aborted + in_flight + spilled`;
     `bypassed` are among the delivered. `spilled` is what a batch feed holds on disk until there is room. `total` is how
     many records the feed has, where it says so (`len(feed)`) and has not turned out to be wrong, else None.
+    `unacked`, `redelivered`, `reconnects` and `lag` are a live source's, as `SourceCounts` has them.
     """
 
     fed: int = 0
@@ -43,12 +59,16 @@ class Stats:
     spilled: int = 0
     elapsed: float = 0.0
     total: int | None = None
+    unacked: int = 0
+    redelivered: int = 0
+    reconnects: int = 0
+    lag: int | None = None
 
     def __add__(self, other: Stats) -> Stats:
-        """The books of two runs together; `elapsed` is the longer one, and `total` is known if both are."""
-        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self) if f.name != "total"}
-        total = None if self.total is None or other.total is None else self.total + other.total
-        return Stats(**{**sums, "elapsed": max(self.elapsed, other.elapsed), "total": total})
+        """The books of two runs together; `elapsed` is the longer one, and what one does not know is not known."""
+        both = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        sums = {name: None if None in pair else sum(pair) for name, pair in both.items()}
+        return Stats(**{**sums, "elapsed": max(both["elapsed"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +105,7 @@ class RunReport:
         worker_restarts: workers replaced during the run.
         ack_errors: calls of `ack`, `nack` or `on_progress` that raised; each is logged.
         elapsed: seconds from start to end.
+        redelivered, reconnects, lag: a live source's, as `SourceCounts` has them, at the end.
         setup: seconds that loading the steps and `setup` took in a worker, the one that took longest.
         ended_by: `"exhausted"`, `"idle"`, `"stopped"`, `"failed"` or `"cancelled"`.
         steps: one `StepReport` a step.
@@ -107,6 +128,9 @@ class RunReport:
     emitted: int = 0
     ack_errors: int = 0
     setup: float = 0.0
+    redelivered: int = 0
+    reconnects: int = 0
+    lag: int | None = None
 
     def __str__(self) -> str:
         rate = self.fed / self.elapsed if self.elapsed > 0 else 0.0
@@ -135,7 +159,7 @@ class RunReport:
         """The counts, without those that are zero, where that says nothing."""
         always = ("fed", "delivered", "failed")
         counts = ("fed", "emitted", "delivered", "bypassed", "filtered", "failed", "aborted")
-        extras = ("retried", "re_executed", "worker_restarts", "ack_errors")
+        extras = ("retried", "re_executed", "worker_restarts", "ack_errors", "redelivered", "reconnects", "lag")
         shown = [name for name in (*counts, *extras) if name in always or getattr(self, name)]
         return [f"{name.replace('_', ' ')} {getattr(self, name):,}" for name in shown]
 

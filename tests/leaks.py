@@ -46,6 +46,9 @@ SERVICES: Final = (
 )
 """Part of the commands of processes that Python starts once and keeps: children of ours, not of a test's."""
 
+SERVER_FOLDER: Final = "pipeframe-test-server-"
+"""Part of the commands of servers that a session starts for its tests, and that a test may kill and start again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -118,7 +121,7 @@ def our_processes() -> list[procfs.Process]:
         for process in everything.values()
         if process.pid != os.getpid()
         and (_descends(process, everything) or (tag is not None and process.has_in_environment(f"{TAG_NAME}={tag}")))
-        and not _is_service(process)
+        and not _is_service(process, everything)
     ]
 
 
@@ -179,12 +182,16 @@ def _shared_file(name: str) -> os.stat_result | None:
 
 
 def _services() -> list[procfs.Process]:
-    return [process for process in procfs.processes().values() if _is_service(process)]
+    everything = procfs.processes()
+    return [process for process in everything.values() if _is_service(process, everything)]
 
 
-def _is_service(process: procfs.Process) -> bool:
+def _is_service(process: procfs.Process, everything: dict[int, procfs.Process]) -> bool:
     # A worker is forked off the fork server and has its command line; only its parent tells them apart.
-    return process.parent == os.getpid() and any(part in process.command for part in SERVICES)
+    if process.parent == os.getpid():
+        return any(part in process.command for part in (*SERVICES, SERVER_FOLDER))
+    above = everything.get(process.parent)
+    return above is not None and above.parent == os.getpid() and SERVER_FOLDER in above.command
 
 
 def _descends(process: procfs.Process, everything: dict[int, procfs.Process]) -> bool:

@@ -31,12 +31,20 @@ class Accounts:
     def stats(self) -> Stats:
         """The books as they are now. Looks only, so any thread may ask."""
         organs = self._organs
-        return organs.books.ledger.stats(
+        counts = organs.intake.counts()
+        stats = organs.books.ledger.stats(
             unbooked=organs.backlog.unbooked if self._ended is None else 0,
             elapsed=(self._ended or time.perf_counter()) - self._started,
             worker_restarts=organs.workforce.executor.restarts - self._restarts_before,
             total=organs.intake.length,
             ack_errors=organs.books.handles.errors + (organs.watermark.errors if organs.watermark is not None else 0),
+        )
+        return replace(
+            stats,
+            unacked=counts.unacked,
+            redelivered=counts.redelivered,
+            reconnects=counts.reconnects,
+            lag=counts.lag,
         )
 
     def moved(self) -> Stats:

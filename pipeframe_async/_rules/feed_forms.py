@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeframe_async._rules.edges import Edge, edge_of, plain_function
 from pipeframe_async.errors import ConfigError
+from pipeframe_async.report import SourceCounts
 
 
 class Form(Enum):
@@ -24,6 +25,7 @@ class Form(Enum):
     SYNC = "iterable, in a thread"
     ASYNC_BUCKET = "async feed(bucket), on the loop"
     SYNC_BUCKET = "feed(bucket), in a thread"
+    TAKEN = "async take(room), on the loop"
     RETURNS = "function that returns a feed, called on the loop"
     RAISES = "function that has raised"
 
@@ -38,6 +40,8 @@ class Feed:
         streams: it is worked on as it is read, and has its own end.
         live: it goes on, and may be quiet for long.
         results: it wants to know what its records have come to.
+        lease: seconds after which its server gives a record that nobody has answered to others.
+        counts: says how it stands with its server.
     """
 
     form: Form
@@ -48,6 +52,8 @@ class Feed:
     streams: bool = False
     live: bool = False
     results: bool = False
+    lease: float | None = None
+    counts: Callable[[], SourceCounts] | None = None
 
 
 def length_of(records: Any) -> int | None:
@@ -173,6 +179,8 @@ def _object(feed: Any, owner: str) -> Feed:
         raise ConfigError(f"the feed of {owner} is an async generator that is used up or running: make a new one")
     if inspect.isgenerator(feed) and (feed.gi_frame is None or feed.gi_running):
         raise ConfigError(f"the feed of {owner} is a generator that is used up or running: make a new one")
+    if inspect.iscoroutinefunction(getattr(type(feed), "take", None)):
+        return _source(Form.TAKEN, feed, owner)
     if hasattr(feed, "__aiter__") and _streams(feed):
         return Feed(Form.STREAM, feed)
     if _iterates(feed):
@@ -194,6 +202,8 @@ def _source(form: Form, feed: Any, owner: str) -> Feed:
         streams=_flag(feed, "streams") or _flag(feed, "live"),
         live=_flag(feed, "live"),
         results=_flag(feed, "results"),
+        lease=getattr(feed, "lease", None) if _flag(feed, "live") else None,
+        counts=getattr(feed, "counts", None) if _flag(feed, "live") else None,
     )
 
 

@@ -12,11 +12,12 @@ _HOMES = {
     "Listen": "listen",
     "Lines": "lines",
     "Push": "push",
+    "RedisStream": "redis_stream",
     "TooLong": "splitting",
     "feed_from": "opening",
 }
 
-__all__ = ["Csv", "CsvRow", "JsonLines", "Lines", "Listen", "Push", "TooLong", "feed_from"]
+__all__ = ["Csv", "CsvRow", "JsonLines", "Lines", "Listen", "Push", "RedisStream", "TooLong", "feed_from"]
 
 if TYPE_CHECKING:
     from pipeframe_async.feeds.csv import Csv, CsvRow
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pipeframe_async.feeds.listen import Listen
     from pipeframe_async.feeds.opening import feed_from
     from pipeframe_async.feeds.push import Push
+    from pipeframe_async.feeds.redis_stream import RedisStream
     from pipeframe_async.feeds.splitting import TooLong
 
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-_HOMES = {"Csv": "csv", "JsonLines": "lines", "Lines": "lines", "sink_to": "opening"}
+_HOMES = {
+    "Csv": "csv",
+    "JsonLines": "lines",
+    "Lines": "lines",
+    "RedisStream": "redis_stream",
+    "sink_to": "opening",
+}
 
-__all__ = ["Csv", "JsonLines", "Lines", "sink_to"]
+__all__ = ["Csv", "JsonLines", "Lines", "RedisStream", "sink_to"]
 
 if TYPE_CHECKING:
     from pipeframe_async.sinks.csv import Csv
     from pipeframe_async.sinks.lines import JsonLines, Lines
     from pipeframe_async.sinks.opening import sink_to
+    from pipeframe_async.sinks.redis_stream import RedisStream
 
 
 def __getattr__(name: str) -> Any:

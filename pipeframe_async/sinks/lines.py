@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 from pipeframe_async.compression import kind_of
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.model import Failure
+from pipeframe_async.sinks.values import as_json
 from pipeframe_async.sinks.writing import FSYNC, Writer, writer
 
 
@@ -107,7 +107,7 @@ class JsonLines(Lines):
     @property
     def encode(self) -> Callable[[Any], bytes]:
         """A value to a line."""
-        return partial(_json_line, encoding=self._encoding, default=self._default)
+        return partial(as_json, encoding=self._encoding, default=self._default, end="\n")
 
 
 def _line(value: Any, *, encoding: str) -> bytes:
@@ -124,56 +124,3 @@ def _line(value: Any, *, encoding: str) -> bytes:
     if b"\n" in line:
         raise ValueError("it has a newline in it, and would be several lines")
     return line + b"\n"
-
-
-def _json_line(value: Any, *, encoding: str, default: Callable[[Any], Any] | None) -> bytes:
-    if isinstance(value, Failure):
-        return _failure_line(value, encoding)
-    return _dumped(value, encoding, default)
-
-
-def _dumped(value: Any, encoding: str, default: Callable[[Any], Any] | None) -> bytes:
-    try:
-        text = json.dumps(value, ensure_ascii=False, default=default, separators=(",", ":"))
-        return f"{text}\n".encode(encoding)
-    except UnicodeEncodeError:  # half a surrogate pair, or what the encoding lacks: JSON can escape all of it
-        return (json.dumps(value, default=default, separators=(",", ":")) + "\n").encode(encoding)
-
-
-def _failure_line(failure: Failure[Any], encoding: str) -> bytes:
-    """One failure; whatever its record is, it ends no run that has failed nowhere else."""
-    told = _told(failure)
-    try:
-        return _dumped(told, encoding, _shown)
-    except (TypeError, ValueError, RecursionError):  # keys that are no text, a value that contains itself
-        told["record"] = _represented(told["record"])
-        if told["child"] is not None:
-            told["child"]["value"] = _represented(told["child"]["value"])
-        return _dumped(told, encoding, _shown)
-
-
-def _told(failure: Failure[Any]) -> dict[str, Any]:
-    """A failure as plain values."""
-    child = failure.child
-    return {
-        "record": failure.record,
-        "step": failure.step,
-        "kind": failure.kind,
-        "error_type": failure.error_type,
-        "message": failure.message,
-        "attempts": failure.attempts,
-        "child": None if child is None else {"path": child.path, "value": child.value},
-        "traceback": failure.traceback,
-    }
-
-
-def _shown(value: Any) -> Any:
-    """A value that JSON does not know, for somebody to look at."""
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else _represented(value)
-
-
-def _represented(value: Any) -> str:
-    try:
-        return repr(value)
-    except Exception as error:
-        return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"

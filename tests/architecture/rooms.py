@@ -24,7 +24,7 @@ WORDS: Final = frozenset(
 )
 """Values and contracts, which everything may name. They import each other, in one direction."""
 
-EDGES: Final = frozenset({"executors", "observe", "feeds", "sinks"})
+EDGES: Final = frozenset({"executors", "observe", "feeds", "sinks", "servers"})
 
 WORD: Final = Room(ours=WORDS, never=frozenset({"asyncio", "multiprocessing", "concurrent"}))
 
@@ -59,8 +59,9 @@ ROOMS: Final[dict[str, Room]] = {
     "executors": Room(ours=WORDS | {"_rules", "_worker"}, outside=frozenset({"cloudpickle"})),
     "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"rich"})),
     # One file per system, each behind its extra.
-    "feeds": Room(ours=WORDS, never=frozenset({"multiprocessing"})),
-    "sinks": Room(ours=WORDS, never=frozenset({"multiprocessing"})),
+    "feeds": Room(ours=WORDS | {"servers"}, never=frozenset({"multiprocessing"})),
+    "sinks": Room(ours=WORDS | {"servers"}, never=frozenset({"multiprocessing"})),
+    "servers": Room(ours=WORDS, never=frozenset({"multiprocessing"})),
     "portal": Room(ours=WORDS, outside=frozenset({"uvloop"})),
     "frame": Room(ours=WORDS | {"plan", "_rules", "_engine", "_worker", "executors", "observe", "portal"}),
     "script": Room(ours=WORDS | {"frame", "portal", "_worker"}, outside=frozenset({"uvloop"})),

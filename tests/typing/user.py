@@ -83,7 +83,7 @@ class Orders(PipelineEngine[str, Order]):
     async def dead_letter(self, failures: list[Failure[str]]) -> None:
         for failure in failures:
             assert_type(failure.record, str)
-            assert_type(failure.kind, Literal["raised", "timeout", "crashed", "unpicklable"])
+            assert_type(failure.kind, Literal["raised", "timeout", "crashed", "unpicklable", "poison"])
             assert_type(failure.attempts, int)
 
     async def on_progress(self, watermark: int) -> None: ...

@@ -25,7 +25,7 @@ class Lot:
         first: feed position of the first.
         values: live; None where they come from disk.
         packed: their bytes; None where nobody has made any yet.
-        rejected: by index, the records that have no bytes.
+        rejected: by index, the failures of records that are given to no step.
     """
 
     first: int
@@ -173,7 +173,7 @@ class Backlog:
         self._ledger.unspill(packed.records)
         lot = Lot(self.position, None, packed, rejected)
         self.position += packed.records
-        return lot
+        return self._looked_at(lot, packed.records)
 
     def _from_memory(self, most: int) -> Lot:
         self.note()
@@ -181,6 +181,13 @@ class Backlog:
         del self.records[:most]
         self._moved(len(lot.values or ()))
         self._books.freed.ring()  # large records that wait are bounded apart from permits: there may be room now
+        return self._looked_at(lot, len(lot.values or ()))
+
+    def _looked_at(self, lot: Lot, count: int) -> Lot:
+        """With the failures of those that failed before any step had them."""
+        for position, failure in self._books.handles.refused.items():
+            if lot.first <= position < lot.first + count:
+                lot.rejected[position - lot.first] = failure
         return lot
 
     def give_back(self, lot: Lot) -> None:

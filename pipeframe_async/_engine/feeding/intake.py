@@ -18,7 +18,7 @@ from typing import Any
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.feeding.backlog import Backlog
 from pipeframe_async._engine.feeding.idle import IdleTimer
-from pipeframe_async._engine.feeding.source import CLOSE_TIMEOUT, Buffered, Listed, opened
+from pipeframe_async._engine.feeding.source import CLOSE_TIMEOUT, Buffered, Listed, Taken, opened
 from pipeframe_async._engine.feeding.spill import BLOCK_BYTES
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._engine.supervise import BREATH
@@ -27,6 +27,7 @@ from pipeframe_async._rules.feed_forms import Feed, Form, length_of
 from pipeframe_async._rules.reuse import used_again
 from pipeframe_async.errors import FeedError, text_of
 from pipeframe_async.model import Chunk, Delivery, made
+from pipeframe_async.report import SourceCounts
 from pipeframe_async.weight import weight
 
 logger = logging.getLogger("pipeframe_async")
@@ -88,6 +89,7 @@ class Intake:
         self._said: int | None = None  # how many records there are, by a feed that is no `Buffered`
         self._exhausted = False  # it has come to its end by itself, and all of it is booked
         self._handles = books.handles
+        self._counts = feed.counts
         self._name = name
         self._books = books
         self._ledger = books.ledger
@@ -127,6 +129,10 @@ class Intake:
         said, fed = self._said if self._source is None else self._source.length, self._ledger.fed
         wrong = said is not None and (fed > said or (self._exhausted and fed < said))
         return None if wrong else said
+
+    def counts(self) -> SourceCounts:
+        """How the source stands with its server, where it has one."""
+        return SourceCounts(unacked=self._handles.unanswered) if self._counts is None else self._counts()
 
     def stop(self) -> None:
         """Ask for no more records: what was handed over is worked off. The feed stays as it is until `close`.
@@ -351,6 +357,10 @@ class Intake:
         # A stop cancels the wait: what the source holds by then is kept by `run`. What it has handed over is ours.
         while (records := await source.take(self._most())) is not None:
             await self._extend(records)  # there may be less room by now: it waits for more
+            if isinstance(source, Taken) and not self._whole:
+                await self._wait_for_room(self._worth_asking)
+                if self._stopped:
+                    raise Stopped
 
     def _most(self) -> int:
         """Records that are taken at once: few until it is known how large they are."""
@@ -456,14 +466,19 @@ class Intake:
         if self._backlog.records:
             self._backlog.pause()
 
-    async def _wait_for_room(self) -> None:
+    @property
+    def _worth_asking(self) -> int:
+        """Room for which a server is asked: with less, each record or two would be a request of their own."""
+        return max(1, min(self._ledger.capacity, self._sizer().most_waiting) // 4)
+
+    async def _wait_for_room(self, least: int = 1) -> None:
         """Backpressure. Not idleness: the timer stands still. And a pause: a partial batch may go."""
         self._idle.stop()
         self._backlog.pause()
         self.waits_for_room = True
         began = time.perf_counter()
         try:
-            while self._room == 0 and not self._stopped:
+            while self._room < least and not self._stopped:
                 await self._freed.wait()  # rung by settling, by what is taken from the backlog, and by `stop`
         finally:
             self.waits_for_room = False

@@ -49,6 +49,31 @@ class Buffered(Protocol):
         """Stop and clean up."""
 
 
+class Taken:
+    """A source that is asked for as many records as there is room for."""
+
+    length: int | None = None
+    stays = True
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    async def take(self, room: int) -> list[Any] | None:
+        """What it has."""
+        taken: list[Any] | None = await self._feed.value.take(room)  # the user's; where it is cancelled it loses none
+        return taken
+
+    def hold(self) -> None:
+        """It only gives what is asked for."""
+
+    def rest(self) -> list[Any]:
+        """Nothing: what was not taken was not handed over."""
+        return []
+
+    async def aclose(self, timeout: float) -> None:
+        """It is closed by its life, when all is answered."""
+
+
 class Listed:
     """Records that are all there: sliced on the loop, where a thread would only be in the way."""
 
@@ -124,6 +149,8 @@ def _called(feed: Feed) -> Feed:
 def _source(feed: Feed, name: str) -> Buffered:
     if feed.form is Form.ASYNC_BUCKET:
         return BucketPump(feed.value)
+    if feed.form is Form.TAKEN:
+        return Taken(feed)
     if feed.form is Form.SYNC_BUCKET:
         return Pump(lambda pump: feed.value(Bucket(pump)), name)
     if type(feed.value) in (list, tuple, range):  # one derived from those may have an iteration of its own

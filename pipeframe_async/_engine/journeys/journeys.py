@@ -128,7 +128,7 @@ class Journeys:
         read, unread = self._codec.unpack(Reply(lot.packed.records, results=lot.packed.data), self._step)
         failures = {**unread, **lot.rejected}
         left = iter(read)
-        return [failures[i].record if i in failures else next(left) for i in range(lot.packed.records)], failures
+        return [failures[i].record if i in unread else next(left) for i in range(lot.packed.records)], failures
 
     def _begin(self, position: int, record: Any, failure: AnyFailure | None, *, asked: bool) -> None:
         """A record goes on its way; it has failed already where it has no bytes, or its key cannot be `asked` for."""

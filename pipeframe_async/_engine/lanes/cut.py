@@ -83,10 +83,14 @@ class Cutter:
             return None
         seconds, packed = 0.0, taken.packed
         if packed is None:
-            packed = self._packed_later(place, taken.values or ())
+            values = taken.values or ()
+            packed = None if taken.rejected else self._packed_later(place, values)
             if packed is None:
                 started = time.perf_counter()
-                packed, taken.rejected = place.codec.pack(taken.values or (), self._step)
+                # In frames, where some have failed already: the others are run in stretches between those.
+                pack = place.codec.pack_frames if taken.rejected and not place.codec.live else place.codec.pack
+                packed, without = pack(values, self._step)
+                taken.rejected = without | taken.rejected
                 seconds = time.perf_counter() - started
                 packed = self._weighed(place, packed, seconds)
             alone = self._ledger.alone

@@ -38,6 +38,7 @@ class Handles:
 
     Attributes:
         errors: answers that raised, or did not return in time.
+        refused: by position, failures of records that are held and had failed before any step had them.
     """
 
     def __init__(self, released: Callable[[], None] = lambda: None, *, forgiving: bool = False) -> None:
@@ -48,6 +49,7 @@ class Handles:
         self._released = released
         self._queue: deque[tuple[Awaitable[Any], bool]] = deque()  # in the order in which outcomes became final
         self._answering: dict[asyncio.Task[None], bool] = {}  # and whether each holds a permit
+        self.refused: dict[int, AnyFailure] = {}
         self.errors = 0
 
     @property
@@ -55,9 +57,16 @@ class Handles:
         """Async answers that have not returned."""
         return len(self._queue) + len(self._answering)
 
+    @property
+    def unanswered(self) -> int:
+        """Deliveries that have no answer, or one that has not returned."""
+        return len(self._held) + self.waiting
+
     def hold(self, position: int, delivery: Delivery[Any]) -> None:
         """Keep the handle of the record at this feed position."""
         self._held[position] = delivery
+        if delivery.failure is not None:
+            self.refused[position] = delivery.failure
 
     def keys_of(self, answer: Answer) -> list[object]:
         """For each result, the key its record was delivered with; None where it came without."""
@@ -84,6 +93,8 @@ class Handles:
             if (delivery := self._held.pop(position := answer.first + index, None)) is None:
                 continue
             failure = self._spoilt.pop(position, None) or failed.get(index)
+            if self.refused:
+                self.refused.pop(position, None)
             before = self._came.pop(position, [])
             if index in lost or answer.outcome.aborted:
                 begun += self._nack(delivery, None, holds=True)
@@ -120,6 +131,7 @@ class Handles:
         """Nothing is done any more with the records at these feed positions, which have no permits."""
         if self._held:
             for position in positions:
+                self.refused.pop(position, None)
                 if (delivery := self._held.pop(position, None)) is not None:
                     self._nack(delivery, None)
 

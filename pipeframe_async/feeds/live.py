@@ -1,0 +1,404 @@
+"""What live sources of messages have in common: taken as there is room for them, leased, counted and answered.
+
+Comes in: messages of a server, in its own words: a `Queue`. Goes out: deliveries; and for the server, acks and nacks,
+many at once. A record costs the loop two appends.
+
+Tasks: `take` is called by the run's intake. Beside it are three of the source's own, from its opening to its close: one
+that fetches, so that a `take` which is cancelled loses nothing; one that sends answers; one that extends leases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from pipeframe_async.errors import ConfigError, text_of
+from pipeframe_async.model import AnyFailure, Chunk, Delivery, Failure
+from pipeframe_async.report import SourceCounts
+from pipeframe_async.servers.reach import Reach
+
+logger = logging.getLogger("pipeframe_async")
+
+Token = TypeVar("Token")  # what a queue knows a delivery by; hashable
+R = TypeVar("R")
+
+MOST_FETCHED = 1_000
+"""Messages of one request. More keep the loop while they are read, about 5 us each; fewer cost requests."""
+ITERATED = 100
+"""Messages of a chunk where a source is iterated by hand, and nobody says how many there is room for."""
+FLUSH = 0.02
+"""Seconds that an answer waits for others at most. Longer holds up who is waiting for room, shorter costs requests."""
+MOST_ANSWERS = 500
+"""Answers of one request, which wait for no others. More hold up the server and the loop, fewer are more requests."""
+LOOK = 1.0
+"""Seconds between two looks at how many messages the server still has."""
+PARTING = 5.0
+"""Seconds in which the last answers must reach the server. Longer holds up an end whose server is away."""
+FIRST_PAUSE = 1.0
+"""Seconds before a record that failed is delivered again; twice that the next time, and so on, up to its lease."""
+
+
+class Message(NamedTuple, Generic[Token]):
+    """A delivery as its queue has it: `key` names the message for the user, `deliveries` counts this one too."""
+
+    token: Token
+    key: object
+    record: Any
+    deliveries: int
+
+
+class Nack(NamedTuple, Generic[Token]):
+    """A delivery that is handed back; it may be delivered again after `pause` seconds.
+
+    `begun`: it was worked on, and failed; else this delivery does not count. `deliveries` is its number.
+    """
+
+    token: Token
+    pause: float
+    begun: bool
+    deliveries: int
+
+
+class Queue(ABC, Generic[Token]):
+    """A server's queue, as one consumer sees it. Calls may be repeated: when one fails, nobody knows how far it got.
+
+    They raise what their library raises. `Live` knows of which the server is away, and calls again.
+    """
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect, and make sure that what it reads is there."""
+
+    @abstractmethod
+    async def fetch(self, most: int, known: Callable[[Token], bool]) -> Sequence[Message[Token]]:
+        """What is there and not `known`, at most so many; waits for some about a second, and may return none.
+
+        Cancellation: what was delivered meanwhile is found again, by this consumer or by another.
+        """
+
+    @abstractmethod
+    async def answer(self, acks: Sequence[Token], nacks: Sequence[Nack[Token]]) -> None:
+        """Tell the server, in one request if that can be."""
+
+    @abstractmethod
+    async def extend(self, tokens: Sequence[Token]) -> Iterable[Token]:
+        """Their leases begin anew; returns those that are others' by now."""
+
+    async def lag(self) -> int | None:
+        """Messages that nobody has been given yet; None where that is not known."""
+        return None
+
+    @abstractmethod
+    async def close(self, known: Callable[[Token], bool]) -> None:
+        """Disconnect. What this consumer has been given and does not know is handed back."""
+
+
+class Live(Generic[Token]):
+    """A source of a server's messages; each file of the room makes one of a `Queue`.
+
+    Args:
+        queue: the server's.
+        reach: whether the server is there.
+        name: what messages call it.
+        lease: seconds after which the server gives a message without an answer to others; None where it never does.
+        max_deliveries: how often a message is delivered before it counts as poison; None: any number.
+        timeout: seconds that connecting may take.
+    """
+
+    streams = True
+    live = True
+
+    def __init__(
+        self,
+        queue: Queue[Token],
+        reach: Reach,
+        *,
+        name: str,
+        lease: float | None,
+        max_deliveries: int | None,
+        timeout: float,
+    ) -> None:
+        self._queue = queue
+        self._reach = reach
+        self._name = name
+        self.lease = None if lease is None else _positive(name, "lease", lease)
+        self._max_deliveries = (
+            None if max_deliveries is None else int(_positive(name, "max_deliveries", max_deliveries))
+        )
+        self._timeout = _positive(name, "timeout", timeout)
+        self._stopped = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ready: list[Message[Token]] = []  # fetched, and not taken
+        self._held: dict[Token, float] = {}  # fetched, and without an answer; when their leases began
+        self._acks: list[Token] = []
+        self._nacks: list[Nack[Token]] = []
+        self._sending = 0  # answers that are under way
+        self._room = 0
+        self._asked = asyncio.Event()  # there is room
+        self._came = asyncio.Event()  # something is ready, or nothing will be
+        self._said = asyncio.Event()  # there are answers
+        self._hurry = asyncio.Event()  # which are waited for, or are many
+        self._sent = asyncio.Event()  # and fewer
+        self._error: BaseException | None = None
+        self._redelivered = 0
+        self._lag: int | None = None
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def stop(self) -> None:
+        """This source ends: it fetches no more, and its run works off what it was given. Others are not stopped.
+
+        Must be called on the event loop of the run.
+        """
+        self._stopped = True
+        self._came.set()
+        self._asked.set()
+
+    def counts(self) -> SourceCounts:
+        """How it stands with its server. Looks only."""
+        return SourceCounts(len(self._held), self._redelivered, self._reach.returns, self._lag)
+
+    async def take(self, room: int) -> list[Delivery[Any]] | None:
+        """Deliveries, at least one and at most `room`; None when it was stopped.
+
+        Cancellation: what it would have given is given to the next call, or handed back.
+        """
+        try:
+            while True:
+                self._check()
+                if self._stopped:
+                    return None
+                # Those whose answers have not been sent are still handed out.
+                if (most := room - len(self._acks) - len(self._nacks) - self._sending) <= 0:
+                    self._sent.clear()
+                    self._hurry.set()
+                    await self._sent.wait()  # set by `_answering`, and when a task has failed
+                elif self._ready:
+                    messages, self._ready = self._ready[:most], self._ready[most:]
+                    return [self._delivery(message) for message in messages]
+                else:
+                    self._room = min(most, MOST_FETCHED)
+                    self._asked.set()
+                    self._came.clear()
+                    await self._came.wait()  # set by `_fetching`, by `stop`, and when a task has failed
+        finally:
+            self._room = 0
+            self._asked.clear()
+
+    def _delivery(self, message: Message[Token]) -> Delivery[Any]:
+        token, key, record, deliveries = message
+        failure = None
+        if deliveries > 1:
+            self._redelivered += 1
+            failure = self._poison(record, deliveries)
+        return Delivery(record, key, partial(self._ack, token), partial(self._nack, token, deliveries), None, failure)
+
+    async def __aiter__(self) -> AsyncIterator[Chunk[Any]]:
+        while (deliveries := await self.take(ITERATED)) is not None:
+            yield Chunk(deliveries)
+
+    async def __aenter__(self) -> Live[Token]:
+        self._reset()
+        try:
+            await self._reach.reached(self._queue.open, self._timeout)
+        except BaseException:
+            await self._disconnect()
+            raise
+        for name, work in (("fetch", self._fetching), ("answer", self._answering), ("lease", self._leasing)):
+            self._tasks.append(asyncio.create_task(self._watched(work), name=f"pipeframe-{name}"))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+        fetching, answering, leasing = self._tasks
+        try:
+            await _ended(fetching)
+            await _ended(leasing)
+            self._nacks += [Nack(m.token, 0.0, begun=False, deliveries=m.deliveries) for m in self._ready]
+            await self._part(answering)
+        finally:
+            await _ended(answering)
+            await self._disconnect()
+            self._stopped = False  # it may be another run's
+        self._check()
+
+    async def _disconnect(self) -> None:
+        try:
+            async with asyncio.timeout(PARTING):
+                await self._queue.close(self._knows)
+        except Exception as problem:  # it is away, or broken: there is nothing left to close
+            logger.debug("%s: closing raised %s", self._name, text_of(problem))
+
+    async def _part(self, answering: asyncio.Task[None]) -> None:
+        """Send the last answers."""
+        until = asyncio.get_running_loop().time() + PARTING
+        while self._acks or self._nacks or self._sending:
+            left = until - asyncio.get_running_loop().time()
+            if left <= 0 or answering.done():
+                logger.warning(
+                    "%s: %d answers did not reach the server: those records will be delivered again",
+                    self._name,
+                    len(self._acks) + len(self._nacks) + self._sending,
+                )
+                return
+            self._said.set()
+            self._hurry.set()
+            self._sent.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._sent.wait()  # set by `_answering`, and when it has failed
+
+    def _poison(self, record: Any, deliveries: int) -> AnyFailure | None:
+        if self._max_deliveries is None or deliveries <= self._max_deliveries:
+            return None
+        message = f"it is delivered for the {deliveries}th time, and max_deliveries is {self._max_deliveries}"
+        return Failure(record, "feed", "poison", "Poison", message, attempts=deliveries - 1)
+
+    def _ack(self, token: Token) -> None:
+        self._acks.append(token)
+        self._said.set()
+        if len(self._acks) >= MOST_ANSWERS:
+            self._hurry.set()
+
+    def _nack(self, token: Token, deliveries: int, failure: AnyFailure | None) -> None:
+        if failure is not None and failure.kind == "poison":
+            logger.error(  # it stays held, so that it is not delivered to anybody else while this source lives
+                "%s: %s; there is no dead_letter that takes it, so it is left with the server, unanswered",
+                self._name,
+                failure.message,
+            )
+            return
+        pause = 0.0 if failure is None else min(FIRST_PAUSE * 2 ** min(deliveries - 1, 30), self.lease or 3600.0)
+        self._nacks.append(Nack(token, pause, failure is not None, deliveries))
+        self._said.set()
+
+    async def _watched(self, work: Callable[[], Awaitable[None]]) -> None:
+        """A task of this source: what it raises is raised by `take`, and by closing."""
+        try:
+            await work()
+        except Exception as error:
+            self._error = self._error or error
+        finally:
+            self._came.set()
+            self._sent.set()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            error, self._error, self._stopped = self._error, None, True
+            raise error
+
+    async def _called(self, call: Callable[[], Awaitable[R]]) -> R:
+        """What a call of the queue gives, as soon as the server is there; it is opened again where that was away."""
+        lost = False
+
+        async def once() -> R:
+            nonlocal lost
+            if lost:
+                await self._queue.open()
+            lost = True
+            value = await call()
+            lost = False
+            return value
+
+        return await self._reach.reached(once)
+
+    async def _fetching(self) -> None:
+        while True:
+            await self._asked.wait()  # set by `take`, where there is room and nothing is ready
+            if self._stopped:
+                return
+            if not self._ready and (room := self._room):
+                messages = await self._called(partial(self._queue.fetch, room, self._knows))
+                now = asyncio.get_running_loop().time()
+                self._held.update((message.token, now) for message in messages)
+                self._ready += messages
+            if self._ready:
+                self._asked.clear()
+                self._came.set()
+
+    def _knows(self, token: Token) -> bool:
+        """Whether it was fetched, and has no answer."""
+        return token in self._held
+
+    async def _answering(self) -> None:
+        while True:
+            await self._said.wait()  # set by acks and nacks
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH):
+                    await self._hurry.wait()  # others come
+            self._said.clear()
+            self._hurry.clear()
+            while self._acks or self._nacks:
+                acks, self._acks = self._acks[:MOST_ANSWERS], self._acks[MOST_ANSWERS:]
+                nacks, self._nacks = self._nacks[:MOST_ANSWERS], self._nacks[MOST_ANSWERS:]
+                self._sending = len(acks) + len(nacks)
+                await self._answer(acks, nacks)
+                self._sending = 0
+                self._sent.set()
+
+    async def _answer(self, acks: Sequence[Token], nacks: Sequence[Nack[Token]]) -> None:
+        """Send answers, but for those of records that are others' by now."""
+        held, lease = self._held, self.lease
+        if lease is not None:
+            old = asyncio.get_running_loop().time() - lease
+            stale = [t for t in (*acks, *(n.token for n in nacks)) if held.get(t, old + 1) <= old]
+            if stale:
+                self._fence([*await self._called(partial(self._queue.extend, stale))])
+        acks, nacks = [t for t in acks if t in held], [n for n in nacks if n.token in held]
+        if acks or nacks:
+            await self._called(partial(self._queue.answer, acks, nacks))
+            for token in (*acks, *(nack.token for nack in nacks)):
+                held.pop(token, None)
+
+    async def _leasing(self) -> None:
+        """Extend leases by a clock of their own, and look at what the server still has."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._lag = await self._called(self._queue.lag)
+            if self.lease is not None:
+                began = loop.time()
+                old = [token for token, since in self._held.items() if began - since >= self.lease / 3]
+                if old:
+                    lost = [*await self._called(partial(self._queue.extend, old))]
+                    for token in old:
+                        if token in self._held:
+                            self._held[token] = began
+                    self._fence(lost)
+            await asyncio.sleep(LOOK if self.lease is None else min(LOOK, self.lease / 6))
+
+    def _fence(self, lost: Sequence[Token]) -> None:
+        """These are others' by now: whatever comes of them here is not told to the server."""
+        for token in lost:
+            self._held.pop(token, None)
+        if lost:
+            logger.warning(
+                "%s: %d records were given to others, because they had no answer for %g s",
+                self._name,
+                len(lost),
+                self.lease,
+            )
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task of this source, and wait for its end; again, where a client library swallows a cancel."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=1.0)
+
+
+def _positive(name: str, option: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise ConfigError(f"{name}: {option}={value!r}: must be a number above 0")
+    return value

@@ -1,0 +1,118 @@
+"""A server that may be away for a while: calls are tried again until it is back, with backoff and jitter.
+
+Who waits for it is told once that it is away, and once that it is back, however many calls wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from types import ModuleType
+from typing import TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from pipeframe_async.errors import ConfigError, text_of
+
+logger = logging.getLogger("pipeframe_async")
+
+T = TypeVar("T")
+
+FIRST_WAIT = 0.05
+"""Seconds before the second try. Longer makes a restart of a server felt, shorter floods one that is starting."""
+LONGEST_WAIT = 3.0
+"""Seconds between two tries at most. Longer leaves work lying when it is back, shorter keeps a dead one busy."""
+
+
+def needed(module: str, extra: str) -> ModuleType:
+    """A library that comes with an extra.
+
+    Raises:
+        ConfigError: it is not installed; the message says how.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        if error.name is not None and error.name.partition(".")[0] != module.partition(".")[0]:
+            raise
+        raise ConfigError(
+            f"{module} is not installed, and what you use needs it: pip install 'pipeframe_async[{extra}]'"
+        ) from error
+
+
+def shown(url: str) -> str:
+    """A URL without its password, for messages."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@", 1)))
+
+
+class Reach:
+    """Whether a server is there, for all that call it.
+
+    Args:
+        name: what messages call it.
+        away: whether an error means that it is not there, and may be later.
+        extra: that has brought its client.
+
+    Attributes:
+        returns: how often it has come back.
+    """
+
+    def __init__(self, name: str, away: Callable[[BaseException], bool], *, extra: str) -> None:
+        self._name = name
+        self._away = away
+        self._tenacity = needed("tenacity", extra)
+        self._since: float | None = None
+        self.returns = 0
+
+    @property
+    def away(self) -> bool:
+        """Whether the last call did not reach it."""
+        return self._since is not None
+
+    async def reached(self, call: Callable[[], Awaitable[T]], timeout: float | None = None) -> T:
+        """What a call gives, as soon as the server is there.
+
+        Args:
+            call: is begun anew for each try, so it must bear to be done twice.
+            timeout: seconds for all tries; None: for as long as it takes.
+
+        Raises:
+            Exception: what the call raised that does not mean that the server is away; or, when time is up, does.
+
+        Cancellation: the try that is under way is cancelled.
+        """
+        tenacity = self._tenacity
+        trying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(self._away),
+            wait=tenacity.wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT, min=FIRST_WAIT),
+            stop=tenacity.stop_never if timeout is None else tenacity.stop_before_delay(timeout),
+            before_sleep=lambda state: self._is_away(state.outcome.exception()),
+            reraise=True,
+        )
+
+        async def once() -> T:
+            return await call()  # the client's; it ends with the try
+
+        value: T = await trying(once)
+        self._is_back()
+        return value
+
+    def _is_away(self, error: BaseException) -> None:
+        if self._since is None:
+            self._since = time.monotonic()
+            logger.warning(
+                "%s is away (%s: %s), and is tried again until it is back",
+                self._name,
+                type(error).__name__,
+                text_of(error),
+            )
+
+    def _is_back(self) -> None:
+        if self._since is not None:
+            logger.warning("%s is back after %.1f s", self._name, time.monotonic() - self._since)
+            self._since = None
+            self.returns += 1

@@ -1,0 +1,69 @@
+"""Results and failures as JSON: what sinks write where nobody says how."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from pipeframe_async.model import Failure
+
+
+def as_json(
+    value: Any, *, encoding: str = "utf-8", default: Callable[[Any], Any] | None = None, end: str = ""
+) -> bytes:
+    """A result as JSON, or a failure as an object of its attributes.
+
+    Args:
+        value: the result or failure.
+        encoding: of the text.
+        default: makes of a value that JSON does not know one that it does; of a failure's, its text is shown.
+        end: what is put behind it.
+    """
+    return _failure(value, encoding, end) if isinstance(value, Failure) else _dumped(value, encoding, default, end)
+
+
+def _dumped(value: Any, encoding: str, default: Callable[[Any], Any] | None, end: str) -> bytes:
+    try:
+        return (json.dumps(value, ensure_ascii=False, default=default, separators=(",", ":")) + end).encode(encoding)
+    except UnicodeEncodeError:  # half a surrogate pair, or what the encoding lacks: JSON can escape all of it
+        return (json.dumps(value, default=default, separators=(",", ":")) + end).encode(encoding)
+
+
+def _failure(failure: Failure[Any], encoding: str, end: str) -> bytes:
+    """One failure; whatever its record is, it ends no run that has failed nowhere else."""
+    told = told_of(failure)
+    try:
+        return _dumped(told, encoding, _shown, end)
+    except (TypeError, ValueError, RecursionError):  # keys that are no text, a value that contains itself
+        told["record"] = _represented(told["record"])
+        if told["child"] is not None:
+            told["child"]["value"] = _represented(told["child"]["value"])
+        return _dumped(told, encoding, _shown, end)
+
+
+def told_of(failure: Failure[Any]) -> dict[str, Any]:
+    """A failure as plain values."""
+    child = failure.child
+    return {
+        "record": failure.record,
+        "step": failure.step,
+        "kind": failure.kind,
+        "error_type": failure.error_type,
+        "message": failure.message,
+        "attempts": failure.attempts,
+        "child": None if child is None else {"path": child.path, "value": child.value},
+        "traceback": failure.traceback,
+    }
+
+
+def _shown(value: Any) -> Any:
+    """A value that JSON does not know, for somebody to look at."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else _represented(value)
+
+
+def _represented(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
