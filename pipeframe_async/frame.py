@@ -18,7 +18,7 @@ from pipeframe_async._engine.desk import Desk
 from pipeframe_async._engine.lanes.workforce import Workforce
 from pipeframe_async._engine.run import Run
 from pipeframe_async._engine.signals import Owner, handled_signals
-from pipeframe_async._engine.supervise import ended
+from pipeframe_async._engine.supervise import ended, spawn
 from pipeframe_async._engine.watch import watched
 from pipeframe_async._engine.wiring import Limits
 from pipeframe_async._rules import knobs
@@ -108,6 +108,7 @@ class PipeFrame:
         self._runs: list[Run] = []
         self._consumers: WeakKeyDictionary[Run, asyncio.Task[Any] | None] = WeakKeyDictionary()  # who opened a stream
         self._desk: Desk | None = None  # where calls come in
+        self._readying: set[asyncio.Task[None]] = set()  # what `ready` waits for
         self._ended = Bell()  # rings when a run has ended
         self._last = Stats()
 
@@ -217,7 +218,7 @@ class PipeFrame:
 
         Raises:
             ConfigError: as `run`.
-            StateError: the frame is not open.
+            StateError: the frame is not open, or was closed meanwhile.
             StepError: a `setup` raised, or steps could not be loaded in a worker.
             WorkerLost: no worker could be started, or one died in `setup`.
 
@@ -226,7 +227,18 @@ class PipeFrame:
         self._check_open("ready")
         assert self._warm is not None
         plans = [plan_of(pipeline) for pipeline in pipelines]
-        await self._workforce_of(self._warm).ready([plan.chain for plan in plans if plan.chain is not None])
+        chains = [plan.chain for plan in plans if plan.chain is not None]
+        readying = spawn(self._workforce_of(self._warm).ready(chains), f"{self.name}-ready")
+        self._readying.add(readying)
+        try:
+            await readying  # a cancel of the caller cancels it; so does the frame's exit
+        except asyncio.CancelledError as cancelled:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise StateError(f"{self.name} was closed before its workers were ready") from cancelled
+        finally:
+            self._readying.discard(readying)
 
     def portal(self) -> Portal:
         """This frame for code that blocks, as WSGI apps and threads do: `with frame.portal() as portal`.
@@ -278,6 +290,7 @@ class PipeFrame:
         for run in self._runs:
             run.abandon() if error is not None or self._left_behind(run) else run.stop()
         try:
+            await ended([*self._readying])
             while not all(run.over for run in self._runs):
                 await self._ended.wait()  # runs end in tasks of their own, and ring
             if desk is not None:

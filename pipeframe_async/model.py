@@ -113,7 +113,9 @@ class Failure(Generic[T]):
         message: its text, at most 8 KiB.
         traceback: the worker's traceback as text, at most 64 KiB; empty where there is none.
         attempts: how often the record was tried, the first included.
-        child: which child of the record failed, where a fan-out had made some; else None.
+        child: which child of the record failed, where a fan-out had made some; else None. None as well where a worker
+            died or ran out of time between the fan-out and the end of its run of `def` steps: at which of them it was
+            is not known. Behind an async step each child is on its own, and known.
     """
 
     record: T = field(repr=False)

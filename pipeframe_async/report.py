@@ -39,8 +39,8 @@ class Stats:
 
     At every instant `fed + emitted == delivered + filtered + failed + aborted + in_flight + spilled`;
     `bypassed` are among the delivered. `spilled` is what a batch feed holds on disk until there is room. `total` is how
-    many records the feed has, where it says so (`len(feed)`), else None. `unacked`, `redelivered`, `reconnects` and
-    `lag` are a live source's, as `SourceCounts` has them.
+    many records the feed has, where it says so (`len(feed)`) and has not turned out to be wrong, else None.
+    `unacked`, `redelivered`, `reconnects` and `lag` are a live source's, as `SourceCounts` has them.
     """
 
     fed: int = 0

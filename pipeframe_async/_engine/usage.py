@@ -87,5 +87,6 @@ class Accounts:
             setup=max((stage.carrier.setup_seconds for stage in stages), default=0.0),
             feeding=organs.intake.seconds,
             sleeping=organs.journeys.slept,
+            answering=organs.books.answering,
             lost=sum(stage.carrier.lost_seconds for stage in stages),
         )

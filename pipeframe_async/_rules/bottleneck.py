@@ -32,7 +32,8 @@ class Usage:
     `awaiting` is how long all `concurrency` places of a run of async steps would have been taken. `starting` is the
     time until the first worker could be given a batch, `setup` what loading the steps and `setup` took in the worker
     that was slowest, `feeding` the time in which the feed was asked for records, `sleeping` that in which records
-    waited for their next attempt, and `lost` what workers that died had spent on the batch they had, summed.
+    waited for their next attempt, `lost` what workers that died had spent on the batch they had, summed, and
+    `answering` that in which acks and nacks kept the event loop, or records waited for nothing but async ones.
     """
 
     elapsed: float
@@ -54,6 +55,7 @@ class Usage:
     sleeping: float = 0.0
     lost: float = 0.0
     burying: float = 0.0
+    answering: float = 0.0
 
 
 def bottleneck(usage: Usage, steps: Sequence[StepReport]) -> str:
@@ -149,7 +151,7 @@ def _one_record(usage: Usage, steps: Sequence[StepReport]) -> str:
 def _outside(usage: Usage) -> str:
     """What has kept records from being worked on, where something has for most of the time."""
     busy = f"; the workers were busy for {_percent(usage.work / (usage.elapsed * max(1, usage.workers)))}"
-    waited = _percent(usage.feeding / usage.elapsed)
+    waited, answering = _percent(usage.feeding / usage.elapsed), _percent(usage.answering / usage.elapsed)
     said = [
         (usage.feeding, f"the feed, at work or waiting for its source for {waited} of the run{busy}."),
         (
@@ -158,6 +160,10 @@ def _outside(usage: Usage) -> str:
         ),
         (usage.starting, f"starting the workers, {duration(usage.starting)}; a warm frame keeps them."),
         (usage.sleeping, f"waiting for the next attempt of records that failed, {duration(usage.sleeping)}."),
+        (
+            usage.answering,
+            f"acks and nacks, which had {answering} of the run to themselves; one request for many would be faster.",
+        ),
         (usage.lost, f"workers that died or were ended over a record, {duration(usage.lost)} of work that was lost."),
     ]
     seconds, most = max(said)
@@ -171,7 +177,7 @@ def _too_short(usage: Usage) -> str:
 def _some_places(usage: Usage, steps: Sequence[StepReport]) -> str:
     """That steps were at work all the time, and not in all places: few records, one key, a batch for all of them."""
     before = max(usage.setup, usage.starting, usage.feeding, usage.sleeping, usage.lost)
-    after = max(usage.delivering, usage.burying, usage.taking)
+    after = max(usage.delivering, usage.burying, usage.taking, usage.answering)
     working = min(usage.work / usage.elapsed, usage.workers)
     awaiting = usage.awaiting * usage.concurrency / usage.elapsed
     if max(before, after) > (1 - MOSTLY) * usage.elapsed or max(working, awaiting) < MOSTLY:
@@ -200,11 +206,14 @@ def _nothing(usage: Usage, busy: float) -> str:
         "the consumer": usage.taking / usage.elapsed,
         "waiting for next attempts": usage.sleeping / usage.elapsed,
         "the async steps": usage.awaiting / usage.elapsed,
+        "acks": usage.answering / usage.elapsed,
         "workers that died": usage.lost / usage.elapsed,
     }
     told = [f"{name} {_percent(share)}" for name, share in sorted(shares.items(), key=itemgetter(1), reverse=True)]
     rest = (
-        "; acks, or others on this loop or in these workers, had the rest" if sum(shares.values()) < 1 - MOSTLY else ""
+        "; on_progress, or others on this loop or in these workers, had the rest"
+        if sum(shares.values()) < 1 - MOSTLY
+        else ""
     )
     return f"Bottleneck: nothing alone: {', '.join(told[:3])} of the run{rest}."
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from pipeframe_async._rules.edges import Edge, edge_of, plain_function
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.model import Chunk
 from pipeframe_async.report import SourceCounts
 
 
@@ -56,17 +55,13 @@ class Feed:
     lease: float | None = None
     counts: Callable[[], SourceCounts] | None = None
 
-    @property
-    def length(self) -> int | None:
-        """How many records there are, where it says so; a list of chunks does not."""
-        if self.called or self.form is not Form.SYNC:
-            return None
-        if isinstance(self.value, (list, tuple)) and self.value and isinstance(self.value[0], Chunk):
-            return None
-        try:
-            return len(self.value)
-        except Exception:  # it has none, or one that cannot be known
-            return None
+
+def length_of(records: Any) -> int | None:
+    """How many records something says it has, which may block and be wrong; None where it has no length."""
+    try:
+        return len(records)
+    except Exception:  # it has none, or one that cannot be known
+        return None
 
 
 REMEDY = "write `async def feed(self)` with `yield record`, or pass an iterable or async iterable as feed="

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from pipeframe_async._worker import envelope, orphan, session
@@ -61,6 +61,17 @@ def keep_from_children(*queues: Any) -> None:
 def leave_soon() -> None:
     """From here on this process ends within seconds, with a word where something in it would not: it has no work."""
     threading.Thread(target=_leave, name="pipeframe-leave", daemon=True).start()
+
+
+def end_pools() -> None:
+    """Have what steps have registered with `threading`, as pools do, end as it does where a program exits.
+
+    A child of multiprocessing waits for its own children before that, and a pool that waits for work has such.
+    """
+    registered: list[Callable[[], object]] = getattr(threading, "_threading_atexits", [])
+    while registered:  # each once: the exit itself would call it again
+        with contextlib.suppress(Exception):
+            registered.pop()()
 
 
 def _leave() -> None:

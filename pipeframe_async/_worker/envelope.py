@@ -59,10 +59,22 @@ GIL for each record beside a loop that is always busy waits longer, and is as we
 _chains: OrderedDict[str, Chain] = OrderedDict()  # those that travelled here, the least used first
 _standins: dict[str, StandIns] = {}  # where their definitions are, of those that came from another process
 _installed: dict[str, Chain] = {}  # those that are here because the parent is
+_inherited: list[Any] = []  # in a fork, the same of its parent: kept, for what is dropped may close what both have
 _loading = Lock()  # threads of one process share its chains, and `setup` runs once
 _cursor: Cursor | None = None
 _at_work: Batch | None = None  # in the worker of a lane, the batch whose records are in their steps
 _suspended: dict[int, Batch] = {}  # that go on when the portion of them that has left was taken
+
+
+def _begin_anew() -> None:
+    """In a fork: what was set up before it is its parent's, and whoever was loading there is not here."""
+    global _chains, _standins, _installed, _loading
+    _inherited.append((_chains, _standins, _installed))
+    _chains, _standins, _installed, _loading = OrderedDict(), {}, {}, Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def attach_cursor(cursor: Cursor) -> None:

@@ -20,7 +20,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from pipeframe_async.observe.counters import Rate, done, known, overall_rate, phrases
+from pipeframe_async.observe.counters import Rate, done, overall_rate, phrases, reached
 from pipeframe_async.report import Stats
 
 MAX_BAR: Final = 30
@@ -39,8 +39,8 @@ ERASE: Final = "\r\x1b[2K"
 class Bar:
     """A line that is redrawn: spinner, bar, numbers.
 
-    The bar is how much of what has been fed is done: a batch's way to its end, and how full the buffer of a
-    stream is not.
+    The bar is how much of the feed is done, where that has a length; else of what has been fed: a batch's way to its
+    end, and how full the buffer of a stream is not.
 
     Threads: drawn by its owner's; what is printed may come from any. The lock keeps the two apart.
 
@@ -82,7 +82,7 @@ class Bar:
             if isinstance(stream := getattr(sys, name), Past):
                 setattr(sys, name, stream.stream)
         stats = self._stats()
-        self._draw(Line(stats, overall_rate(stats), _verdict(stats)), end="\n")
+        self._draw(Line(stats, overall_rate(stats), _verdict(stats), over=True), end="\n")
         self._drawn = False
         Bar.showing = None
 
@@ -141,12 +141,13 @@ class Line:
         stats: the counters.
         rate: records a second.
         mark: what stands in front.
+        over: the run has ended.
     """
 
-    def __init__(self, stats: Stats, rate: float, mark: Spinner | Text) -> None:
+    def __init__(self, stats: Stats, rate: float, mark: Spinner | Text, *, over: bool = False) -> None:
         self._stats = stats
         self._mark = mark
-        said = phrases(stats, rate, beside_a_bar=True)
+        said = phrases(stats, rate, over=over, beside_a_bar=True)
         styles = {f"{stats.failed:,} failed": "bold red" if stats.failed else "dim"}
         self._words = [Text(words, style=styles.get(words, "")) for words in said]
         self._words.append(Text(f"{stats.elapsed:.1f} s", style="dim"))
@@ -166,10 +167,8 @@ class Line:
         yield line
 
     def _progress(self, width: int) -> ProgressBar:
-        total = known(self._stats)
-        return ProgressBar(
-            total=total or None, completed=done(self._stats), width=width, complete_style="cyan", finished_style="green"
-        )
+        at, of = reached(self._stats)
+        return ProgressBar(total=of or None, completed=at, width=width, complete_style="cyan", finished_style="green")
 
 
 def _verdict(stats: Stats) -> Text:

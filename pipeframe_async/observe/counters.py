@@ -37,30 +37,45 @@ def done(stats: Stats) -> int:
     return stats.delivered + stats.filtered + stats.failed + stats.aborted
 
 
-def known(stats: Stats) -> int:
-    """Records there are, where the feed says how many it has; else those so far."""
-    return max(stats.fed, stats.total or 0) + stats.emitted
+def reached(stats: Stats) -> tuple[int, int]:
+    """What is done, of what there is: of the feed's records, where it says how many it has; else of all so far.
+
+    Nobody knows what those that are not fed yet fan out to, so the feed's are what a share can be of.
+    """
+    if stats.total is None:
+        return done(stats), stats.fed + stats.emitted
+    return max(0, done(stats) - stats.emitted), max(stats.fed, stats.total)
 
 
 def eta(stats: Stats, rate: float) -> float | None:
     """Seconds until the end, if it goes on like this; None where nobody can say."""
-    settled = done(stats) - stats.emitted  # of the records that were fed
+    settled, _ = reached(stats)
     if stats.total is None or rate <= 0 or settled <= 0 or stats.total <= settled:
         return None
     return (stats.total - settled) / (rate * settled / done(stats))
 
 
-def phrases(stats: Stats, rate: float, *, beside_a_bar: bool = False) -> list[str]:
-    """The counters in words, the most wanted first; `beside_a_bar`: that shows the share, and needs the room."""
-    said = [f"{done(stats):,} of {known(stats):,} records", f"{rate:,.0f}/s", f"{stats.failed:,} failed"]
-    if (left := eta(stats, rate)) is not None:
+def phrases(stats: Stats, rate: float, *, over: bool = False, beside_a_bar: bool = False) -> list[str]:
+    """The counters in words, the most wanted first.
+
+    Args:
+        stats: the counters.
+        rate: records a second.
+        over: the run has ended, and nothing is left of what may not have been done.
+        beside_a_bar: that shows the share, and needs the room.
+    """
+    at, of = reached(stats)
+    fans_out = stats.total is not None and stats.emitted
+    records = f"{done(stats):,} records" if fans_out else f"{at:,} of {of:,} records"
+    said = [records, f"{rate:,.0f}/s", f"{stats.failed:,} failed"]
+    if not over and (left := eta(stats, rate)) is not None:
         said.insert(1, f"{duration(left) if left >= 120 else f'{left:.0f} s'} left")
     if stats.aborted:
         said.append(f"{stats.aborted:,} aborted")
     if stats.total is None or not beside_a_bar:
         said.append(f"{stats.in_flight:,} in flight")
     if stats.total and not beside_a_bar:
-        said[0] += f" ({done(stats) / known(stats):.0%})"
+        said[0] += f" ({at / of:.0%}{' of the feed' if fans_out else ''})"
     if stats.spilled:
         said.append(f"{stats.spilled:,} on disk")
     return said

@@ -74,11 +74,11 @@ class Lines:
         stats: gives the counters.
         stream: where lines go.
         interval: seconds between two lines.
-        say: the line for the counters and the rate.
+        say: the line for the counters, the rate, and whether it is the last.
     """
 
     def __init__(
-        self, stats: Callable[[], Stats], stream: TextIO, *, interval: float, say: Callable[[Stats, float], str]
+        self, stats: Callable[[], Stats], stream: TextIO, *, interval: float, say: Callable[[Stats, float, bool], str]
     ) -> None:
         self._stats = stats
         self._stream = stream
@@ -95,28 +95,28 @@ class Lines:
         rate = self._rate.at(stats)
         if stats.elapsed >= self._due:
             self._due = stats.elapsed + self._interval
-            self._write(stats, rate)
+            self._write(stats, rate, over=False)
 
     def finish(self) -> None:
         """Say where the run has ended."""
         stats = self._stats()
-        self._write(stats, overall_rate(stats))
+        self._write(stats, overall_rate(stats), over=True)
 
-    def _write(self, stats: Stats, rate: float) -> None:
+    def _write(self, stats: Stats, rate: float, *, over: bool) -> None:
         # A terminal that has gone, or a stream that was closed: there is nobody to tell.
         with suppress(OSError, ValueError):
-            self._stream.write(f"{self._say(stats, rate)}\n")
+            self._stream.write(f"{self._say(stats, rate, over)}\n")
             self._stream.flush()
 
 
-def plain_line(stats: Stats, rate: float) -> str:
+def plain_line(stats: Stats, rate: float, over: bool = False) -> str:
     """The counters for a person: seconds, then what there is to say."""
-    return "  ".join([f"{stats.elapsed:6.1f} s", *phrases(stats, rate)])
+    return "  ".join([f"{stats.elapsed:6.1f} s", *phrases(stats, rate, over=over)])
 
 
-def json_line(stats: Stats, rate: float) -> str:
+def json_line(stats: Stats, rate: float, over: bool = False) -> str:
     """The counters for a program: all of `Stats`, the rate, the seconds that are left, and `"event": "progress"`."""
-    left = eta(stats, rate)
+    left = None if over else eta(stats, rate)
     return json.dumps(
         {"event": "progress", **asdict(stats), "rate": round(rate, 1), "eta": None if left is None else round(left, 1)}
     )

@@ -182,6 +182,31 @@ async def test_a_frame_is_ready_before_its_first_record(tmp_path: Any) -> None:
         await frame.ready()
 
 
+class SetUpForEver(Inverse):
+    def setup(self) -> None:
+        time.sleep(60)
+
+
+async def test_a_frame_that_is_closed_waits_for_no_worker_to_be_ready() -> None:
+    async with PipeFrame(2) as frame:
+        await frame.ready()
+        readying = [asyncio.create_task(frame.ready(SetUpForEver)) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        left = time.monotonic()
+    assert time.monotonic() - left < 10
+    for ready in readying:
+        with pytest.raises(StateError, match="closed before its workers were ready"):
+            await ready
+
+
+async def test_who_waits_no_longer_for_a_frame_to_be_ready_leaves_its_workers_to_others() -> None:
+    async with PipeFrame(2) as frame:
+        await frame.ready()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(frame.ready(SetUpForEver), 0.2)
+        assert await asyncio.wait_for(frame.call(Inverse, 2), 20) == 0.5
+
+
 @pytest.mark.parametrize("executor", ["inline", "threads", "auto"])
 async def test_any_executor_can_be_made_ready(executor: Any) -> None:
     async with PipeFrame(2, executor=executor) as frame:

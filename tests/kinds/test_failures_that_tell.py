@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -147,6 +149,31 @@ async def test_the_path_goes_on_through_async_steps_and_back() -> None:
     await PipeFrame(1).run(pipeline)
     (failure,) = pipeline.failures
     assert (failure.record, failure.child) == ("1-2 3-x", Child((1, 1), "x"))
+
+
+async def passed_on(record: Any) -> Any:
+    return record, True
+
+
+def hangs_or_dies(text: str) -> Any:
+    if text == "hang":
+        time.sleep(60)
+    if text == "die":
+        os._exit(1)
+    return text, True
+
+
+@pytest.mark.parametrize(("between", "known"), [([], False), ([passed_on], True)])
+@pytest.mark.parametrize(("what", "kind"), [("hang", "timeout"), ("die", "crashed")])
+async def test_where_a_worker_was_ended_the_child_is_known_behind_an_async_step(
+    what: str, kind: str, between: list[Any], known: bool
+) -> None:
+    pipeline = Raises(f"1 {what} 2")
+    pipeline.steps = (expand(str.split), *between, hangs_or_dies)
+    pipeline.time_limit = 0.3
+    await PipeFrame(1).run(pipeline)
+    (failure,) = pipeline.failures
+    assert (failure.kind, failure.child) == (kind, Child((1,), what) if known else None)
 
 
 def keeps_a_lambda(text: str) -> Any:

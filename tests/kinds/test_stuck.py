@@ -14,7 +14,7 @@ from tests.process.host_programs.started import Program, linux, posix, program
 pytestmark = [pytest.mark.process, posix]
 
 RUN = """
-import asyncio, gc, os, re, signal, sys, threading, time, warnings
+import asyncio, atexit, gc, os, re, signal, sys, threading, time, warnings
 from pathlib import Path
 from pipeframe_async import PipeFrame, PipelineEngine, PipeFrameError, apply, run
 class P(PipelineEngine):
@@ -133,6 +133,65 @@ def test_a_thread_that_a_step_has_left_does_not_hold_up_the_end_and_is_named(tmp
     assert rest == ["True", "10"]
 
 
+LEAVES_A_POOL = """
+import multiprocessing
+from concurrent.futures import {pool} as Pool
+pools = []
+def step(n):
+    if not pools:
+        pools.append(Pool(2{context}))
+    return pools[0].submit(abs, n).result(), True
+class Leaves(PipelineEngine):
+    steps, feed = [step], range(10)
+print(run(Leaves, cpu_count=1).delivered)
+"""
+
+
+@linux
+@pytest.mark.parametrize(
+    ("pool", "context"),
+    [
+        ("ThreadPoolExecutor", ""),
+        ("ProcessPoolExecutor", ""),
+        ("ProcessPoolExecutor", ", multiprocessing.get_context('spawn')"),
+        ("ProcessPoolExecutor", ", multiprocessing.get_context('fork')"),
+    ],
+)
+def test_a_pool_that_a_step_has_left_ends_as_at_the_end_of_a_program(pool: str, context: str, tmp_path: Path) -> None:
+    assert lines(tmp_path, LEAVES_A_POOL.format(pool=pool, context=context)) == ["10"]
+
+
+LEAVES_CHILDREN = """
+import subprocess
+def step(n):
+    if n == 0:
+        atexit.register(Path("atexit was called").touch)
+        for stays in (False, True):
+            child = subprocess.Popen(["sleep", "60"], start_new_session=stays)
+            Path(f"stays {stays}").write_text(str(child.pid))
+    return n, True
+class Leaves(PipelineEngine):
+    steps, feed = [step], range(10)
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+print(run(Leaves, cpu_count=1).delivered)
+ends, stays = (int(Path(f"stays {stays}").read_text()) for stays in (False, True))
+deadline = time.monotonic() + 10
+while lives(ends) and time.monotonic() < deadline:
+    time.sleep(0.01)
+print(lives(ends), lives(stays), Path("atexit was called").exists())
+os.kill(stays, signal.SIGKILL)
+"""
+
+
+@linux
+def test_a_child_of_a_step_ends_with_its_worker_unless_it_was_started_to_stay(tmp_path: Path) -> None:
+    assert lines(tmp_path, LEAVES_CHILDREN) == ["10", "False True False"]
+
+
 DROPPED = """
 warnings.simplefilter("always")
 async def main():
@@ -212,6 +271,41 @@ print(open("log").read())
 def test_the_child_of_a_step_does_not_go_on_with_the_batch(executor: str, leave: str, tmp_path: Path) -> None:
     said = [line for line in lines(tmp_path, FORKS.format(leave=leave, executor=executor)) if line]
     assert said == ["[0, 1, 2, 3, 4, 5, 6, 7]", "01234567"]
+
+
+POOL_THAT_FORKS = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+class SetUp(PipelineEngine):
+    feed = [1]
+    def __init__(self):
+        self.pids = []
+    def setup(self):
+        self.pid = os.getpid()
+        Path(f"at setup {self.pid}").touch()
+        while len(list(Path().glob("at setup *"))) < 2 and WAITS:
+            time.sleep(0.01)  # in this thread, while the other pool forks and sets up as well
+    def where(self, n):
+        return (self.pid, os.getpid()), True
+    steps = [where]
+    def sink(self, pids):
+        self.pids += pids
+async def main():
+    with ThreadPoolExecutor(1) as threads, ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as processes:
+        pipeline = SetUp()
+        first = asyncio.create_task(PipeFrame(1, executor=threads).run(pipeline))
+        while not (list(Path().glob("at setup *")) if WAITS else first.done()):
+            await asyncio.sleep(0.01)
+        await asyncio.gather(first, PipeFrame(1, executor=processes).run(pipeline))
+    print(len({pid for pid, _ in pipeline.pids}), [pid == here for pid, here in pipeline.pids])
+for WAITS in (True, False):
+    asyncio.run(main())
+"""
+
+
+@linux
+def test_a_pool_that_forks_this_process_sets_up_for_itself_whoever_is_at_it_here(tmp_path: Path) -> None:
+    assert lines(tmp_path, POOL_THAT_FORKS) == ["2 [True, True]"] * 2
 
 
 LIMITED = """

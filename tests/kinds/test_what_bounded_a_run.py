@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async import PipeFrame, PipelineEngine, Retry
+from pipeframe_async import Chunk, Delivery, PipeFrame, PipelineEngine, Retry
 
 
 def quick(n: int) -> Any:
@@ -74,9 +74,46 @@ class Dies(Quick):
     max_failures = None
 
 
+async def slow_ack() -> None:
+    await asyncio.sleep(0.1)
+
+
+class Acks(Quick):
+    """More of them than may be under way at a time, at the end."""
+
+    async def feed(self) -> AsyncIterator[Delivery[int]]:
+        for n in range(200):
+            yield Delivery(n, ack=slow_ack)
+
+
+class AcksOfFew(Quick):
+    """One has to return before the feed is asked again."""
+
+    async def feed(self) -> AsyncIterator[Chunk[Delivery[int]]]:
+        for n in range(5):
+            yield Chunk([Delivery(n, ack=slow_ack)] * 200)
+
+
+class AcksThatBlock(Quick):
+    async def feed(self) -> AsyncIterator[Delivery[int]]:
+        for n in range(40):
+            yield Delivery(n, ack=lambda: time.sleep(0.01))
+
+
+class AcksOfAFeedThatIsWaitedFor(Quick):
+    async def feed(self) -> AsyncIterator[Delivery[int]]:
+        for n in range(8):
+            await asyncio.sleep(0.13)
+            yield Delivery(n, ack=slow_ack)
+
+
 @pytest.mark.parametrize(
     ("pipeline", "said"),
     [
+        (Acks, "acks and nacks, which had "),
+        (AcksOfFew, "acks and nacks, which had "),
+        (AcksThatBlock, "acks and nacks, which had "),
+        (AcksOfAFeedThatIsWaitedFor, "the feed, at work or waiting for its source for "),
         (Straggler, "one record, at feed position 30: step 'slow_over_one' took 1.5"),
         (Waits, "the feed, at work or waiting for its source for "),
         (Blocks, "the feed, at work or waiting for its source for "),
@@ -86,7 +123,7 @@ class Dies(Quick):
     ],
 )
 async def test_what_took_most_of_the_time_is_named(pipeline: type[Quick], said: str) -> None:
-    async with PipeFrame(2) as frame:
+    async with PipeFrame(2, buffer_size=200) as frame:
         await frame.run(Quick)  # workers are there
         report = await frame.run(pipeline)
     assert report.bottleneck.startswith(f"Bottleneck: {said}")

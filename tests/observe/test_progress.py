@@ -8,7 +8,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,20 @@ def test_what_was_aborted_or_waits_on_disk_is_said_only_where_there_is_any() -> 
 def test_plain_lines_come_every_two_seconds_and_at_the_end() -> None:
     lines = shown("plain", [(tenth / 10, tenth) for tenth in range(1, 51)])
     assert [line.split()[0] for line in lines] == ["2.0", "4.0", "5.0"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "left", "none"), [("plain", "  14 s left  ", "(12%)  617/s"), ("json", '"eta": 14.2}', '"eta": null}')]
+)
+def test_a_run_that_ended_before_its_feed_has_no_time_left(mode: str, left: str, none: str) -> None:
+    stream = io.StringIO()
+    display = progress_display(mode, Counters(replace(SOME, total=10_000)), stream=stream)
+    assert display is not None
+    display.update()
+    display.finish()
+    before, last = stream.getvalue().splitlines()
+    assert left in before
+    assert none in last
 
 
 def test_json_lines_come_every_second_with_all_counters() -> None:
@@ -378,7 +393,11 @@ async def test_a_frame_shows_its_runs_on_standard_error(
         (replace(SOME, total=10_000), 1.0, ["1,234 of 10,000 records (12%)", "146 min 06 s left", "1/s"]),
         (replace(SOME, total=10_000), 0.0, ["1,234 of 10,000 records (12%)", "0/s", "4 failed"]),
         (replace(SOME, total=1_234), 600.0, ["1,234 of 1,500 records (82%)", "600/s", "4 failed"]),
-        (replace(SOME, total=2_000, emitted=617), 600.0, ["1,234 of 2,617 records (47%)", "5 s left", "600/s"]),
+        (replace(SOME, total=2_000, emitted=617), 600.0, ["1,234 records (31% of the feed)", "5 s left", "600/s"]),
+        (replace(SOME, total=2_000, emitted=1_300), 600.0, ["1,234 records (0% of the feed)", "600/s", "4 failed"]),
+        (replace(SOME, total=1_500, emitted=617), 0.0, ["1,234 records (41% of the feed)", "0/s", "4 failed"]),
+        (replace(SOME, emitted=617), 600.0, ["1,234 of 2,117 records", "600/s", "4 failed"]),
+        (Stats(total=0), 0.0, ["0 of 0 records", "0/s", "0 failed"]),
         (SOME, 600.0, ["1,234 of 1,500 records", "600/s", "4 failed"]),
     ],
 )
@@ -391,16 +410,93 @@ def test_the_share_and_what_is_left_are_of_what_the_feed_says_it_has(
 def test_beside_a_bar_the_share_is_what_that_shows() -> None:
     said = phrases(replace(SOME, total=10_000), 600.0, beside_a_bar=True)
     assert said == ["1,234 of 10,000 records", "15 s left", "600/s", "4 failed"]
+    assert phrases(replace(SOME, total=10_000), 600.0, over=True, beside_a_bar=True) == [*said[:1], *said[2:]]
 
 
 @pytest.mark.parametrize(
     ("feed", "total"),
-    [(range(20), 20), ([1, 2], 2), ({1, 2, 3}, 3), (lambda: [1, 2], 2), (iter([1]), None), ([Chunk([1, 2])], None)],
+    [
+        (range(20), 20),
+        ([1, 2], 2),
+        ({1, 2, 3}, 3),
+        ({1: 2, 3: 4}.keys(), 2),
+        (lambda: [1, 2], 2),
+        (lambda: {1, 2}, 2),
+        (iter([1]), None),
+        ([Chunk([1, 2])], None),
+        ([1, Chunk([2]), Chunk([])], None),
+    ],
 )
 async def test_a_feed_that_has_a_length_says_so(feed: Any, total: int | None) -> None:
     frame = PipeFrame(executor="inline")
     await frame.run(Numbers, feed)
     assert frame.stats().total == total
+
+
+class Says:
+    """A feed of ten records, which says it has so many; as it is, as chunks, or to be awaited."""
+
+    def __init__(self, length: Any, one: Callable[[int], Any] = int) -> None:
+        self._length = length
+        self._one = one
+        self.asked_in: set[str] = set()
+
+    def __len__(self) -> int:
+        self.asked_in.add(threading.current_thread().name)
+        return self._length()  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._one, range(10))
+
+
+class SaysToBeAwaited(Says):
+    __iter__ = None  # type: ignore[assignment]
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for n in range(10):
+            yield self._one(n)
+
+
+def raises() -> int:
+    raise ValueError("not now")
+
+
+@pytest.mark.parametrize("kind", [Says, SaysToBeAwaited])
+@pytest.mark.parametrize("source", ["batch", "stream"])
+@pytest.mark.parametrize(
+    ("length", "one", "total"),
+    [
+        (lambda: 10, int, 10),
+        (lambda: 9, int, None),
+        (lambda: 11, int, None),
+        (lambda: -1, int, None),
+        (lambda: 10, lambda n: Chunk([n]), None),
+        (raises, int, None),
+    ],
+)
+async def test_a_length_that_is_none_or_turns_out_wrong_is_not_known(
+    length: Callable[[], Any], one: Callable[[int], Any], total: int | None, source: Any, kind: type[Says]
+) -> None:
+    frame, pipeline = PipeFrame(executor="inline"), Numbers()
+    pipeline.source = source
+    await frame.run(pipeline, kind(length, one))
+    assert frame.stats().total == total
+
+
+async def test_a_feed_that_may_block_is_asked_for_its_length_in_its_thread() -> None:
+    feed = Says(lambda: 10)
+    await PipeFrame(executor="inline").run(Numbers, feed)
+    assert feed.asked_in == {"pipeframe-feed-Numbers"}
+
+
+async def test_what_was_stopped_before_its_end_is_a_part_of_the_whole() -> None:
+    frame, pipeline = PipeFrame(executor="inline", buffer_size=5), Numbers()
+    pipeline.source = "stream"
+    async with frame.stream(pipeline, range(1_000)) as results:
+        async for _ in results:
+            frame.stop(pipeline)
+    assert frame.stats().total == 1_000
+    assert frame.stats().fed < 1_000
 
 
 def test_programs_are_told_the_seconds_that_are_left() -> None:

@@ -38,6 +38,11 @@ STEPS = [step("parse", 4.0), step("price", 12.0)]
         ),
         (replace(QUIET, setup=6.5, starting=7.0), "starting the workers, 7.00 s; a warm frame keeps them"),
         (replace(QUIET, sleeping=9.0), "waiting for the next attempt of records that failed, 9.00 s"),
+        (
+            replace(QUIET, answering=9.0, feeding=1.0),
+            "acks and nacks, which had 90%",
+        ),
+        (replace(QUIET, answering=8.0, feeding=9.0), "the feed, at work"),
         (replace(QUIET, lost=9.0), "workers that died or were ended over a record, 9.00 s of work that was lost"),
         (
             replace(QUIET, work=5.0, feeding=3.0, loop=1.0),
@@ -49,7 +54,7 @@ STEPS = [step("parse", 4.0), step("price", 12.0)]
             "the steps, most of all 'price', which had records for 1.0 of 2 workers",
         ),
         (replace(QUIET, work=10.0, setup=5.0), "nothing alone: the workers 50%, loading steps and setup 50%, "),
-        (replace(QUIET, loop=0.1), "; acks, or others on this loop or in these workers, had the rest"),
+        (replace(QUIET, loop=0.1), "; on_progress, or others on this loop or in these workers, had the rest"),
         (replace(QUIET, elapsed=0.19), "too short a run to tell, 190.00 ms"),
         (replace(QUIET, work=16.0, loop=9.0, delivering=9.0, taking=9.0), "the workers"),
     ],

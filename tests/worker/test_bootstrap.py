@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -186,3 +187,19 @@ def test_one_that_ends_by_itself_says_nothing() -> None:
     program = "from pipeframe_async._worker import bootstrap; bootstrap.leave_soon(); raise SystemExit(3)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
     assert (run.returncode, run.stderr) == (3, "")
+
+
+def test_what_is_registered_with_threading_is_called_once_last_first_and_may_raise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called: list[str] = []
+
+    def broken() -> None:
+        called.append("broken")
+        raise OSError("gone")
+
+    registered = [lambda: called.append("pool"), broken, lambda: called.append("own")]
+    monkeypatch.setattr(threading, "_threading_atexits", registered, raising=False)
+    bootstrap.end_pools()
+    bootstrap.end_pools()
+    assert called == ["own", "broken", "pool"]

@@ -41,6 +41,7 @@ class BucketPump:
     """The feed's task, and the records between it and intake."""
 
     stays = True
+    length: int | None = None
 
     def __init__(self, feed: Callable[[AsyncBucket], Awaitable[None]]) -> None:
         self._buffer: list[Any] = []

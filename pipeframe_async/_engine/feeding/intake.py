@@ -23,7 +23,7 @@ from pipeframe_async._engine.feeding.spill import BLOCK_BYTES
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._engine.supervise import BREATH
 from pipeframe_async._rules.batching import Sizer
-from pipeframe_async._rules.feed_forms import Feed, Form
+from pipeframe_async._rules.feed_forms import Feed, Form, length_of
 from pipeframe_async._rules.reuse import used_again
 from pipeframe_async.errors import FeedError, text_of
 from pipeframe_async.model import Chunk, Delivery, made
@@ -86,7 +86,8 @@ class Intake:
         self._control = made if control else frozenset[type]()
         # A list has its records already, and calls have each their own caller: the same may be there twice.
         self._watches = control and not isinstance(feed.value, (list, tuple))
-        self.length = feed.length
+        self._said: int | None = None  # how many records there are, by a feed that is no `Buffered`
+        self._exhausted = False  # it has come to its end by itself, and all of it is booked
         self._handles = books.handles
         self._counts = feed.counts
         self._name = name
@@ -121,6 +122,13 @@ class Intake:
         if self._began is None:
             return 0.0
         return (self._ended or time.perf_counter()) - self._began - self._unasked
+
+    @property
+    def length(self) -> int | None:
+        """How many records the feed has, where it says so and nothing has shown it wrong. Looks only."""
+        said, fed = self._said if self._source is None else self._source.length, self._ledger.fed
+        wrong = said is not None and (fed > said or (self._exhausted and fed < said))
+        return None if wrong else said
 
     def counts(self) -> SourceCounts:
         """How the source stands with its server, where it has one."""
@@ -184,10 +192,12 @@ class Intake:
         """Pull until the end. An error of the feed is kept in `error`; what was fed before it stays fed."""
         self._task = asyncio.current_task()
         self._breathed = time.perf_counter()
+        exhausted = False
         try:
             if not self._stopped:
                 await self._pull()
                 self._look_for_reuse()
+                exhausted = not self._stopped
         except Stopped:
             pass
         except asyncio.CancelledError as error:
@@ -206,6 +216,7 @@ class Intake:
         if self._backlog.ended:  # it was stopped: what came after that is nobody's
             self._books.refuse(_flat(self._source.rest())[0] if self._source is not None else [])
         self._end()
+        self._exhausted = exhausted
 
     def _end(self) -> None:
         """No more will come: what was handed over is all there is."""
@@ -264,11 +275,11 @@ class Intake:
         async with opened(self._feed, self._name) as feed:
             self._idle.start()
             self._began = time.perf_counter()
-            if isinstance(feed, Listed):
-                self.length = feed.length
-                if self._whole:
-                    self._whole = False
-                    self._backlog.open()
+            if isinstance(feed, Listed) and self._whole:
+                self._whole = False
+                self._backlog.open()
+            if self._feed.form is Form.ASYNC and not self._feed.called:
+                self._said = length_of(self._feed.value)
             word = asyncio.get_running_loop().call_later(WORD_SECONDS, self._say_that_nothing_runs)
             try:
                 await (self._iterate(feed) if isinstance(feed, AsyncIterator) else self._take(feed))
@@ -328,6 +339,7 @@ class Intake:
         async for record in feed:
             if control and type(record) in control:
                 if isinstance(record, Chunk):
+                    self._said = None
                     self._ours = True
                     await self._extend(record.records)
                     self._ours = False

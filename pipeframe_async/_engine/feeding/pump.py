@@ -23,6 +23,7 @@ from itertools import chain, islice
 from typing import Any
 
 from pipeframe_async._engine.bell import Bell
+from pipeframe_async._rules.feed_forms import length_of
 from pipeframe_async.errors import StateError
 from pipeframe_async.model import Chunk
 
@@ -66,6 +67,7 @@ class Pump:
         produce: runs in the thread and calls `put` or `put_all` with what it has.
     """
 
+    length: int | None = None  # the thread's
     stays = False  # its thread cannot be stopped between two records without ending it
 
     def __init__(self, produce: Callable[[Pump], None], name: str) -> None:
@@ -156,6 +158,7 @@ class Pump:
 
     def put_all(self, records: Iterable[Any]) -> None:
         """Hand over all of an iterable, never pulling a record there is no room for. Called in the feed's thread."""
+        self.length = length_of(records)  # here, for it may block as well, and be this thread's alone
         iterator, end = iter(records), _End()
         try:
             while self._pull(chain(iterator, end), end, self._reserve()):
@@ -166,6 +169,7 @@ class Pump:
 
     def _put_list(self, records: list[Any]) -> None:
         """Hand over the records of a Chunk, as many at a time as there is room for."""
+        self.length = None
         at = 0
         try:
             while at < len(records):

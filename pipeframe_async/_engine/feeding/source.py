@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 from pipeframe_async._engine.feeding.bucket import BucketPump
 from pipeframe_async._engine.feeding.pump import Bucket, Pump
-from pipeframe_async._rules.feed_forms import Feed, Form
+from pipeframe_async._rules.feed_forms import Feed, Form, length_of
 from pipeframe_async.errors import DrainTimeout
+from pipeframe_async.model import Chunk, made
 
 CLOSE_TIMEOUT = 5.0
 """Seconds a feed has to clean up. Less cuts off polite protocols; more makes a stuck feed hold up the end."""
@@ -24,7 +25,13 @@ SLICE = 1_000
 
 
 class Buffered(Protocol):
-    """A feed that keeps its records in a buffer of its own."""
+    """A feed that keeps its records in a buffer of its own.
+
+    Attributes:
+        length: how many records it says it has; None where it does not, or not in records.
+    """
+
+    length: int | None
 
     async def take(self, room: int) -> list[Any] | None:
         """What there is, at most `room` records; waits for at least one; None at the end."""
@@ -45,6 +52,7 @@ class Buffered(Protocol):
 class Taken:
     """A source that is asked for as many records as there is room for."""
 
+    length: int | None = None
     stays = True
 
     def __init__(self, feed: Feed) -> None:
@@ -72,14 +80,16 @@ class Listed:
     stays = True
 
     def __init__(self, feed: Feed) -> None:
-        self.length = feed.length
         self._records: Sequence[Any] = feed.value
+        self.length = length_of(feed.value)
         self._at = 0
 
     async def take(self, room: int) -> list[Any] | None:
         """The next slice."""
         piece = list(self._records[self._at : self._at + min(room, SLICE)])
         self._at += len(piece)
+        if made and any(isinstance(one, Chunk) for one in piece):
+            self.length = None
         return piece or None
 
     def hold(self) -> None:

@@ -7,6 +7,7 @@ Runs on the loop, within one turn of it: nobody sees books that are half written
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ class Books:
     Attributes:
         handles: of deliveries.
         freed: rings when permits were released.
+        answering: seconds in which handles were called, or records waited for nothing but async answers.
     """
 
     def __init__(
@@ -44,6 +46,8 @@ class Books:
         self.ledger = ledger
         self.handles = Handles(self._released, forgiving=forgiving)
         self.freed = Bell()
+        self.answering = 0.0
+        self._answering_since: float | None = None  # when nothing else was in flight any more
         self._work = work
         self._wanted = False
         self._quiet: Callable[[], object] | None = None
@@ -72,7 +76,9 @@ class Books:
             self.ledger.settle(answer.first, outcome)
         else:
             self.ledger.emit(answer.first, outcome, answer.nbytes)
+        began = time.perf_counter()
         self.ledger.hold(self.handles.settled(answer, taken))
+        self.answering += time.perf_counter() - began
         if self._watermark is not None:
             self._watermark.settled(answer, aborted=outcome.aborted > 0)
         self._tell()
@@ -97,6 +103,8 @@ class Books:
 
     def _released(self) -> None:
         """An async answer has returned: its permit is free."""
+        if self._answering_since is not None and not self.ledger.in_flight:  # nor has anything been fed meanwhile
+            self.answering += time.perf_counter() - self._answering_since
         self.ledger.release()
         self._tell()
 
@@ -106,6 +114,7 @@ class Books:
         if self._wanted:
             self._wanted = False
             self._work.ring()
+        self._answering_since = time.perf_counter() if self.ledger.unanswered and not self.ledger.in_flight else None
         self._look()
 
     def _look(self) -> None:

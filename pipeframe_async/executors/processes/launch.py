@@ -74,6 +74,7 @@ class LaneProcess(BaseProcess):
         bootstrap.keep_from_children(*self._args[:2])  # the pool's queues
         super().run()
         bootstrap.leave_soon()
+        bootstrap.end_pools()
 
 
 class LaneContext(BaseContext):

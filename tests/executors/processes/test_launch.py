@@ -99,9 +99,10 @@ def test_a_worker_prepares_itself_before_it_does_what_its_pool_wants(monkeypatch
     done: list[Any] = []
     monkeypatch.setattr(bootstrap, "prepare", lambda surroundings, streams: done.append("prepare"))
     monkeypatch.setattr(bootstrap, "leave_soon", lambda: done.append("leave soon"))
+    monkeypatch.setattr(bootstrap, "end_pools", lambda: done.append("end pools"))
     monkeypatch.setattr(bootstrap, "keep_from_children", lambda *queues: done.append(queues))
     LaneContext().Process(target=lambda *args: done.append(args), args=("calls", "results", "more")).run()
-    assert done == ["prepare", ("calls", "results"), ("calls", "results", "more"), "leave soon"]
+    assert done == ["prepare", ("calls", "results"), ("calls", "results", "more"), "leave soon", "end pools"]
 
 
 class Handed:
