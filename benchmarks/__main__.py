@@ -21,6 +21,7 @@ QUESTIONS = (
     "start",
     "scaling",
     "mixed",
+    "edges",
     "web",
     "chain",
     "recovery",

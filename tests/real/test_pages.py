@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import psycopg
 import redis as redis_client
 
+from pipeframe_async.feeds import JetStream
 from tests.readme.snippets import read_page
 from tests.real.kinds import KINDS
 from tests.real.servers import Server
@@ -46,3 +48,16 @@ def test_postgres(postgres: Server, tmp_path: Path) -> None:
     assert "delivered 2" in shown("postgres.md", url, postgres, tmp_path)
     with psycopg.connect(postgres.url) as connection:
         assert connection.execute("SELECT price FROM prices ORDER BY job").fetchall() == [(6,), (9,)]
+
+
+def test_nats(nats: Server, tmp_path: Path) -> None:
+    KINDS["nats"].publish(nats.url, "ORDERS", [{"id": 1, "n": 2}, {"id": 2, "n": 3}])
+    KINDS["nats"].publish(nats.url, "prices", [])
+    assert "delivered 2" in shown("nats.md", "nats://127.0.0.1:4222", nats, tmp_path)
+    taken = JetStream(nats.url, "prices", "reader")
+
+    async def read() -> list[int]:
+        async with taken:
+            return [json.loads(delivery.record)["price"] for delivery in await taken.take(10) or ()]
+
+    assert sorted(asyncio.run(read())) == [6, 9]

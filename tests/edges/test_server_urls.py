@@ -1,0 +1,57 @@
+"""Sources and sinks of servers by URL: what is ours is taken off, what is left is their client's."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeframe_async import ConfigError
+from pipeframe_async.feeds import feed_from
+from pipeframe_async.sinks import sink_to
+
+
+@pytest.mark.parametrize(
+    ("url", "made"),
+    [
+        ("redis://:pw@h:1/0?stream=a&group=b&lease=5", "RedisStream('redis://:***@h:1/0', 'a', 'b')"),
+        ("rediss://h/0?stream=5&group=b&max_deliveries=none", "RedisStream('rediss://h/0', '5', 'b')"),
+        (
+            "postgresql://u@h/db?table=jobs&sslmode=disable",
+            "PostgresJobs('postgresql://u@h/db?sslmode=disable', 'jobs')",
+        ),
+        ("nats://h:4222?stream=ORDERS&durable=billing", "JetStream('nats://h:4222', 'ORDERS', 'billing')"),
+    ],
+)
+def test_feeds(url: str, made: str) -> None:
+    assert repr(feed_from(url)) == made
+
+
+@pytest.mark.parametrize(
+    ("url", "made"),
+    [
+        ("redis://h/0?stream=a&maxlen=5", "RedisStream('redis://h/0', 'a')"),
+        ("postgres://u@h/db?table=t&columns=a,b&key=a", "PostgresCopy('postgres://u@h/db', 't')"),
+        ("postgresql://u@h/db?table=t&columns=a", "PostgresCopy('postgresql://u@h/db', 't')"),
+        ("nats://h?subject=prices", "JetStream('nats://h', 'prices')"),
+    ],
+)
+def test_sinks(url: str, made: str) -> None:
+    assert repr(sink_to(url)) == made
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://u:secret@h", r"'redis://u:\*\*\*@h' does not say its stream, group: write …\?stream=…&group=…"),
+        ("redis://h?stream=a&group=b&lease=x", "lease='x': must be a number above 0"),
+        ("redis://h?stream=a&group=b&max_deliveries=0", "max_deliveries=0: must be a number above 0"),
+        ("nats://h?stream=a.b&durable=b", "stream='a.b': must be a name without dots"),
+        ("nats://h?stream=a&durable=b&start=never", "start='never': must be 'all' or 'new'"),
+        (
+            "nosql://u:secret@h",
+            r"no feed is known for nosql://, in 'nosql://u:\*\*\*@h'; there are paths, - and .*redis://",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(url: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        feed_from(url)
