@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from pipeframe_async.weight import weight
@@ -48,6 +49,8 @@ VALUES: dict[str, Any] = {
     "object": Row("x", bytes(30_000)),
     "slots": Tight("x", bytes(30_000)),
     "slots of a base with a dict": Slotted(),
+    "columns": pa.record_batch({"n": range(10_000), "text": ["x" * 20] * 10_000}),
+    "a table of columns": pa.table({"n": range(10_000)}),
 }
 
 
@@ -71,6 +74,10 @@ def test_no_code_of_the_value_is_run() -> None:
             raise AssertionError
 
         def __len__(self) -> int:
+            raise AssertionError
+
+        @property
+        def nbytes(self) -> int:
             raise AssertionError
 
     assert weight([Touchy()]) < 100
