@@ -11,7 +11,14 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from pipeframe_async.compression import KINDS
 from pipeframe_async.errors import ConfigError
 
-SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".dead": "jsonl", ".csv": "csv", ".tsv": "tsv"}
+SUFFIXES = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".dead": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+}
 """What is in a file whose name ends so; in any other are lines of text."""
 
 

@@ -12,11 +12,13 @@ _HOMES = {
     "JsonLines": "lines",
     "Listen": "listen",
     "Lines": "lines",
+    "Parquet": "parquet",
     "Push": "push",
     "PostgresJobs": "postgres",
     "PostgresQuery": "postgres",
     "RedisStream": "redis_stream",
     "TooLong": "splitting",
+    "UnreadRow": "parquet",
     "feed_from": "opening",
 }
 
@@ -27,11 +29,13 @@ __all__ = [
     "JsonLines",
     "Lines",
     "Listen",
+    "Parquet",
     "PostgresJobs",
     "PostgresQuery",
     "Push",
     "RedisStream",
     "TooLong",
+    "UnreadRow",
     "feed_from",
 ]
 
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from pipeframe_async.feeds.lines import JsonLines, Lines
     from pipeframe_async.feeds.listen import Listen
     from pipeframe_async.feeds.opening import feed_from
+    from pipeframe_async.feeds.parquet import Parquet, UnreadRow
     from pipeframe_async.feeds.postgres import PostgresJobs, PostgresQuery
     from pipeframe_async.feeds.push import Push
     from pipeframe_async.feeds.redis_stream import RedisStream

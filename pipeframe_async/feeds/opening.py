@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pipeframe_async.feeds.csv import Csv
 from pipeframe_async.feeds.lines import JsonLines, Lines
+from pipeframe_async.feeds.parquet import Parquet
 from pipeframe_async.urls import Scheme, opened
 
 FORMATS: Final[dict[str, Callable[[str], Any]]] = {
@@ -14,6 +15,7 @@ FORMATS: Final[dict[str, Callable[[str], Any]]] = {
     "csv": Csv,
     "tsv": lambda path: Csv(path, delimiter="\t"),
     "lines": Lines,
+    "parquet": Parquet,
 }
 
 
@@ -46,12 +48,12 @@ def feed_from(url: str) -> Any:
     """Open a source by its URL, as `pipeframe run --feed` does.
 
     Args:
-        url: a path or glob, read by how it ends (`.jsonl`, `.ndjson`, `.csv`, `.tsv`, anything else as lines of text;
-            compressed with another `.gz`, `.bz2`, `.xz` or `.zst` behind that); `-` for JSON lines on standard input;
-            `FORMAT:PATH` to say what is in it, with `jsonl`, `csv`, `tsv` or `lines`;
-            `redis://host:6379/0?stream=orders&group=billing` or `postgresql://host/db?table=jobs`, with more options of
-            `RedisStream` and `PostgresJobs` in the same way; or `SCHEME://…` of a source that
-            another package has registered as an entry point in the group `pipeframe_async.feeds`.
+        url: a path or glob, read by how it ends (`.jsonl`, `.ndjson`, `.csv`, `.tsv`, `.parquet`, anything else as
+            lines of text; but for Parquet compressed with another `.gz`, `.bz2`, `.xz` or `.zst` behind that); `-` for
+            JSON lines on standard input; `FORMAT:PATH` to say what is in it, with `jsonl`, `csv`, `tsv`, `lines` or
+            `parquet`; `redis://host:6379/0?stream=orders&group=billing` or `postgresql://host/db?table=jobs`, with more
+            options of `RedisStream` and `PostgresJobs` in the same way; or `SCHEME://…` of a source that another
+            package has registered as an entry point in the group `pipeframe_async.feeds`.
 
     Returns:
         A `Source`.

@@ -59,8 +59,8 @@ ROOMS: Final[dict[str, Room]] = {
     "executors": Room(ours=WORDS | {"_rules", "_worker"}, outside=frozenset({"cloudpickle"})),
     "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"rich"})),
     # One file per system, each behind its extra.
-    "feeds": Room(ours=WORDS | {"servers"}, never=frozenset({"multiprocessing"})),
-    "sinks": Room(ours=WORDS | {"servers"}, never=frozenset({"multiprocessing"})),
+    "feeds": Room(ours=WORDS | {"servers"}, never=frozenset({"multiprocessing"}), outside=frozenset({"pyarrow"})),
+    "sinks": Room(ours=WORDS | {"servers"}, never=frozenset({"multiprocessing"}), outside=frozenset({"pyarrow"})),
     "servers": Room(ours=WORDS, never=frozenset({"multiprocessing"})),
     "portal": Room(ours=WORDS, outside=frozenset({"uvloop"})),
     "frame": Room(ours=WORDS | {"plan", "_rules", "_engine", "_worker", "executors", "observe", "portal"}),
