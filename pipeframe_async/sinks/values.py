@@ -1,4 +1,4 @@
-"""Results and failures as JSON: what sinks write where nobody says how."""
+"""Results and failures as JSON, and failures as texts: what sinks write where nobody says how."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def _failure(failure: Failure[Any], encoding: str, end: str) -> bytes:
     try:
         return _dumped(told, encoding, _shown, end)
     except (TypeError, ValueError, RecursionError):  # keys that are no text, a value that contains itself
-        told["record"] = _represented(told["record"])
+        told["record"] = represented(told["record"])
         if told["child"] is not None:
-            told["child"]["value"] = _represented(told["child"]["value"])
+            told["child"]["value"] = represented(told["child"]["value"])
         return _dumped(told, encoding, _shown, end)
 
 
@@ -57,12 +57,34 @@ def told_of(failure: Failure[Any]) -> dict[str, Any]:
     }
 
 
+def failure_row(failure: Failure[Any]) -> dict[str, Any]:
+    """A failure as texts, and its number of attempts: the record, and the child, as JSON or as their repr."""
+    told = told_of(failure)
+    for name in ("record", "child"):
+        if name == "record" or told[name] is not None:
+            told[name] = _json_text(told[name])
+    return {name: _sound(value) if isinstance(value, str) else value for name, value in told.items()}
+
+
+def _json_text(value: Any) -> str:
+    try:
+        return str(_dumped(value, "utf-8", _shown, ""), "utf-8")
+    except (TypeError, ValueError, RecursionError):
+        return represented(value)
+
+
+def _sound(text: str) -> str:
+    """A text that UTF-8 has: half a surrogate pair is escaped."""
+    return str(text.encode("utf-8", "backslashreplace"), "utf-8")
+
+
 def _shown(value: Any) -> Any:
     """A value that JSON does not know, for somebody to look at."""
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else _represented(value)
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else represented(value)
 
 
-def _represented(value: Any) -> str:
+def represented(value: Any) -> str:
+    """The repr of a value, whatever that does."""
     try:
         return repr(value)
     except Exception as error:
