@@ -18,7 +18,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from pipeframe_async.errors import text_of
+from pipeframe_async.errors import FeedError, text_of
 from pipeframe_async.model import AnyFailure, Chunk, Delivery, Failure
 from pipeframe_async.report import SourceCounts
 from pipeframe_async.servers.reach import Reach, positive
@@ -40,6 +40,8 @@ LOOK = 1.0
 """Seconds between two looks at how many messages the server still has."""
 PARTING = 5.0
 """Seconds in which the last answers must reach the server. Longer holds up an end whose server is away."""
+PARTED = 1.0
+"""Seconds that are left to hand back and disconnect, where those answers have taken all of that."""
 FIRST_PAUSE = 1.0
 """Seconds before a record that failed is delivered again; twice that the next time, and so on, up to its lease."""
 
@@ -165,6 +167,7 @@ class Live(Generic[Token]):
         """
         self._stopped = True
         self._came.set()
+        self._sent.set()
         self._asked.set()
 
     def counts(self) -> SourceCounts:
@@ -185,7 +188,7 @@ class Live(Generic[Token]):
                 if (most := room - len(self._acks) - len(self._nacks) - self._sending) <= 0:
                     self._sent.clear()
                     self._hurry.set()
-                    await self._sent.wait()  # set by `_answering`, and when a task has failed
+                    await self._sent.wait()  # set by `_answering`, by `stop`, and when a task has failed
                 elif self._ready:
                     messages, self._ready = self._ready[:most], self._ready[most:]
                     return [self._delivery(message) for message in messages]
@@ -215,7 +218,8 @@ class Live(Generic[Token]):
         try:
             await self._reach.reached(self._queue.open, self._timeout)
         except BaseException:
-            await self._disconnect()
+            self._stopped = False  # it may be another run's
+            await self._disconnect(PARTING)
             raise
         for name, work in (("fetch", self._fetching), ("answer", self._answering), ("lease", self._leasing)):
             self._tasks.append(asyncio.create_task(self._watched(work), name=f"pipeframe-{name}"))
@@ -225,28 +229,33 @@ class Live(Generic[Token]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+        clock = asyncio.get_running_loop().time
+        until = clock() + PARTING
         fetching, answering, leasing = self._tasks
         try:
-            await _ended(fetching)
-            await _ended(leasing)
+            await _ended(fetching, leasing)
             self._nacks += [Nack(m.token, 0.0, begun=False, deliveries=m.deliveries) for m in self._ready]
-            await self._part(answering)
+            await self._part(answering, until)
         finally:
-            await _ended(answering)
-            await self._disconnect()
-            self._stopped = False  # it may be another run's
-        self._check()
-
-    async def _disconnect(self) -> None:
+            try:
+                await _ended(*self._tasks)  # all of them: a cancel may have met the wait above
+            finally:
+                await self._disconnect(max(PARTED, until - clock()))
+                self._stopped = False  # it may be another run's
         try:
-            async with asyncio.timeout(PARTING):
+            self._check()
+        finally:
+            self._stopped = False
+
+    async def _disconnect(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
                 await self._queue.close(self._knows)
         except Exception as problem:  # it is away, or broken: there is nothing left to close
             logger.debug("%s: closing raised %s", self._name, text_of(problem))
 
-    async def _part(self, answering: asyncio.Task[None]) -> None:
+    async def _part(self, answering: asyncio.Task[None], until: float) -> None:
         """Send the last answers."""
-        until = asyncio.get_running_loop().time() + PARTING
         while self._acks or self._nacks or self._sending:
             left = until - asyncio.get_running_loop().time()
             if left <= 0 or answering.done():
@@ -293,6 +302,10 @@ class Live(Generic[Token]):
             await work()
         except Exception as error:
             self._error = self._error or error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():  # nobody's but the client library's: `take` would wait for ever
+                self._error = self._error or error
         finally:
             self._came.set()
             self._sent.set()
@@ -300,7 +313,7 @@ class Live(Generic[Token]):
     def _check(self) -> None:
         if self._error is not None:
             error, self._error, self._stopped = self._error, None, True
-            raise error
+            raise FeedError(f"{self._name}: {type(error).__name__}: {text_of(error)}") from error
 
     async def _called(self, call: Callable[[], Awaitable[R]]) -> R:
         """What a call of the queue gives, as soon as the server is there; it is opened again where that was away."""
@@ -369,11 +382,11 @@ class Live(Generic[Token]):
         """Extend leases by a clock of their own, and look at what the server still has."""
         loop = asyncio.get_running_loop()
         while True:
-            self._lag = await self._called(self._queue.lag)
             if self.lease is not None:
                 due = loop.time() - self.lease / 3
                 if old := [token for token, since in self._held.items() if since <= due]:
                     await self._extend(old)
+            self._lag = await self._called(self._queue.lag)
             await asyncio.sleep(LOOK if self.lease is None else min(LOOK, self.lease / 6))
 
     async def _extend(self, tokens: Sequence[Token]) -> None:
@@ -399,8 +412,9 @@ class Live(Generic[Token]):
             )
 
 
-async def _ended(task: asyncio.Task[None]) -> None:
-    """Cancel a task of this source, and wait for its end; again, where a client library swallows a cancel."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=1.0)
+async def _ended(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks of this source, and wait for their end; again, where a client library swallows a cancel."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=1.0)

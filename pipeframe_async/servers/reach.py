@@ -5,7 +5,9 @@ Who waits for it is told once that it is away, and once that it is back, however
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from importlib import import_module
@@ -46,7 +48,7 @@ def positive(name: str, option: str, value: float) -> float:
     Raises:
         ConfigError: it is none.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         raise ConfigError(f"{name}: {option}={value!r}: must be a number above 0")
     return value
 
@@ -80,7 +82,7 @@ class Reach:
 
         Args:
             call: is begun anew for each try, so it must bear to be done twice.
-            timeout: seconds for all tries; None: for as long as it takes.
+            timeout: seconds for all tries, of which one may get no answer at all; None: for as long as it takes.
 
         Raises:
             Exception: what the call raised that does not mean that the server is away; or, when time is up, does.
@@ -99,7 +101,14 @@ class Reach:
         async def once() -> T:
             return await call()  # the client's; it ends with the try
 
-        value: T = await trying(once)
+        limit = asyncio.timeout(timeout)
+        try:
+            async with limit:
+                value: T = await trying(once)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise TimeoutError(f"{self._name} has not answered within {timeout:g} s") from error
         self._is_back()
         return value
 

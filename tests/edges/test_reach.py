@@ -63,6 +63,11 @@ async def test_it_is_given_up_in_time_with_the_last_error() -> None:
     assert call.made > 1
 
 
+async def test_a_try_that_gets_no_answer_is_given_up_in_time_too() -> None:
+    with pytest.raises(TimeoutError, match=r"the server has not answered within 0\.05 s"):
+        await reach().reached(asyncio.Event().wait, timeout=0.05)
+
+
 async def test_a_cancel_ends_the_try() -> None:
     async def never() -> None:
         await asyncio.Event().wait()
