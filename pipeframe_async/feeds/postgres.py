@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.feeds.live import ITERATED, Live, Message, Nack, Queue
 from pipeframe_async.model import Chunk
-from pipeframe_async.servers.postgres import EXTRA, checked, connected, quoted, reach
+from pipeframe_async.servers.postgres import EXTRA, checked, connected, in_query, qualified, quoted, reach
 from pipeframe_async.servers.reach import needed, positive
 from pipeframe_async.urls import shown
 
@@ -19,6 +21,9 @@ WAIT = 1.0
 """Seconds that a fetch waits for a job. Longer delays those that become visible by time, shorter is idle traffic."""
 MOST_COUNTED = 100_000
 """Jobs that `lag` counts at most. More take the server long, every second."""
+
+LONGEST_CHANNEL = 63
+"""Characters, of PostgreSQL: a NOTIFY with more fails, and so would the insert that it belongs to."""
 
 Token = tuple[int, int]
 """A job's id, and which of its deliveries this is: what has been given to others has another."""
@@ -83,9 +88,10 @@ class _Table(Queue[Token]):
 
     def __init__(self, url: str, table: str, lease: float, *, create: bool) -> None:
         self._url = url
-        self._table = quoted(table)
+        self._named = qualified(table)
+        self._table = in_query(self._named)
         self._name = table
-        self._channel = f"pipeframe_{table.replace('.', '_')}"
+        self._channel = _channel(table)
         self._lease = lease
         self._create = create
         self._opening = asyncio.Lock()
@@ -107,32 +113,34 @@ class _Table(Queue[Token]):
             await self._fetching.execute(f"LISTEN {quoted(self._channel)}")
 
     async def _make(self) -> None:
-        found = await self._telling.execute("SELECT to_regclass(%s)", (self._table,))
+        found = await self._telling.execute("SELECT to_regclass(%s)", (self._named,))
         if (await found.fetchone())[0] is not None:
             return
-        table, function = self._table, quoted(f"{self._name}_wakes")
-        async with self._telling.transaction():
-            await self._telling.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (self._channel,))
-            await self._telling.execute(
-                f"CREATE TABLE IF NOT EXISTS {table} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
-                "record jsonb NOT NULL, visible_at timestamptz NOT NULL DEFAULT now(), "
-                "attempts integer NOT NULL DEFAULT 0)"
-            )
-            await self._telling.execute(f"CREATE INDEX ON {table} (visible_at, id)")
-            await self._telling.execute(
-                f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS "
-                f"$$ BEGIN PERFORM pg_notify('{self._channel}', ''); RETURN NULL; END $$"
-            )
-            await self._telling.execute(
-                f"CREATE TRIGGER wakes AFTER INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
-            )
+        table, function = self._named, qualified(f"{self._name}_wakes")
+        made = needed("psycopg.errors", EXTRA).DuplicateTable  # by others, while this one waited for the lock
+        with suppress(made):
+            async with self._telling.transaction():
+                await self._telling.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (self._channel,))
+                await self._telling.execute(
+                    f"CREATE TABLE {table} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
+                    "record jsonb NOT NULL, visible_at timestamptz NOT NULL DEFAULT now(), "
+                    "attempts integer NOT NULL DEFAULT 0)"
+                )
+                await self._telling.execute(f"CREATE INDEX ON {table} (visible_at, id)")
+                await self._telling.execute(
+                    f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS "
+                    f"$$ BEGIN PERFORM pg_notify('{self._channel}', ''); RETURN NULL; END $$"
+                )
+                await self._telling.execute(
+                    f"CREATE TRIGGER wakes AFTER INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
+                )
 
     async def fetch(self, most: int, known: Callable[[Token], bool]) -> Sequence[Message[Token]]:
         """Those that are visible, the oldest first; where there are none, after the next insert."""
         rows = await self._visible(most)
+        async for _ in self._fetching.notifies(timeout=0 if rows else WAIT, stop_after=1):
+            pass  # those that came meanwhile are not kept: a consumer that is never idle would keep all
         if not rows:
-            async for _ in self._fetching.notifies(timeout=WAIT, stop_after=1):
-                pass
             rows = await self._visible(most)
         return [Message((number, attempts), number, record, attempts) for number, record, attempts in rows]
 
@@ -184,7 +192,8 @@ class _Table(Queue[Token]):
         """Visible jobs, up to a hundred thousand."""
         cursor = await self._telling.execute(
             f"SELECT count(*) FROM (SELECT FROM {self._table} WHERE visible_at <= clock_timestamp() "
-            f"LIMIT {MOST_COUNTED}) AS visible"
+            f"LIMIT {MOST_COUNTED}) AS visible",
+            (),
         )
         count: int = (await cursor.fetchone())[0]
         return count
@@ -192,9 +201,18 @@ class _Table(Queue[Token]):
     async def close(self, known: Callable[[Token], bool]) -> None:
         """Disconnect: a fetch that was cancelled has been rolled back, or its jobs become visible by time."""
         opened, self._fetching, self._telling = (self._fetching, self._telling), None, None
+        self._opening = asyncio.Lock()  # the next run may have another loop
         for connection in opened:
             if connection is not None:
                 await connection.close()
+
+
+def _channel(table: str) -> str:
+    """What consumers listen to: of a plain name, or of what PostgreSQL has room for."""
+    plain = f"pipeframe_{table.replace('.', '_')}"
+    if len(plain) <= LONGEST_CHANNEL and plain.isascii() and plain.replace("_", "a").isalnum():
+        return plain
+    return f"pipeframe_{hashlib.sha256(table.encode()).hexdigest()[:32]}"
 
 
 class PostgresQuery:

@@ -17,11 +17,13 @@ ALIVE = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": QUIET * 1000,
+    "client_encoding": "utf8",  # which COPY is written in, whatever the database has
 }
 SOON = ("starting up", "shutting down", "in recovery", "too many", "remaining connection slots")
 """What a server says that refuses a connection just now."""
-GONE = ("08", "57P", "53300")
-"""Beginnings of states in which a connection is gone, or none is to be had."""
+GONE = ("08", "57P", "53300", "40")
+"""Beginnings of states in which a connection is gone, none is to be had, or a transaction has met another's, as in a
+deadlock, and may be tried again."""
 
 
 def checked(url: str) -> None:
@@ -60,5 +62,15 @@ def reach(name: str) -> Reach:
 
 
 def quoted(*names: str) -> str:
-    """Names as SQL has them; `schema.table` is two."""
-    return ", ".join(".".join('"' + part.replace('"', '""') + '"' for part in name.split(".")) for name in names)
+    """Names as SQL has them."""
+    return ", ".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def qualified(table: str) -> str:
+    """A table's name as SQL has it; `schema.table` is two names."""
+    return ".".join(quoted(part) for part in table.split("."))
+
+
+def in_query(name: str) -> str:
+    """A name in a query with parameters, where `%` begins one."""
+    return name.replace("%", "%%")

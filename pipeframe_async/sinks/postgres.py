@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -10,11 +11,13 @@ from typing import Any
 
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.model import Failure
-from pipeframe_async.servers.postgres import checked, connected, quoted, reach
+from pipeframe_async.servers.postgres import checked, connected, qualified, quoted, reach
 from pipeframe_async.servers.reach import positive
-from pipeframe_async.sinks.values import told_of
+from pipeframe_async.sinks.values import failure_row
 from pipeframe_async.urls import shown
 
+UNBEARABLE = re.compile(r"(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\[^u])|\\u(?:0000|d[89a-f][0-9a-f]{2})")
+"""Escapes in JSON: in the group those that PostgreSQL has too, outside of it NUL and halves of surrogate pairs."""
 ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -26,7 +29,7 @@ class PostgresCopy:
     row that is there already is replaced, so that records which are delivered twice are one row.
 
     Results are dicts with the columns' names, or sequences in the columns' order. As a `dead_letter`, the columns are
-    attributes of `Failure`: `record`, `step`, `kind`, `error_type`, `message`, `attempts`, `traceback`.
+    attributes of `Failure`: `record` (as JSON), `step`, `kind`, `error_type`, `message`, `attempts`, `traceback`.
 
     Args:
         url: as of `PostgresJobs`.
@@ -34,7 +37,8 @@ class PostgresCopy:
         columns: that get values, in this order. None is NULL; dicts and lists are JSON.
         key: a column, or several, with a unique index: an upsert. None: rows are added.
         delivery_key: one of the columns, which gets the `Delivery.key` of a result's record, instead of a value of the
-            result: with it as `key`, any source's records are written once.
+            result: with it as `key`, any source's records are written once. Of a record's several results only the
+            last is left then: let another column be part of `key`.
         timeout: seconds that a write may take, all tries together; then it is a `SinkError`.
 
     Raises:
@@ -62,7 +66,7 @@ class PostgresCopy:
             if given not in columns:
                 raise ConfigError(f"{self._name}: {given!r} is none of its columns {', '.join(columns)}")
         self._url = url
-        self._table = quoted(table)
+        self._table = qualified(table)
         self._values = tuple(column for column in columns if column != delivery_key)
         self._columns = (*self._values, *(() if delivery_key is None else (delivery_key,)))
         self._key = keys
@@ -133,7 +137,7 @@ class PostgresCopy:
 def _row(result: Any, *, columns: tuple[str, ...]) -> bytes:
     """A result as COPY takes it, without its newline."""
     if isinstance(result, Failure):
-        result = told_of(result)
+        result = {name: _bearable(value) for name, value in failure_row(result).items()}
     if isinstance(result, Mapping):
         if missing := [column for column in columns if column not in result]:
             raise KeyError(f"the result has no {', '.join(missing)}; it has {', '.join(map(str, result))}")
@@ -147,6 +151,13 @@ def _row(result: Any, *, columns: tuple[str, ...]) -> bytes:
     else:
         raise TypeError(f"a row is a dict or a sequence, and this is {type(result).__name__}")
     return b"\t".join(map(_value, values))
+
+
+def _bearable(value: Any) -> Any:
+    """A value of a failure, which has to be written: without what PostgreSQL has in no text and no jsonb."""
+    if not isinstance(value, str):
+        return value
+    return UNBEARABLE.sub(lambda escape: escape[1] or "\\ufffd", value.replace("\0", "\ufffd"))
 
 
 def _value(value: Any) -> bytes:
