@@ -41,6 +41,13 @@ return lost
 """
 """Of the entries named behind group and consumer, those that are still this consumer's begin their idle time anew; the
 others are returned. A script, because between a look and a claim they could become another's."""
+REMOVE = """
+if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
+  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+end
+"""
+"""A script, because what is pending when a consumer is removed is lost: a read that was given up may still be answered
+between a look and the removal."""
 
 
 class RedisStream(Live[bytes]):
@@ -59,7 +66,7 @@ class RedisStream(Live[bytes]):
         consumer: this one's name; no two at the same time may have the same. Default: made of host, process and chance.
         field: that the record is in; None: the record is the whole entry, as a dict.
         decode: bytes of the field to the record, in the workers; None leaves bytes. With `field=None` names and values
-            are decoded as UTF-8, and this is not used.
+            are decoded as UTF-8, and this is not used. An entry without the field is that record's failure.
         start: where a new group begins: `"0"` with what is there, `"$"` with what comes.
         lease: seconds; extended for as long as a record waits or is worked on. Others take over what a dead consumer
             had after this.
@@ -107,7 +114,7 @@ class RedisStream(Live[bytes]):
         """What is in an entry to the record."""
         if self._field is None:
             return _texts
-        return None if self._decode is None else partial(_decoded, decode=self._decode, field=self._field)
+        return partial(_decoded, decode=self._decode or bytes, field=self._field)
 
 
 def _texts(fields: dict[bytes, bytes]) -> dict[str, str]:
@@ -135,6 +142,7 @@ class _Group(Queue[bytes]):
         self._lease = int(lease * 1000)
         self._client: Any = None
         self._extend: Any = None
+        self._remove: Any = None
         self._claims = True  # the server has XAUTOCLAIM
         self._opened = False
         self._unsure = True  # whether all that is pending here is known here
@@ -145,7 +153,7 @@ class _Group(Queue[bytes]):
         """Connect; make stream and group where they are not there, and remove consumers that died long ago."""
         if self._client is None:
             self._client = client(self._url)
-            self._extend = self._client.register_script(EXTEND)
+            self._extend, self._remove = map(self._client.register_script, (EXTEND, REMOVE))
         stream, group = self._of
         try:
             await self._client.xgroup_create(stream, group, id=self._start, mkstream=True)
@@ -153,10 +161,10 @@ class _Group(Queue[bytes]):
             if "BUSYGROUP" not in str(error):
                 raise
         if not self._opened:
-            self._claims = (await self._client.execute_command("COMMAND", "INFO", "XAUTOCLAIM"))[0] is not None
+            await self.extend(())  # a user that may not run scripts is told so now, and not when the first lease is old
             for consumer in await self._client.xinfo_consumers(stream, group):
                 if consumer["name"].startswith(OURS.encode()) and not consumer["pending"] and consumer["idle"] > DEAD:
-                    await self._client.xgroup_delconsumer(stream, group, consumer["name"])
+                    await self._remove(keys=[stream], args=[group, consumer["name"]])
         self._unsure = True
 
     async def fetch(self, most: int, known: Callable[[bytes], bool]) -> Sequence[Message[bytes]]:
@@ -221,15 +229,7 @@ class _Group(Queue[bytes]):
 
     async def _left(self, most: int, known: Callable[[bytes], bool]) -> list[Message[bytes]]:
         """Entries that nobody has answered for their lease, one page of them."""
-        if self._claims:
-            command = (*self._of, self._consumer, self._lease, self._cursor, "COUNT", most)
-            self._cursor, entries, *_ = await self._client.execute_command("XAUTOCLAIM", *command)
-        else:  # before Redis 6.2
-            after = "-" if self._cursor == b"0-0" else f"({str(self._cursor, 'ascii')}"
-            rows = await self._pending(after, PAGE)
-            old = [token for token, _, idle, _ in rows if idle >= self._lease][:most]
-            self._cursor = b"0-0" if len(rows) < PAGE else (old[-1] if len(old) == most else rows[-1][0])
-            entries = await self._claimed(self._lease, old) if old else []
+        entries = await self._old(most)
         if self._cursor == b"0-0":
             self._claim_at = time.monotonic() + WAIT
         entries = [entry for entry in entries if entry is not None and entry[1] is not None and not known(entry[0])]
@@ -240,6 +240,28 @@ class _Group(Queue[bytes]):
             pipe.execute_command("XPENDING", *self._of, token, token, 1)
         counts = [rows[0][3] if rows else 1 for rows in await pipe.execute()]
         return [self._message(entry, count) for entry, count in zip(entries, counts, strict=True)]
+
+    async def _old(self, most: int) -> list[Any]:
+        """Claim those that are old, from the cursor on."""
+        if self._claims:
+            command = (*self._of, self._consumer, self._lease, self._cursor, "COUNT", most)
+            try:
+                reply = await self._client.execute_command("XAUTOCLAIM", *command)
+            except Exception as error:
+                if "unknown command" not in str(error):
+                    raise
+                self._claims = False  # before Redis 6.2
+            else:
+                self._cursor, entries, *_ = reply
+                return list(entries)
+        after = "-" if self._cursor == b"0-0" else f"({str(self._cursor, 'ascii')}"
+        rows = await self._pending(after, PAGE)
+        old = [token for token, _, idle, _ in rows if idle >= self._lease][:most]
+        if len(old) == most:
+            self._cursor = old[-1]
+        else:
+            self._cursor = b"0-0" if len(rows) < PAGE else rows[-1][0]
+        return await self._claimed(self._lease, old) if old else []
 
     async def answer(self, acks: Sequence[bytes], nacks: Sequence[Nack[bytes]]) -> None:
         """Ack, and put back, in one request."""
@@ -282,9 +304,9 @@ class _Group(Queue[bytes]):
             pipe = self._client.pipeline(transaction=False)
             rest = [Nack(token, 0.0, False, count) for page in pages for token, count in page.items()]
             self._put_back(pipe, [nack for nack in rest if not known(nack.token)])
-            if not self._named and not any(known(nack.token) for nack in rest):
-                pipe.xgroup_delconsumer(*self._of, self._consumer)
             await pipe.execute()
+            if not self._named:
+                await self._remove(keys=[self._of[0]], args=[self._of[1], self._consumer])
         finally:
             opened, self._client, self._opened = self._client, None, False
             await opened.aclose()

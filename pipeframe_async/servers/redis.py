@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pipeframe_async.errors import ConfigError, text_of
@@ -11,8 +12,8 @@ from pipeframe_async.urls import shown
 EXTRA = "redis"
 QUIET = 10.0
 """Seconds without a reply after which a connection counts as broken; reads that wait for records wait a tenth of it."""
-BUSY = ("LOADING", "BUSY", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "READONLY")
-"""What a server replies that is starting, or is not the one that may be written to just now."""
+BUSY = re.compile(r"(^|: \(['\"])(BUSY |UNBLOCKED force unblock)")
+"""What a server replies that a script keeps, or that becomes a replica; in a pipeline it is behind the command."""
 
 
 def client(url: str) -> Any:
@@ -32,7 +33,7 @@ def client(url: str) -> Any:
         )
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{shown(url)!r} is no URL of a Redis server: {text_of(error)}") from error
-    for command in ("XREADGROUP", "XAUTOCLAIM", "XPENDING", "XCLAIM", "XINFO GROUPS", "COMMAND"):
+    for command in ("XREADGROUP", "XAUTOCLAIM", "XPENDING", "XCLAIM", "XINFO GROUPS"):
         made.set_response_callback(command, lambda reply, **_: reply)  # as the server has sent it
     return made
 
@@ -41,12 +42,21 @@ def reach(name: str) -> Reach:
     """Whether such a server is there."""
     exceptions = needed("redis.exceptions", EXTRA)
     refusals = (exceptions.AuthenticationError, exceptions.AuthorizationError)
+    signs = (  # it is not there, or is not the one that may be asked just now
+        OSError,
+        exceptions.ConnectionError,
+        exceptions.TimeoutError,
+        exceptions.ReadOnlyError,
+        exceptions.ClusterDownError,
+        exceptions.MasterDownError,
+        exceptions.TryAgainError,
+    )
 
     def away(error: BaseException) -> bool:
         if isinstance(error, refusals):
             return False
-        if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError)):
+        if isinstance(error, signs):
             return True
-        return isinstance(error, exceptions.ResponseError) and str(error).startswith(BUSY)
+        return isinstance(error, exceptions.ResponseError) and BUSY.search(str(error)) is not None
 
     return Reach(name, away, extra=EXTRA)
