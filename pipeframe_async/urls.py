@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from inspect import signature
@@ -21,6 +22,14 @@ SUFFIXES = {
 }
 """What is in a file whose name ends so; in any other are lines of text."""
 
+
+SECRET = re.compile(
+    r"(?P<before>://[^/?#@:]*:)[^/?#]*(?=@)"  # user:password@, also with an @ in it
+    r"|(?P<token>(?:nats|tls|wss?)://)[^/?#@:,]+(?=@)"
+    r"|(?P<option>\b\w*(?:password|token|secret)\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^&#\s]+)",
+    re.IGNORECASE,
+)
+"""What nobody must read in a log: passwords before the host, tokens of NATS, and options, also of libpq's own form."""
 
 Scheme = tuple[Callable[[], Callable[..., Any]], tuple[str, ...]]
 """What a URL of a server makes, imported when it is called; and which of its options have to be in the URL."""
@@ -63,11 +72,8 @@ def format_of(path: str) -> str:
 
 
 def shown(url: str) -> str:
-    """A URL without its password, for messages."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@", 1)))
+    """A URL without its password, for messages; also where it is a token, an option, or of no URL at all."""
+    return SECRET.sub(lambda found: f"{found['before'] or found['token'] or found['option']}***", url)
 
 
 def _served(url: str, role: str, load: Callable[[], Callable[..., Any]], needed: tuple[str, ...]) -> Any:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.feeds.live import Live, Message, Nack, Queue
+from pipeframe_async.feeds.live import MOST_FETCHED, Live, Message, Nack, Queue
 from pipeframe_async.servers.nats import EXTRA, checked, closed, connected, reach
 from pipeframe_async.servers.reach import needed, positive
 from pipeframe_async.urls import shown
 
 WAIT = 1.0
-"""Seconds that a pull waits for a message. Longer holds up an end, shorter is idle traffic."""
+"""Seconds that a pull stands at the server. Longer holds up an end, shorter is idle traffic."""
 PATIENCE = 5.0
 """Seconds beyond that in which the server must say something, or is away."""
+SOON = ("503", "409 Leadership", "409 Server", "409 Exceeded MaxWaiting", "409 Consumer is paused")
+"""Beginnings of what a server says that may give messages in a while. A consumer that is gone is found by `lag`."""
 SECOND = 1_000_000_000
 """Of NATS, which counts in nanoseconds."""
 
@@ -33,7 +37,9 @@ class JetStream(Live[str]):
     Args:
         url: `nats://user:password@host:4222`.
         stream: its name.
-        durable: the consumer's name. Where it is not there it is made; where it has another ack wait, it gets this one.
+        durable: the consumer's name. Where it is not there it is made. Where it has another ack wait it gets this one,
+            and any number of deliveries: what the server gives up would be in nobody's dead letter. One that pushes, or
+            whose acks are not explicit, is refused.
         subject: where the stream is not there, it is made for this one. Of a stream with more, only these messages.
         decode: bytes to the record, in the workers; None leaves bytes.
         start: where a new consumer begins: `"all"` with what is there, `"new"` with what comes.
@@ -104,7 +110,9 @@ class _Consumer(Queue[str]):
         self._connection: Any = None
         self._inbox = ""
         self._came: list[Any] = []
-        self._ended = False  # the pull has all it will get
+        self._due = 0  # messages that the last pull may still get
+        self._most_asked = MOST_FETCHED  # at once
+        self._refusal = ""
         self._news = asyncio.Event()
 
     async def open(self) -> None:
@@ -114,7 +122,7 @@ class _Consumer(Queue[str]):
                 return
             made = await connected(self._url)
             try:
-                await self._make(made.jetstream())
+                await self._make(made)
                 self._inbox = made.new_inbox()
                 await made.subscribe(self._inbox, cb=self._heard, pending_msgs_limit=-1, pending_bytes_limit=-1)
             except BaseException:
@@ -122,10 +130,12 @@ class _Consumer(Queue[str]):
                 raise
             before, self._connection = self._connection, made
             self._came.clear()  # they are in the hands of a consumer that is gone, until their lease has run out
+            self._due = 0
             if before is not None:
                 await closed(before)
 
-    async def _make(self, context: Any) -> None:
+    async def _make(self, connection: Any) -> None:
+        context = connection.jetstream()
         api, errors = needed("nats.js.api", EXTRA), needed("nats.js.errors", EXTRA)
         stream, durable = self._of
         if self._subject is not None:
@@ -142,49 +152,64 @@ class _Consumer(Queue[str]):
             deliver_policy=api.DeliverPolicy.ALL if self._start == "all" else api.DeliverPolicy.NEW,
         )
         try:
-            found = await context.consumer_info(stream, durable)
+            found = (await _asked(connection, f"CONSUMER.INFO.{stream}.{durable}"))["config"]
         except errors.NotFoundError:
-            if not any(found.config.name == stream for found in await context.streams_info()):
-                raise
             await context.add_consumer(stream, wanted)
             return
-        if found.config.ack_wait != self._lease:
-            await context.add_consumer(stream, found.config.evolve(ack_wait=self._lease))
+        if (reason := _unfit(found, self._subject)) is not None:
+            raise ConfigError(
+                f"the consumer {durable!r} of {stream!r} is there already, and {reason}: name another one"
+            )
+        changed = {**found, "ack_wait": int(self._lease * SECOND), "max_deliver": -1}  # all else stays as it is
+        changed.pop("backoff", None)
+        if changed != found:
+            asked = {"stream_name": stream, "config": changed}
+            await _asked(connection, f"CONSUMER.DURABLE.CREATE.{stream}.{durable}", asked)
 
     async def _heard(self, message: Any) -> None:
         if message.reply:
             self._came.append(message)
-        else:  # a status: what the pull asked for is not there, or its time is up
-            self._ended = True
+            self._due -= 1
+        else:  # a status: the server is done with what the pull asked for
+            self._due = 0
+            self._refusal = _refusal(message.headers or {})
+            if (most := re.search(r"MaxRequestBatch of (\d+)", self._refusal)) is not None:
+                self._most_asked, self._refusal = int(most[1]), ""
         self._news.set()
 
     async def fetch(self, most: int, known: Callable[[str], bool]) -> Sequence[Message[str]]:
         """What is there; where nothing is, the next message."""
         if not self._came:
-            await self._pull(most, {"no_wait": True})
-        if not self._came:
-            await self._pull(1, {"expires": int(WAIT * SECOND)})
+            if self._due <= 0:  # else some of those that were asked for last are on their way
+                await self._pull(min(most, self._most_asked))
+            await self._some()
         came, self._came[:] = self._came[:most], self._came[most:]
         return [_message(one) for one in came]
 
-    async def _pull(self, most: int, how: dict[str, Any]) -> None:
-        """Ask for so many, and wait until they are there or the server says that there are no more."""
+    async def _pull(self, most: int) -> None:
         stream, durable = self._of
-        self._ended = False
-        asked = json.dumps({"batch": most, **how}).encode()
+        self._due, self._refusal = most, ""
+        asked = json.dumps({"batch": most, "expires": int(WAIT * SECOND)}).encode()
         await self._connection.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", asked, reply=self._inbox)
-        async with asyncio.timeout(WAIT + PATIENCE):
-            while len(self._came) < most and not self._ended:
-                if not self._connection.is_connected:
-                    raise ConnectionError("the connection was lost")
-                self._news.clear()
-                with_look = asyncio.timeout(WAIT)
-                try:
-                    async with with_look:
-                        await self._news.wait()  # set by `_heard`
-                except TimeoutError:
-                    if not with_look.expired():
-                        raise
+
+    async def _some(self) -> None:
+        """Wait until something has come, or the server says that nothing has."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + WAIT + PATIENCE
+        while self._due > 0 and not self._came:
+            if not self._connection.is_connected:
+                raise ConnectionError("the connection was lost")
+            if clock() >= until:
+                self._due = 0
+                raise TimeoutError(f"the server has said nothing for {WAIT + PATIENCE:g} s")
+            self._news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WAIT):
+                    await self._news.wait()  # set by `_heard`
+        if self._refusal and not self._came:
+            if self._refusal.startswith(SOON):
+                raise ConnectionError(self._refusal)
+            raise ConfigError(f"the consumer cannot be pulled from: {self._refusal}")
 
     async def answer(self, acks: Sequence[str], nacks: Sequence[Nack[str]]) -> None:
         """A word for each, in as few packets as they fit in; and then it is asked whether they have come."""
@@ -197,8 +222,8 @@ class _Consumer(Queue[str]):
         await self._connection.flush()
 
     async def extend(self, tokens: Sequence[str]) -> Iterable[str]:
-        """Of all: the server does not say whose they are."""
-        for token in tokens:
+        """Of all: the server does not say whose they are. Those that have come, and were not fetched, too."""
+        for token in (*tokens, *(message.reply for message in self._came)):
             await self._connection.publish(token, b"+WPI")
         await self._connection.flush()
         return ()
@@ -214,6 +239,7 @@ class _Consumer(Queue[str]):
         if (opened := self._connection) is None:
             return
         self._connection = None
+        self._opening, self._news = asyncio.Lock(), asyncio.Event()  # the next run may have another loop
         try:
             for message in self._came:
                 await opened.publish(message.reply, b"-NAK")
@@ -221,6 +247,32 @@ class _Consumer(Queue[str]):
             await opened.flush()
         finally:
             await closed(opened)
+
+
+async def _asked(connection: Any, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What the server replies to a request; its library drops the settings that it does not know."""
+    asked = b"" if body is None else json.dumps(body).encode()
+    reply: dict[str, Any] = json.loads((await connection.request(f"$JS.API.{what}", asked, timeout=PATIENCE)).data)
+    if (error := reply.get("error")) is not None:
+        needed("nats.js.errors", EXTRA).APIError.from_error(error)  # raises it
+    return reply
+
+
+def _unfit(config: Mapping[str, Any], subject: str | None) -> str | None:
+    """Why records of a consumer that somebody else has made could be lost, or never come."""
+    if to := config.get("deliver_subject"):
+        return f"pushes its messages to {to!r}, and is not for pulling"
+    if (policy := config.get("ack_policy")) != "explicit":
+        return f"its ack policy is {policy!r}, not 'explicit': what is not finished would count as acked"
+    filters = config.get("filter_subjects") or [config.get("filter_subject")]
+    return None if subject is None or filters == [subject] else f"is for the subjects {filters}, not for {subject!r}"
+
+
+def _refusal(headers: Mapping[str, str]) -> str:
+    """What a status says, unless that is that there are no messages."""
+    status = headers.get("Status", "")
+    said = next((value for name, value in headers.items() if getattr(name, "value", name) == "Description"), "")
+    return "" if status in ("404", "408") else f"{status} {said}".strip()
 
 
 def _message(message: Any) -> Message[str]:

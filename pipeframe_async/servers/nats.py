@@ -22,7 +22,11 @@ def checked(url: str) -> None:
         ConfigError: it is.
     """
     needed("nats", EXTRA)
-    if urlsplit(url).scheme not in ("nats", "tls", "ws", "wss") or not urlsplit(url).hostname:
+    try:
+        good = urlsplit(url).scheme in ("nats", "tls", "ws", "wss") and bool(urlsplit(url).hostname)
+    except ValueError:  # half an IPv6 address
+        good = False
+    if not good:
         raise ConfigError(f"{shown(url)!r} is no URL of a NATS server: write nats://host:4222")
 
 
