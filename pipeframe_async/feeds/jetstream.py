@@ -219,14 +219,22 @@ class _Consumer(Queue[str]):
             await publish(token, b"+TERM" if poison else b"+ACK")
         for token, pause, *_ in nacks:
             await publish(token, b'-NAK {"delay": %d}' % int(pause * SECOND))
-        await self._connection.flush()
+        await self._flushed()
 
     async def extend(self, tokens: Sequence[str]) -> Iterable[str]:
         """Of all: the server does not say whose they are. Those that have come, and were not fetched, too."""
         for token in (*tokens, *(message.reply for message in self._came)):
             await self._connection.publish(token, b"+WPI")
-        await self._connection.flush()
+        await self._flushed()
         return ()
+
+    async def _flushed(self) -> None:
+        connection = self._connection
+        try:
+            await connection.flush()
+        except Exception:
+            await closed(connection)  # an answer that comes after all would break it in the midst of other calls
+            raise
 
     async def lag(self) -> int | None:
         """Messages that the consumer has not been given."""

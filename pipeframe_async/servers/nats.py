@@ -36,7 +36,14 @@ async def connected(url: str) -> Any:
     async def heard(error: BaseException) -> None:
         """It is raised where it matters."""
 
-    options = {"allow_reconnect": False, "ping_interval": QUIET, "max_outstanding_pings": 2, "connect_timeout": QUIET}
+    options = {
+        "allow_reconnect": False,
+        "max_reconnect_attempts": 1,  # without it the client itself tries for two minutes, and says nothing
+        "reconnect_time_wait": 0.05,
+        "ping_interval": QUIET,
+        "max_outstanding_pings": 2,
+        "connect_timeout": QUIET,
+    }
     return await needed("nats", EXTRA).connect(url, error_cb=heard, **options)
 
 

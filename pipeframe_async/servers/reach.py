@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from types import ModuleType
@@ -90,11 +91,12 @@ class Reach:
         Cancellation: the try that is under way is cancelled.
         """
         tenacity = self._tenacity
+        said: deque[BaseException] = deque(maxlen=1)
         trying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(self._away),
             wait=tenacity.wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT, min=FIRST_WAIT),
             stop=tenacity.stop_never if timeout is None else tenacity.stop_before_delay(timeout),
-            before_sleep=lambda state: self._is_away(state.outcome.exception()),
+            before_sleep=lambda state: said.append(self._is_away(state.outcome.exception())),
             reraise=True,
         )
 
@@ -108,11 +110,11 @@ class Reach:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise TimeoutError(f"{self._name} has not answered within {timeout:g} s") from error
+            raise (said[0] if said else TimeoutError(f"{self._name} has not answered within {timeout:g} s")) from error
         self._is_back()
         return value
 
-    def _is_away(self, error: BaseException) -> None:
+    def _is_away(self, error: BaseException) -> BaseException:
         if self._since is None:
             self._since = time.monotonic()
             logger.warning(
@@ -121,6 +123,7 @@ class Reach:
                 type(error).__name__,
                 text_of(error),
             )
+        return error
 
     def _is_back(self) -> None:
         if self._since is not None:

@@ -118,6 +118,39 @@ async def test_what_is_gone_is_named(nats: Server, context: Any, name: str, gone
         await running
 
 
+@pytest.mark.one_loop
+async def test_a_server_that_is_not_there_at_the_start_is_said(
+    nats: Server, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    QUEUE.publish(nats.url, name, range(3))
+    nats.kill()
+    run = Run(QUEUE.source(nats.url, name))
+    running = asyncio.ensure_future(run.until(lambda: len(run.taken) == 3))
+    while " is away " not in caplog.text:
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(nats.start)
+    assert (await running).reconnects == 1
+
+
+@pytest.mark.one_loop
+async def test_a_connection_whose_server_was_silent_is_used_no_more(nats: Server, name: str) -> None:
+    QUEUE.publish(nats.url, name, range(3))
+    async with QUEUE.source(nats.url, name) as source:
+        connection, flush = source._queue._connection, source._queue._connection.flush
+
+        async def silent() -> None:
+            await flush(timeout=0.001)
+
+        nats.pause()
+        connection.flush = silent
+        try:
+            with pytest.raises(client.errors.TimeoutError):
+                await source._queue.extend(["$JS.ACK.x"])
+        finally:
+            nats.go_on()
+        assert connection.is_closed
+
+
 def test_a_source_may_be_used_in_one_loop_after_the_other(nats: Server, name: str) -> None:
     QUEUE.publish(nats.url, name, range(3))
     source = JetStream(nats.url, name, GROUP)
