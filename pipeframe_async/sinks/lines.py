@@ -55,6 +55,7 @@ class Lines:
             raise ConfigError(f"fsync={fsync!r}: must be one of {', '.join(map(repr, FSYNC))}")
         self._fsync = fsync
         self._writer: Writer | None = None
+        self.opened: Callable[[], Writer] = self._opened  # where it is written; `Objects` has another place
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"
@@ -67,12 +68,15 @@ class Lines:
     _quote: bytes | None = None  # newlines in these end no line
 
     def __enter__(self) -> None:
-        self._writer = writer(self.path, append=self._append, kind=self._kind, fsync=self._fsync, quote=self._quote)
+        self._writer = self.opened()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         if self._writer is not None:
             opened, self._writer = self._writer, None
             opened.close(whole=kind is None)
+
+    def _opened(self) -> Writer:
+        return writer(self.path, append=self._append, kind=self._kind, fsync=self._fsync, quote=self._quote)
 
     def write(self, lines: Sequence[Any]) -> None:
         """Write lines; of failures, which nobody has encoded, what they say."""
