@@ -246,21 +246,23 @@ class Live(Generic[Token]):
 
     async def _part(self, answering: asyncio.Task[None]) -> None:
         """Send the last answers."""
-        until = asyncio.get_running_loop().time() + PARTING
-        while self._acks or self._nacks or self._sending:
-            left = until - asyncio.get_running_loop().time()
-            if left <= 0 or answering.done():
+        loop = asyncio.get_running_loop()
+        until, before = loop.time() + PARTING, 0
+        while left := len(self._acks) + len(self._nacks) + self._sending:
+            if left != before:  # it goes on
+                until, before = loop.time() + PARTING, left
+            if loop.time() >= until or answering.done():
                 logger.warning(
                     "%s: %d answers did not reach the server: those records will be delivered again",
                     self._name,
-                    len(self._acks) + len(self._nacks) + self._sending,
+                    left,
                 )
                 return
             self._said.set()
             self._hurry.set()
             self._sent.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(left):
+                async with asyncio.timeout_at(until):
                     await self._sent.wait()  # set by `_answering`, and when it has failed
 
     def _poison(self, record: Any, deliveries: int) -> AnyFailure | None:

@@ -11,7 +11,7 @@ from pipeframe_async.compression import kind_of
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.model import Failure
 from pipeframe_async.sinks.values import as_json
-from pipeframe_async.sinks.writing import FSYNC, Writer, writer
+from pipeframe_async.sinks.writing import FSYNC, Writer, is_replaced, writer
 
 
 class Lines:
@@ -64,6 +64,11 @@ class Lines:
     def encode(self) -> Callable[[Any], bytes]:
         """A text to a line."""
         return partial(_line, encoding=self._encoding)
+
+    @property
+    def whole(self) -> bool:
+        """What it was given is there when it has been closed, and not before."""
+        return not self._append and is_replaced(self.path)
 
     _quote: bytes | None = None  # newlines in these end no line
 

@@ -28,8 +28,8 @@ class Objects:
     """Results as lines of an object: `sink = Objects("s3://bucket/prices.jsonl.gz")`.
 
     It is uploaded in parts while results come, and is there when the run has ended well; else it is as it was before.
-    What was written is in nobody's hands before that: a source's records that were acked meanwhile are lost with a run
-    that is killed, so let it read from what can be read again, a file or a query.
+    A source's records are acked then, and not before: let such a run end, by a `timeout`, `feed.stop()` or a feed with
+    an end.
 
     Args:
         url: `s3://`, `gs://`, `az://` or `file:///`, with the object's name.
@@ -43,6 +43,8 @@ class Objects:
 
     Process: two threads of the parent, one that compresses and one that uploads; `encode` runs in the workers.
     """
+
+    whole = True
 
     def __init__(
         self,
