@@ -92,19 +92,23 @@ class Handles:
         if opened in self._held:
             self._goes_on(opened, answer, failed.get(answer.count))
         lost = set() if taken is None else set(owners(0, answer.count, answer.spans)[taken:])
+        aborted = answer.outcome.aborted > 0
         begun = end = 0
         for index in range(answer.count):
             at, end = end, end + answer.spans.get(index, 1)  # where its results are
             if (delivery := self._held.pop(position := answer.first + index, None)) is None:
                 continue
-            failure = self._spoilt.pop(position, None) or failed.get(index)
+            failure = failed.get(index) if failed else None
+            if self._spoilt:
+                failure = self._spoilt.pop(position, None) or failure
             if self.refused:
                 self.refused.pop(position, None)
-            before = self._came.pop(position, [])
-            if index in lost or answer.outcome.aborted:
+            if index in lost or aborted:
+                self._came.pop(position, None)
                 begun += self._nack(delivery, None, holds=True)
                 continue
             if delivery.outcome is not None:
+                before = self._came.pop(position, [])
                 self._tell(delivery.outcome, [*before, *answer.results[at:end]], failure)
             if failure is None or self._forgiving:
                 begun += self._ack(delivery)
@@ -204,7 +208,7 @@ class Handles:
         except (Exception, asyncio.CancelledError) as error:
             self._failed(error)
             return False
-        if not inspect.isawaitable(outcome):
+        if outcome is None or not inspect.isawaitable(outcome):
             return False
         self._queue.append((outcome, holds))
         self._go_on()
