@@ -71,6 +71,9 @@ class Sink(Protocol[T_contra]):
       others; on the loop where the last step is `async def`, and for those that bypass steps before async ones. What it
       raises is that record's failure, of the step `encode`. A `dead_letter` has none.
     - `shared = True`: as of a `Source`.
+    - `whole = True`: what it was given is there when it has been left without an error, and not before. Then acks wait
+      for that, where the feed is an object that is entered, and so is still there; after an error they are nacks. Such
+      a run should have an end.
 
     Errors: what it raises is a `SinkError`, with its cause; what it did not take is `aborted`.
 

@@ -78,6 +78,11 @@ class Plan:
     edges: tuple[Edge, ...] = ()
 
     @property
+    def puts_off(self) -> bool:
+        """Acks wait for the end: what they would be for is there only then, and the feed is still open."""
+        return any(edge.whole for edge in self.edges) and any(edge.role == "feed" for edge in self.edges)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The steps' names."""
         return tuple(name for segment in self.segments for name in segment.names)

@@ -74,6 +74,7 @@ class Desk:
             sink=None,
             dead_letter=None,
             on_progress=None,
+            edges=(),
         )
         calls = Calls(fans_out=plan.fans_out)
         # In a context of its own: it serves many callers, and outlives the one who happened to come first.

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from pipeframe_async._engine.aside import DaemonThread
 from pipeframe_async._rules.edges import Edge, Life
@@ -20,6 +20,13 @@ from pipeframe_async.errors import DrainTimeout, FeedError, PipeFrameError, Sink
 logger = logging.getLogger("pipeframe_async")
 
 _in_use: dict[int, Edge] = {}  # in this process, by the object's identity; it is held so that this stays its own
+
+
+class Conclude(Protocol):
+    """Answers what has waited for the end."""
+
+    def __call__(self, timeout: float, *, kept: bool) -> Awaitable[None]:
+        """Within so many seconds; `kept`: what came of it is there."""
 
 
 class Living:
@@ -36,6 +43,11 @@ class Living:
         self._shared_thread = thread is not None
         self._opening_in_thread = False  # that was cancelled, and the thread closes it
         self._open = False  # of one that is opened in a thread, which alone says so
+
+    @property
+    def feeds(self) -> bool:
+        """It is the feed."""
+        return self._edge.role == "feed"
 
     def claim(self) -> None:
         """It is this run's from now on.
@@ -140,11 +152,13 @@ class Lives:
     Args:
         living: from the feed to the sink.
         timeout: seconds that each has to close.
+        conclude: answers what waits for the sink to be closed, while the feed is open.
     """
 
-    def __init__(self, living: Sequence[Living], timeout: float) -> None:
+    def __init__(self, living: Sequence[Living], timeout: float, conclude: Conclude | None = None) -> None:
         self._living = living
         self._timeout = timeout
+        self._conclude = conclude
         self._entered: list[Living] = []
 
     async def enter(self) -> None:
@@ -176,13 +190,20 @@ class Lives:
         """Close those that were opened, each once; returns what has ended the run, which may be what one raised."""
         while self._entered:
             one = self._entered.pop()
-            try:
-                await one.leave(error, self._timeout)  # nothing is at work any more
-            except BaseException as problem:  # a cancel too: the others are closed all the same
-                if _outranks(problem, error):
-                    error = problem
-                else:
-                    logger.error("%s", problem, exc_info=problem)
+            if one.feeds and self._conclude is not None:
+                error = await self._first(self._conclude(self._timeout, kept=error is None), error)
+            error = await self._first(one.leave(error, self._timeout), error)  # nothing is at work any more
+        return error
+
+    @staticmethod
+    async def _first(closing: Awaitable[None], error: BaseException | None) -> BaseException | None:
+        """What has ended the run: what it was, or what closing raises."""
+        try:
+            await closing
+        except BaseException as problem:  # a cancel too: the others are closed all the same
+            if _outranks(problem, error):
+                return problem
+            logger.error("%s", problem, exc_info=problem)
         return error
 
 

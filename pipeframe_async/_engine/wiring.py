@@ -185,7 +185,9 @@ def wired(
     threads = {role: hook.thread for role, hook in hooks._asdict().items() if hook is not None}
     living = [Living(edge, threads.get(edge.role)) for edge in plan.edges]
     ledger = Ledger(limits.buffer_size, limits.buffer_bytes)
-    books = Books(ledger, work=bell, settled=stall.touch, watermark=watermark, forgiving=forgiving)
+    books = Books(
+        ledger, work=bell, settled=stall.touch, watermark=watermark, forgiving=forgiving, puts_off=plan.puts_off
+    )
     spill = Spill(workforce.executor.codec, plan.names[0], bell.ring)
     backlog = Backlog(books, spill, bell, whole=plan.source == "batch")
     tie = Tie(plan.order, len(workforce.executor.lanes)) if callable(plan.order) else None
@@ -218,7 +220,7 @@ def wired(
         aside=staging.aside,
         watermark=watermark,
         stall=stall,
-        lives=Lives(living, limits.drain_timeout),
+        lives=Lives(living, limits.drain_timeout, books.handles.conclude),
     )
 
 

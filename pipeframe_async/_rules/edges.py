@@ -37,6 +37,7 @@ class Edge:
         value: the object.
         life: how it is opened and closed.
         shared: it may be used in several runs at once.
+        whole: what it was given is there when it has been closed well, and not before.
     """
 
     role: str
@@ -44,6 +45,7 @@ class Edge:
     value: Any
     life: Life
     shared: bool
+    whole: bool = False
 
     def __str__(self) -> str:
         return f"the {self.role} of {self.owner}, {type(self.value).__name__}"
@@ -58,7 +60,7 @@ def edge_of(value: Any, role: str, owner: str) -> Edge | None:
         life = Life.SYNC
     else:
         return None
-    return Edge(role, owner, value, life, bool(getattr(value, "shared", False)))
+    return Edge(role, owner, value, life, bool(getattr(value, "shared", False)), getattr(value, "whole", False) is True)
 
 
 def plain_function(value: Any, attribute: str, place: str) -> Callable[[Any], Any] | None:

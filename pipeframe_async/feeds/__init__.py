@@ -12,6 +12,7 @@ _HOMES = {
     "JsonLines": "lines",
     "Listen": "listen",
     "Lines": "lines",
+    "Objects": "objects",
     "Parquet": "parquet",
     "Push": "push",
     "PostgresJobs": "postgres",
@@ -29,6 +30,7 @@ __all__ = [
     "JsonLines",
     "Lines",
     "Listen",
+    "Objects",
     "Parquet",
     "PostgresJobs",
     "PostgresQuery",
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from pipeframe_async.feeds.jetstream import JetStream
     from pipeframe_async.feeds.lines import JsonLines, Lines
     from pipeframe_async.feeds.listen import Listen
+    from pipeframe_async.feeds.objects import Objects
     from pipeframe_async.feeds.opening import feed_from
     from pipeframe_async.feeds.parquet import Parquet, UnreadRow
     from pipeframe_async.feeds.postgres import PostgresJobs, PostgresQuery

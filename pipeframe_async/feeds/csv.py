@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.feeds import reading
 from pipeframe_async.feeds.lines import MAX_EXPANSION, MAX_LINE, Lines
 from pipeframe_async.feeds.splitting import SHOWN, Splitter, TooLong
 from pipeframe_async.model import Chunk
@@ -62,7 +61,7 @@ class Csv(Lines):
         return partial(_row, encoding=self._encoding, format=self._format, limit=self._max_line)
 
     def __iter__(self) -> Iterator[Chunk[Any]]:
-        for path in reading.found(self.paths):
+        for path in self.files.found(self.paths):
             names, rows = self._names, _Rows(path, self._max_line, self._quote)
             for lines in _and_end(self._blocks(path), rows):
                 if names is None and lines:

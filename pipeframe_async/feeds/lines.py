@@ -47,6 +47,7 @@ class Lines:
     """
 
     streams = True
+    files: reading.Files = reading.Local()  # where they are; `Objects` has others
 
     def __init__(
         self,
@@ -75,14 +76,14 @@ class Lines:
         return _text if self._encoding == "utf-8" else partial(_text, encoding=self._encoding)
 
     def __iter__(self) -> Iterator[Chunk[Any]]:
-        for path in reading.found(self.paths):
+        for path in self.files.found(self.paths):
             splitter = Splitter(path, self._max_line)
             for block in self._blocks(path):
                 yield Chunk(self._wanted(splitter.split(block)))
             yield Chunk(self._wanted(splitter.end()))
 
     def _blocks(self, path: str) -> Iterator[bytes]:
-        blocks = reading.blocks(path, kind_of(path, self._compression), self._max_expansion)
+        blocks = self.files.blocks(path, kind_of(path, self._compression), self._max_expansion)
         return unmarked(blocks) if self._encoding == "utf-8" else blocks
 
     def _wanted(self, lines: list[bytes | TooLong]) -> list[Any]:

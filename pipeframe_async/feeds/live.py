@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pipeframe_async.errors import FeedError, text_of
-from pipeframe_async.model import AnyFailure, Chunk, Delivery, Failure
+from pipeframe_async.model import AnyFailure, Chunk, Delivery, Failure, made
 from pipeframe_async.report import SourceCounts
 from pipeframe_async.servers.reach import Reach, positive
 
@@ -41,18 +41,53 @@ LOOK = 1.0
 PARTING = 5.0
 """Seconds in which the last answers must reach the server. Longer holds up an end whose server is away."""
 PARTED = 1.0
-"""Seconds that are left to hand back and disconnect, where those answers have taken all of that."""
+"""Seconds that are left to hand back and disconnect, where they have not."""
 FIRST_PAUSE = 1.0
 """Seconds before a record that failed is delivered again; twice that the next time, and so on, up to its lease."""
 
 
-class Message(NamedTuple, Generic[Token]):
-    """A delivery as its queue has it: `key` names the message for the user, `deliveries` counts this one too."""
+class Message(Delivery[Any], Generic[Token]):
+    """A delivery as its queue has made it: one object a record, for the garbage collector looks at each.
 
+    Args:
+        token: what the queue knows it by.
+        key: names the message for the user.
+        record: what is in it.
+        deliveries: how often it was delivered, with this time.
+    """
+
+    __slots__ = ("deliveries", "source", "token")
     token: Token
-    key: object
-    record: Any
     deliveries: int
+    source: Live[Token]
+
+    def __init__(self, token: Token, key: object, record: Any, deliveries: int) -> None:
+        _set_token(self, token)
+        _set_key(self, key)
+        _set_record(self, record)
+        _set_deliveries(self, deliveries)
+        _set_outcome(self, None)
+        _set_failure(self, None)
+
+    def ack(self) -> None:  # in place of a field that holds a function
+        """It is done with."""
+        self.source.ack(self.token)
+
+    def nack(self, failure: AnyFailure | None) -> None:
+        """It is not."""
+        self.source.nack(self.token, self.deliveries, failure)
+
+    def fetched(self, source: Live[Token], failure: AnyFailure | None) -> None:
+        """It is that source's, and may have failed already."""
+        _set_source(self, source)
+        _set_failure(self, failure)
+
+
+_set_token, _set_deliveries, _set_source = (vars(Message)[name].__set__ for name in ("token", "deliveries", "source"))
+_set_key, _set_record, _set_outcome, _set_failure = (
+    vars(Delivery)[name].__set__ for name in ("key", "record", "outcome", "failure")
+)
+made.add(Message)  # which is all that its own `__init__` leaves out
 
 
 class Nack(NamedTuple, Generic[Token]):
@@ -174,7 +209,7 @@ class Live(Generic[Token]):
         """How it stands with its server. Looks only."""
         return SourceCounts(len(self._held), self._redelivered, self._reach.returns, self._lag)
 
-    async def take(self, room: int) -> list[Delivery[Any]] | None:
+    async def take(self, room: int) -> list[Message[Token]] | None:
         """Deliveries, at least one and at most `room`; None when it was stopped.
 
         Cancellation: what it would have given is given to the next call, or handed back.
@@ -190,8 +225,8 @@ class Live(Generic[Token]):
                     self._hurry.set()
                     await self._sent.wait()  # set by `_answering`, by `stop`, and when a task has failed
                 elif self._ready:
-                    messages, self._ready = self._ready[:most], self._ready[most:]
-                    return [self._delivery(message) for message in messages]
+                    taken, self._ready = self._ready[:most], self._ready[most:]
+                    return taken
                 else:
                     self._room = min(most, MOST_FETCHED)
                     self._asked.set()
@@ -200,14 +235,6 @@ class Live(Generic[Token]):
         finally:
             self._room = 0
             self._asked.clear()
-
-    def _delivery(self, message: Message[Token]) -> Delivery[Any]:
-        token, key, record, deliveries = message
-        failure = None
-        if deliveries > 1:
-            self._redelivered += 1
-            failure = self._poison(record, deliveries)
-        return Delivery(record, key, partial(self._ack, token), partial(self._nack, token, deliveries), None, failure)
 
     async def __aiter__(self) -> AsyncIterator[Chunk[Any]]:
         while (deliveries := await self.take(ITERATED)) is not None:
@@ -229,18 +256,17 @@ class Live(Generic[Token]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
-        clock = asyncio.get_running_loop().time
-        until = clock() + PARTING
+        heard = False
         fetching, answering, leasing = self._tasks
         try:
             await _ended(fetching, leasing)
             self._nacks += [Nack(m.token, 0.0, begun=False, deliveries=m.deliveries) for m in self._ready]
-            await self._part(answering, until)
+            heard = await self._part(answering)
         finally:
             try:
                 await _ended(*self._tasks)  # all of them: a cancel may have met the wait above
             finally:
-                await self._disconnect(max(PARTED, until - clock()))
+                await self._disconnect(PARTING if heard else PARTED)
                 self._stopped = False  # it may be another run's
         try:
             self._check()
@@ -254,37 +280,47 @@ class Live(Generic[Token]):
         except Exception as problem:  # it is away, or broken: there is nothing left to close
             logger.debug("%s: closing raised %s", self._name, text_of(problem))
 
-    async def _part(self, answering: asyncio.Task[None], until: float) -> None:
-        """Send the last answers."""
-        while self._acks or self._nacks or self._sending:
-            left = until - asyncio.get_running_loop().time()
-            if left <= 0 or answering.done():
+    async def _part(self, answering: asyncio.Task[None]) -> bool:
+        """Send the last answers; whether the server has them."""
+        loop = asyncio.get_running_loop()
+        until, before = loop.time() + PARTING, 0
+        while left := len(self._acks) + len(self._nacks) + self._sending:
+            if left != before:  # it goes on
+                until, before = loop.time() + PARTING, left
+            if loop.time() >= until or answering.done():
                 logger.warning(
                     "%s: %d answers did not reach the server: those records will be delivered again",
                     self._name,
-                    len(self._acks) + len(self._nacks) + self._sending,
+                    left,
                 )
-                return
+                return False
             self._said.set()
             self._hurry.set()
             self._sent.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(left):
+                async with asyncio.timeout_at(until):
                     await self._sent.wait()  # set by `_answering`, and when it has failed
+        return True
 
-    def _poison(self, record: Any, deliveries: int) -> AnyFailure | None:
-        if self._max_deliveries is None or deliveries <= self._max_deliveries:
+    def _poison(self, message: Message[Token]) -> AnyFailure | None:
+        deliveries, most = message.deliveries, self._max_deliveries
+        if deliveries == 1:
             return None
-        message = f"it is delivered for the {deliveries}th time, and max_deliveries is {self._max_deliveries}"
-        return Failure(record, "feed", "poison", "Poison", message, attempts=deliveries - 1)
+        self._redelivered += 1
+        if most is None or deliveries <= most:
+            return None
+        said = f"it is delivered for the {deliveries}th time, and max_deliveries is {most}"
+        return Failure(message.record, "feed", "poison", "Poison", said, attempts=deliveries - 1)
 
-    def _ack(self, token: Token) -> None:
+    def ack(self, token: Token) -> None:
+        """A delivery is done with: the server is told with the next request."""
         self._acks.append(token)
         self._said.set()
         if len(self._acks) >= MOST_ANSWERS:
             self._hurry.set()
 
-    def _nack(self, token: Token, deliveries: int, failure: AnyFailure | None) -> None:
+    def nack(self, token: Token, deliveries: int, failure: AnyFailure | None) -> None:
+        """A delivery was given up, or has failed and nobody has that."""
         if failure is not None and failure.kind == "poison":
             logger.error(  # it stays held, so that it is not delivered to anybody else while this source lives
                 "%s: %s; there is no dead_letter that takes it, so it is left with the server, unanswered",
@@ -338,7 +374,9 @@ class Live(Generic[Token]):
             if not self._ready and (room := self._room):
                 messages = await self._called(partial(self._queue.fetch, room, self._knows))
                 now = asyncio.get_running_loop().time()
-                self._held.update((message.token, now) for message in messages)
+                for message in messages:
+                    message.fetched(self, self._poison(message))
+                    self._held[message.token] = now
                 self._ready += messages
             if self._ready:
                 self._asked.clear()

@@ -37,7 +37,14 @@ def _nats() -> Callable[..., Any]:
     return JetStream
 
 
+def _objects() -> Callable[..., Any]:
+    from pipeframe_async.feeds.objects import Objects
+
+    return Objects
+
+
 SCHEMES: Final[dict[str, Scheme]] = {
+    **dict.fromkeys(("s3", "gs", "az", "https", "http"), (_objects, ())),
     "nats": (_nats, ("stream", "durable")),
     **dict.fromkeys(("redis", "rediss"), (_redis, ("stream", "group"))),
     **dict.fromkeys(("postgresql", "postgres"), (_postgres, ("table",))),

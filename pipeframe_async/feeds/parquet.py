@@ -102,10 +102,10 @@ class Parquet:
 
     def __iter__(self) -> Iterator[Any]:
         if self._columns is not None:
-            for path in reading.found(self.paths):
+            for path in reading.Local().found(self.paths):
                 with _opened(path) as file:
                     self._look_for_columns(path, file)
-        for path in reading.found(self.paths):
+        for path in reading.Local().found(self.paths):
             with _opened(path) as file:
                 yield from self._of_file(path, file)
 

@@ -13,7 +13,7 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import IO, cast
+from typing import IO, Protocol, cast
 
 from pipeframe_async import compression
 
@@ -25,42 +25,61 @@ UNJUDGED = 64 * 2**20
 """Bytes a file may yield whatever it expands by. Fewer refuse small files of zeros, more let a small bomb pass."""
 
 
-def found(paths: Sequence[str]) -> Iterator[str]:
-    """The files that are meant, in the order given, those of a glob by name and without directories.
+class Readable(Protocol):
+    """What bytes are read from."""
 
-    Raises:
-        FileNotFoundError: a glob that nothing matches.
-    """
-    for path in paths:
-        if path == "-" or not glob.has_magic(path) or os.path.exists(path):
-            yield path
-            continue
-        if not (matches := sorted(found for found in glob.glob(path, recursive=True) if not os.path.isdir(found))):
-            raise FileNotFoundError(f"no file matches {path}")
-        yield from matches
+    def read(self, size: int, /) -> bytes | None:
+        """The next bytes, at most so many; none at the end."""
 
 
-def blocks(path: str, kind: str | None, max_expansion: float | None) -> Iterator[bytes]:
-    """The bytes of one file.
+class Files(Protocol):
+    """Where files are."""
 
-    Args:
-        path: its path, or `-`.
-        kind: what it is compressed with, of `compression.KINDS`; None where it is not.
-        max_expansion: bytes it may yield for each that it has, beyond the first 64 MiB.
+    def found(self, paths: Sequence[str]) -> Iterator[str]:
+        """Those that are meant."""
 
-    Raises:
-        OSError: it cannot be read, or is damaged; the message names it.
-        ValueError: it expands by more than may be.
-    """
-    with ExitStack() as stack:
-        raw = _standard_input() if path == "-" else stack.enter_context(open(path, "rb", buffering=0))
-        if kind is not None:
-            yield from _decompressed(path, kind, raw, max_expansion)
-        elif stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
-            while block := raw.read(BLOCK):
-                yield block
-        else:
-            yield from _piped(raw.fileno())
+    def blocks(self, path: str, kind: str | None, max_expansion: float | None) -> Iterator[bytes]:
+        """The bytes of one."""
+
+
+class Local:
+    """On this machine."""
+
+    def found(self, paths: Sequence[str]) -> Iterator[str]:
+        """The files that are meant, in the order given, those of a glob by name and without directories.
+
+        Raises:
+            FileNotFoundError: a glob that nothing matches.
+        """
+        for path in paths:
+            if path == "-" or not glob.has_magic(path) or os.path.exists(path):
+                yield path
+                continue
+            if not (matches := sorted(found for found in glob.glob(path, recursive=True) if not os.path.isdir(found))):
+                raise FileNotFoundError(f"no file matches {path}")
+            yield from matches
+
+    def blocks(self, path: str, kind: str | None, max_expansion: float | None) -> Iterator[bytes]:
+        """The bytes of one file.
+
+        Args:
+            path: its path, or `-`.
+            kind: what it is compressed with, of `compression.KINDS`; None where it is not.
+            max_expansion: bytes it may yield for each that it has, beyond the first 64 MiB.
+
+        Raises:
+            OSError: it cannot be read, or is damaged; the message names it.
+            ValueError: it expands by more than may be.
+        """
+        with ExitStack() as stack:
+            raw = _standard_input() if path == "-" else stack.enter_context(open(path, "rb", buffering=0))
+            if kind is not None:
+                yield from decompressed(path, kind, raw, max_expansion)
+            elif stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+                while block := raw.read(BLOCK):
+                    yield block
+            else:
+                yield from _piped(raw.fileno())
 
 
 def _standard_input() -> IO[bytes]:
@@ -80,7 +99,8 @@ def _piped(descriptor: int) -> Iterator[bytes]:
             yield b""
 
 
-def _decompressed(path: str, kind: str, raw: IO[bytes], max_expansion: float | None) -> Iterator[bytes]:
+def decompressed(path: str, kind: str, raw: Readable, max_expansion: float | None) -> Iterator[bytes]:
+    """What is in compressed bytes, a block at a time, within limits."""
     counted = _Counted(raw)
     total = 0
     try:
@@ -100,13 +120,13 @@ def _decompressed(path: str, kind: str, raw: IO[bytes], max_expansion: float | N
 class _Counted:
     """A file, and how many bytes of it were taken."""
 
-    def __init__(self, raw: IO[bytes]) -> None:
+    def __init__(self, raw: Readable) -> None:
         self._raw = raw
         self.taken = 0
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes."""
-        block = self._raw.read(size if size >= 0 else BLOCK)
+        block = self._raw.read(size if size >= 0 else BLOCK) or b""
         self.taken += len(block)
         return block
 

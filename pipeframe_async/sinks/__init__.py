@@ -10,18 +10,20 @@ _HOMES = {
     "JetStream": "jetstream",
     "JsonLines": "lines",
     "Lines": "lines",
+    "Objects": "objects",
     "Parquet": "parquet",
     "PostgresCopy": "postgres",
     "RedisStream": "redis_stream",
     "sink_to": "opening",
 }
 
-__all__ = ["Csv", "JetStream", "JsonLines", "Lines", "Parquet", "PostgresCopy", "RedisStream", "sink_to"]
+__all__ = ["Csv", "JetStream", "JsonLines", "Lines", "Objects", "Parquet", "PostgresCopy", "RedisStream", "sink_to"]
 
 if TYPE_CHECKING:
     from pipeframe_async.sinks.csv import Csv
     from pipeframe_async.sinks.jetstream import JetStream
     from pipeframe_async.sinks.lines import JsonLines, Lines
+    from pipeframe_async.sinks.objects import Objects
     from pipeframe_async.sinks.opening import sink_to
     from pipeframe_async.sinks.parquet import Parquet
     from pipeframe_async.sinks.postgres import PostgresCopy

@@ -11,7 +11,7 @@ from pipeframe_async.compression import kind_of
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.model import Failure
 from pipeframe_async.sinks.values import as_json
-from pipeframe_async.sinks.writing import FSYNC, Writer, writer
+from pipeframe_async.sinks.writing import FSYNC, Writer, is_replaced, writer
 
 
 class Lines:
@@ -55,6 +55,7 @@ class Lines:
             raise ConfigError(f"fsync={fsync!r}: must be one of {', '.join(map(repr, FSYNC))}")
         self._fsync = fsync
         self._writer: Writer | None = None
+        self.opened: Callable[[], Writer] = self._opened  # where it is written; `Objects` has another place
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"
@@ -64,15 +65,23 @@ class Lines:
         """A text to a line."""
         return partial(_line, encoding=self._encoding)
 
+    @property
+    def whole(self) -> bool:
+        """What it was given is there when it has been closed, and not before."""
+        return not self._append and is_replaced(self.path)
+
     _quote: bytes | None = None  # newlines in these end no line
 
     def __enter__(self) -> None:
-        self._writer = writer(self.path, append=self._append, kind=self._kind, fsync=self._fsync, quote=self._quote)
+        self._writer = self.opened()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         if self._writer is not None:
             opened, self._writer = self._writer, None
             opened.close(whole=kind is None)
+
+    def _opened(self) -> Writer:
+        return writer(self.path, append=self._append, kind=self._kind, fsync=self._fsync, quote=self._quote)
 
     def write(self, lines: Sequence[Any]) -> None:
         """Write lines; of failures, which nobody has encoded, what they say."""

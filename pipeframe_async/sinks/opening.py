@@ -38,7 +38,14 @@ def _nats() -> Callable[..., Any]:
     return JetStream
 
 
+def _objects() -> Callable[..., Any]:
+    from pipeframe_async.sinks.objects import Objects
+
+    return Objects
+
+
 SCHEMES: Final[dict[str, Scheme]] = {
+    **dict.fromkeys(("s3", "gs", "az", "https", "http"), (_objects, ())),
     "nats": (_nats, ("subject",)),
     **dict.fromkeys(("redis", "rediss"), (_redis, ("stream",))),
     **dict.fromkeys(("postgresql", "postgres"), (_postgres, ("table", "columns"))),

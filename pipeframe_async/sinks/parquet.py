@@ -72,6 +72,8 @@ class Parquet:
     schema is given.
     """
 
+    whole = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],

@@ -38,6 +38,11 @@ class Writer(Protocol):
         """No more comes; `whole`: what came is all there is."""
 
 
+def is_replaced(path: str) -> bool:
+    """Whether a file there would be written beside its place, and put there at the end; a pipe is written to."""
+    return path != "-" and (not os.path.exists(path) or os.path.isfile(path))
+
+
 def writer(path: str, *, append: bool, kind: str | None, fsync: str, quote: bytes | None = None) -> Writer:
     """Open a place.
 

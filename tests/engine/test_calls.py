@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async import DROP, PipeFrame, PipeFrameError, PipelineEngine, Retry, StateError, StepError, WorkerLost
+from pipeframe_async import (
+    DROP,
+    PipeFrame,
+    PipeFrameError,
+    PipelineEngine,
+    Retry,
+    StateError,
+    StepError,
+    WorkerLost,
+    apply,
+)
 from pipeframe_async._engine.calls import Calls
 from pipeframe_async._engine.settling.answer import Answer, given_up
 from pipeframe_async.testing import FakeExecutor
@@ -349,3 +359,26 @@ async def test_whoever_waits_at_the_end_gets_an_error_of_its_own() -> None:
     came = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(each) for each in came] == [WorkerLost, WorkerLost]
     assert len({id(each) for each in [error, *came]}) == 3
+
+
+async def test_a_call_opens_no_sink() -> None:
+    opened: list[str] = []
+
+    class Place:
+        async def __aenter__(self) -> None:
+            opened.append("sink")
+
+        async def __aexit__(self, *error: object) -> None:
+            """It is."""
+
+        async def write(self, records: list[int]) -> None:
+            """Calls have no use for it."""
+
+    class Absolute(PipelineEngine[int, int]):
+        steps: Any = (apply(abs),)
+        sink = Place()
+        dead_letter = Place()
+
+    async with FakeFrame() as frame:
+        assert await frame.call(Absolute, -3) == 3
+    assert not opened

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import obstore
 import pytest
+from obstore.store import MemoryStore
 
-from tests.real.servers import Server, nats_server, postgres_server, redis_server, running
+from tests.real.servers import Server, nats_server, postgres_server, redis_server, running, s3_server
 
 
 @pytest.fixture(scope="session")
@@ -27,4 +29,12 @@ def postgres() -> Iterator[Server]:
 def nats() -> Iterator[Server]:
     """NATS, with JetStream."""
     with running("nats", nats_server) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Server]:
+    """What stands for S3."""
+    obstore.put(MemoryStore(), "begin", b"")  # the client's own threads and descriptors, which stay for good
+    with running("s3", s3_server) as server:
         yield server

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -203,6 +204,25 @@ def nats_server(folder: Path) -> Server | None:
     config = folder / "nats.conf"
     config.write_text(f'listen: "127.0.0.1:{port}"\njetstream {{ store_dir: "{folder}", sync_interval: always }}\n')
     return Server((found, "-c", str(config)), port, f"nats://127.0.0.1:{port}")
+
+
+def s3_server(folder: Path) -> Server | None:
+    """moto, which stands for S3, with a bucket."""
+    try:
+        import moto.server  # noqa: F401
+    except ImportError:
+        return None
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    script = f"import sys; sys.argv = ['{SERVER_FOLDER}', '-p', '{port}']; from moto.server import main; main()"
+    return Server((sys.executable, "-c", script), port, url, lambda: _has_bucket(url))
+
+
+def _has_bucket(url: str) -> bool:
+    headers = {"Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"}
+    request = urllib.request.Request(f"{url}/things", method="PUT", headers=headers)
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return bool(answer.status == 200)
 
 
 def postgres_server(folder: Path) -> Server | None:

@@ -16,8 +16,8 @@ from pipeframe_async import Delivery, FeedError, SinkError, expand
 from pipeframe_async.feeds import JetStream
 from pipeframe_async.sinks import JetStream as ToJetStream
 from tests.real.kinds import GROUP, KINDS
+from tests.real.runs import Run
 from tests.real.servers import Server
-from tests.real.test_queues import Run
 from tests.real.test_sinks import written
 
 QUEUE = KINDS["nats"]

@@ -13,8 +13,8 @@ from pipeframe_async import SinkError
 from pipeframe_async.feeds import PostgresJobs
 from pipeframe_async.servers.postgres import qualified
 from pipeframe_async.sinks import PostgresCopy
+from tests.real.runs import Run
 from tests.real.servers import Server
-from tests.real.test_queues import Run
 from tests.real.test_sinks import execute, rows, written
 
 

@@ -18,8 +18,8 @@ from pipeframe_async.feeds import RedisStream
 from pipeframe_async.sinks import RedisStream as ToRedis
 from tests.leaks import SERVER_FOLDER
 from tests.real.kinds import GROUP, KINDS
+from tests.real.runs import Run
 from tests.real.servers import Server, missing, redis_server
-from tests.real.test_queues import Run
 from tests.real.test_sinks import entries, written
 
 QUEUE = KINDS["redis"]

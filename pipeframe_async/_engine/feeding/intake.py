@@ -242,10 +242,12 @@ class Intake:
     def _append(self, records: list[Any], *, deliveries: bool) -> None:
         """Many records into the backlog; `deliveries`: whether some are."""
         if deliveries:
-            for position, record in enumerate(records, self._backlog.entered):
+            handed, records, hold = records, [], self._handles.hold
+            for position, record in enumerate(handed, self._backlog.entered):
                 if isinstance(record, Delivery):
-                    self._handles.hold(position, record)
-            records = [record.record if isinstance(record, Delivery) else record for record in records]
+                    hold(position, record)
+                    record = record.record
+                records.append(record)
         self._backlog.records.extend(records)
 
     def _acquit(self, error: asyncio.CancelledError) -> bool:
@@ -504,8 +506,9 @@ class Intake:
 
 def _flat(handed: list[Any]) -> tuple[list[Any], bool]:
     """Records, and the records of chunks among them; and whether some are deliveries."""
-    if not made or made.isdisjoint(map(type, handed)):
+    if not made or made.isdisjoint(kinds := {*map(type, handed)}):
         return handed, False
-    if any(isinstance(one, Chunk) for one in handed):
+    if any(issubclass(kind, Chunk) for kind in kinds):
         handed = [record for one in handed for record in (one.records if isinstance(one, Chunk) else (one,))]
-    return handed, any(isinstance(record, Delivery) for record in handed)
+        kinds = {*map(type, handed)}
+    return handed, any(issubclass(kind, Delivery) for kind in kinds)

@@ -27,6 +27,7 @@ class Books:
         settled: called after each settlement.
         watermark: follows what is final, where somebody is told.
         forgiving: failures are taken by a dead letter.
+        puts_off: acks wait until the sink has been closed.
 
     Attributes:
         handles: of deliveries.
@@ -42,9 +43,10 @@ class Books:
         settled: Callable[[], object],
         watermark: WatermarkReporter | None = None,
         forgiving: bool = False,
+        puts_off: bool = False,
     ) -> None:
         self.ledger = ledger
-        self.handles = Handles(self._released, forgiving=forgiving)
+        self.handles = Handles(self._released, forgiving=forgiving, puts_off=puts_off)
         self.freed = Bell()
         self.answering = 0.0
         self._answering_since: float | None = None  # when nothing else was in flight any more

@@ -35,14 +35,19 @@ class Handles:
     Args:
         released: called when an async answer has returned that has held its record's permit.
         forgiving: failures are taken by a dead letter, so their records are done with.
+        puts_off: acks wait until `conclude`.
 
     Attributes:
         errors: answers that raised, or did not return in time.
         refused: by position, failures of records that are held and had failed before any step had them.
     """
 
-    def __init__(self, released: Callable[[], None] = lambda: None, *, forgiving: bool = False) -> None:
+    def __init__(
+        self, released: Callable[[], None] = lambda: None, *, forgiving: bool = False, puts_off: bool = False
+    ) -> None:
         self._forgiving = forgiving
+        self._puts_off = puts_off
+        self._put_off: list[Delivery[Any]] = []
         self._held: dict[int, Delivery[Any]] = {}
         self._spoilt: dict[int, AnyFailure] = {}  # by position, the first failure of a record that is under way
         self._came: dict[int, list[Any]] = {}  # and its results, where its source wants them
@@ -60,7 +65,7 @@ class Handles:
     @property
     def unanswered(self) -> int:
         """Deliveries that have no answer, or one that has not returned."""
-        return len(self._held) + self.waiting
+        return len(self._held) + len(self._put_off) + self.waiting
 
     def hold(self, position: int, delivery: Delivery[Any]) -> None:
         """Keep the handle of the record at this feed position."""
@@ -87,22 +92,26 @@ class Handles:
         if opened in self._held:
             self._goes_on(opened, answer, failed.get(answer.count))
         lost = set() if taken is None else set(owners(0, answer.count, answer.spans)[taken:])
+        aborted = answer.outcome.aborted > 0
         begun = end = 0
         for index in range(answer.count):
             at, end = end, end + answer.spans.get(index, 1)  # where its results are
             if (delivery := self._held.pop(position := answer.first + index, None)) is None:
                 continue
-            failure = self._spoilt.pop(position, None) or failed.get(index)
+            failure = failed.get(index) if failed else None
+            if self._spoilt:
+                failure = self._spoilt.pop(position, None) or failure
             if self.refused:
                 self.refused.pop(position, None)
-            before = self._came.pop(position, [])
-            if index in lost or answer.outcome.aborted:
+            if index in lost or aborted:
+                self._came.pop(position, None)
                 begun += self._nack(delivery, None, holds=True)
                 continue
             if delivery.outcome is not None:
+                before = self._came.pop(position, [])
                 self._tell(delivery.outcome, [*before, *answer.results[at:end]], failure)
             if failure is None or self._forgiving:
-                begun += self._call(delivery.ack, holds=True)
+                begun += self._ack(delivery)
             else:
                 begun += self._nack(delivery, failure, holds=True)
         return begun
@@ -171,6 +180,22 @@ class Handles:
                 unbegun.cancel()
             self._over(holds, error)
 
+    async def conclude(self, timeout: float, *, kept: bool) -> None:
+        """Answer those that were put off, within so many seconds; `kept`: what came of them is there."""
+        put_off, self._put_off = self._put_off, []
+        for delivery in put_off:
+            if kept:
+                self._call(delivery.ack)
+            else:
+                self._nack(delivery, None)
+        await self.answered(timeout)
+
+    def _ack(self, delivery: Delivery[Any]) -> bool:
+        if self._puts_off:
+            self._put_off.append(delivery)
+            return False
+        return self._call(delivery.ack, holds=True)
+
     def _nack(self, delivery: Delivery[Any], failure: AnyFailure | None, *, holds: bool = False) -> bool:
         return False if delivery.nack is None else self._call(partial(delivery.nack, failure), holds=holds)
 
@@ -183,7 +208,7 @@ class Handles:
         except (Exception, asyncio.CancelledError) as error:
             self._failed(error)
             return False
-        if not inspect.isawaitable(outcome):
+        if outcome is None or not inspect.isawaitable(outcome):
             return False
         self._queue.append((outcome, holds))
         self._go_on()

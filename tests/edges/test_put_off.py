@@ -1,0 +1,124 @@
+"""Acks wait for a sink whose results are there only when it has been closed, and the feed is still open for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeframe_async import Delivery, FeedError, PipelineEngine, SinkError
+from pipeframe_async.sinks import JsonLines
+from tests.engine.harness import FakeFrame, settled
+
+
+class Queue:
+    """Deliveries of an object that is opened; what happens is told."""
+
+    def __init__(self, told: list[str], records: int = 3, error: Exception | None = None) -> None:
+        self._told, self._records, self._error = told, records, error
+
+    async def __aenter__(self) -> None:
+        self._told.append("open")
+
+    async def __aexit__(self, *error: object) -> None:
+        self._told.append("closed")
+
+    async def __aiter__(self) -> AsyncIterator[Delivery[int]]:
+        for number in range(self._records):
+            yield Delivery(number, number, partial(self._ack, number), partial(self._nack, number))
+        if self._error is not None:
+            raise self._error
+
+    async def _ack(self, number: int) -> None:
+        await asyncio.sleep(0)
+        self._told.append(f"ack {number}")
+
+    def _nack(self, number: int, failure: object) -> None:
+        self._told.append(f"nack {number}")
+
+
+class Place:
+    """A sink whose results are there at the end."""
+
+    def __init__(self, told: list[str], *, whole: bool = True, error: Exception | None = None) -> None:
+        self.whole, self._told, self._error = whole, told, error
+
+    async def __aenter__(self) -> None:
+        """It is."""
+
+    async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
+        self._told.append("there" if kind is None else "not there")
+        if self._error is not None:
+            raise self._error
+
+    async def write(self, records: list[int]) -> None:
+        self._told.append("written")
+
+
+def passed(record: int) -> tuple[int, bool]:
+    return record, True
+
+
+class Through(PipelineEngine[int, int]):
+    """From one end to the other."""
+
+    steps: Any = (passed,)
+
+    def __init__(self, feed: Any, sink: Any, **knobs: Any) -> None:
+        self.feed, self.sink = feed, sink
+        for name, value in knobs.items():
+            setattr(self, name, value)
+
+
+@pytest.mark.virtual_clock
+async def test_acks_wait_until_the_sink_has_been_closed() -> None:
+    told: list[str] = []
+    frame = FakeFrame(buffer_size=2)  # fewer than there are: they hold no place
+    await frame.run(Through(Queue(told), Place(told)))
+    settled(frame)
+    assert [one for one in told if one != "written"] == ["open", "there", "ack 0", "ack 1", "ack 2", "closed"]
+
+
+@pytest.mark.virtual_clock
+async def test_a_sink_that_keeps_what_it_gets_has_them_acked_at_once() -> None:
+    told: list[str] = []
+    await FakeFrame().run(Through(Queue(told), Place(told, whole=False)))
+    assert told.index("ack 2") < told.index("there")
+
+
+@pytest.mark.virtual_clock
+async def test_after_an_error_they_are_nacks() -> None:
+    told: list[str] = []
+    with pytest.raises(FeedError):
+        await FakeFrame().run(Through(Queue(told, error=OSError("broken")), Place(told), source="stream"))
+    assert [one for one in told if one != "written"] == ["open", "not there", "nack 0", "nack 1", "nack 2", "closed"]
+
+
+@pytest.mark.virtual_clock
+async def test_so_they_are_where_closing_the_sink_has_failed() -> None:
+    told: list[str] = []
+    with pytest.raises(SinkError):
+        await FakeFrame().run(Through(Queue(told), Place(told, error=OSError("disk full"))))
+    assert told[-4:] == ["nack 0", "nack 1", "nack 2", "closed"]
+
+
+@pytest.mark.virtual_clock
+async def test_a_dead_letter_like_that_is_waited_for_too() -> None:
+    told: list[str] = []
+
+    def fails(record: int) -> tuple[int, bool]:
+        raise ValueError("no")
+
+    await FakeFrame().run(Through(Queue(told), None, steps=(fails,), dead_letter=Place(told)))
+    assert [one for one in told if one != "written"] == ["open", "there", "ack 0", "ack 1", "ack 2", "closed"]
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_a_file_is_like_that_unless_it_is_appended_to(tmp_path: Path, append: bool) -> None:
+    assert JsonLines(tmp_path / "out.jsonl", append=append).whole is not append
+    assert not JsonLines("-").whole
+    assert not JsonLines("/dev/null").whole
