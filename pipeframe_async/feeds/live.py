@@ -21,7 +21,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pipeframe_async.errors import FeedError, text_of
 from pipeframe_async.model import AnyFailure, Chunk, Delivery, Failure, made
 from pipeframe_async.report import SourceCounts
-from pipeframe_async.servers.reach import Reach, positive
+from pipeframe_async.servers.reach import Reach, ended, positive
 
 logger = logging.getLogger("pipeframe_async")
 
@@ -259,12 +259,12 @@ class Live(Generic[Token]):
         heard = False
         fetching, answering, leasing = self._tasks
         try:
-            await _ended(fetching, leasing)
+            await ended(fetching, leasing)
             self._nacks += [Nack(m.token, 0.0, begun=False, deliveries=m.deliveries) for m in self._ready]
             heard = await self._part(answering)
         finally:
             try:
-                await _ended(*self._tasks)  # all of them: a cancel may have met the wait above
+                await ended(*self._tasks)  # all of them: a cancel may have met the wait above
             finally:
                 await self._disconnect(PARTING if heard else PARTED)
                 self._stopped = False  # it may be another run's
@@ -448,11 +448,3 @@ class Live(Generic[Token]):
                 len(lost),
                 self.lease,
             )
-
-
-async def _ended(*tasks: asyncio.Task[None]) -> None:
-    """Cancel tasks of this source, and wait for their end; again, where a client library swallows a cancel."""
-    while left := [task for task in tasks if not task.done()]:
-        for task in left:
-            task.cancel()
-        await asyncio.wait(left, timeout=1.0)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pipeframe_async.errors import ConfigError, text_of
 
@@ -52,6 +52,31 @@ def positive(name: str, option: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         raise ConfigError(f"{name}: {option}={value!r}: must be a number above 0")
     return value
+
+
+async def ended(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, and wait for their end; again, where a client library swallows a cancel."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=1.0)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # nobody else asks for it
+
+
+async def _alone(call: Callable[[], Awaitable[T]]) -> T:
+    """What a call gives, in a task of its own: a cancel that a client library swallows would be lost to the run."""
+
+    async def made() -> T:
+        return await call()  # the client's
+
+    task = asyncio.create_task(made(), name="pipeframe-call")
+    try:
+        await asyncio.wait([task])
+    finally:
+        await ended(task)
+    return task.result()
 
 
 class Reach:
@@ -101,7 +126,7 @@ class Reach:
         )
 
         async def once() -> T:
-            return await call()  # the client's; it ends with the try
+            return await _alone(call)  # it ends with the try
 
         limit = asyncio.timeout(timeout)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -77,6 +78,21 @@ async def test_a_cancel_ends_the_try() -> None:
     trying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await trying
+
+
+async def test_a_cancel_that_the_client_swallows_ends_it_all_the_same() -> None:
+    async def deaf() -> str:
+        for _ in range(2):
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(10)
+        return "there"
+
+    trying = asyncio.ensure_future(reach().reached(deaf))
+    await asyncio.sleep(0.01)
+    trying.cancel()
+    async with asyncio.timeout(3):
+        with pytest.raises(asyncio.CancelledError):
+            await trying
 
 
 def test_a_library_that_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,7 @@ async def test_a_connection_whose_server_was_silent_is_used_no_more(nats: Server
             await flush(timeout=0.001)
 
         nats.pause()
+        await asyncio.sleep(0.1)
         connection.flush = silent
         try:
             with pytest.raises(client.errors.TimeoutError):
