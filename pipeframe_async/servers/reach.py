@@ -26,6 +26,9 @@ FIRST_WAIT = 0.05
 LONGEST_WAIT = 3.0
 """Seconds between two tries at most. Longer leaves work lying when it is back, shorter keeps a dead one busy."""
 
+AGAIN = 1.0
+"""Seconds after which a cancel that was swallowed is repeated. Shorter hits clean-ups, longer holds up an end."""
+
 
 def needed(module: str, extra: str) -> ModuleType:
     """A library that comes with an extra.
@@ -59,10 +62,7 @@ async def ended(*tasks: asyncio.Task[Any]) -> None:
     while left := [task for task in tasks if not task.done()]:
         for task in left:
             task.cancel()
-        await asyncio.wait(left, timeout=1.0)
-    for task in tasks:
-        if not task.cancelled():
-            task.exception()  # nobody else asks for it
+        await asyncio.wait(left, timeout=AGAIN)
 
 
 async def _alone(call: Callable[[], Awaitable[T]]) -> T:
@@ -72,11 +72,19 @@ async def _alone(call: Callable[[], Awaitable[T]]) -> T:
         return await call()  # the client's
 
     task = asyncio.create_task(made(), name="pipeframe-call")
-    try:
-        await asyncio.wait([task])
-    finally:
-        await ended(task)
-    return task.result()
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task], timeout=None if cancelled is None else AGAIN)
+        except asyncio.CancelledError as error:
+            cancelled = error  # passed on when the call has ended, however often it comes
+        if cancelled is not None:
+            task.cancel()
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # nobody else asks for it
+    raise cancelled
 
 
 class Reach:
