@@ -38,6 +38,7 @@ def test_redis(redis: Server, tmp_path: Path) -> None:
         prices = [json.loads(fields[b"data"]) for _, fields in client.xrange("prices")]
         assert sorted(price["price"] for price in prices) == [6, 9]
         assert client.xlen("orders.dead") == 1
+        client.delete("orders", "orders.dead", "prices")
 
 
 def test_postgres(postgres: Server, tmp_path: Path) -> None:
@@ -48,6 +49,7 @@ def test_postgres(postgres: Server, tmp_path: Path) -> None:
     assert "delivered 2" in shown("postgres.md", url, postgres, tmp_path)
     with psycopg.connect(postgres.url) as connection:
         assert connection.execute("SELECT price FROM prices ORDER BY job").fetchall() == [(6,), (9,)]
+        connection.execute("DROP TABLE prices")
 
 
 def test_nats(nats: Server, tmp_path: Path) -> None:
