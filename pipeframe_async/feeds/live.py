@@ -372,15 +372,19 @@ class Live(Generic[Token]):
             if self._stopped:
                 return
             if not self._ready and (room := self._room):
-                messages = await self._called(partial(self._queue.fetch, room, self._knows))
-                now = asyncio.get_running_loop().time()
-                for message in messages:
-                    message.fetched(self, self._poison(message))
-                    self._held[message.token] = now
-                self._ready += messages
+                await self._called(partial(self._fetch, room))
             if self._ready:
                 self._asked.clear()
                 self._came.set()
+
+    async def _fetch(self, room: int) -> None:
+        """What comes is kept in the same step, so that a cancel of whoever waits for it loses nothing."""
+        messages = await self._queue.fetch(room, self._knows)
+        now = asyncio.get_running_loop().time()
+        for message in messages:
+            message.fetched(self, self._poison(message))
+            self._held[message.token] = now
+        self._ready += messages
 
     def _knows(self, token: Token) -> bool:
         """Whether it was fetched, and has no answer."""

@@ -96,6 +96,7 @@ class _Table(Queue[Token]):
         self._create = create
         self._opening = asyncio.Lock()
         self._fetching: Any = None
+        self._taking: asyncio.Future[list[tuple[int, bytes, int]]] | None = None  # and nobody has what it took
         self._telling: Any = None
 
     async def open(self) -> None:
@@ -137,12 +138,18 @@ class _Table(Queue[Token]):
 
     async def fetch(self, most: int, known: Callable[[Token], bool]) -> Sequence[Message[Token]]:
         """Those that are visible, the oldest first; where there are none, after the next insert."""
-        rows = await self._visible(most)
+        rows = await self._taken(most)
         async for _ in self._fetching.notifies(timeout=0 if rows else WAIT, stop_after=1):
             pass  # those that came meanwhile are not kept: a consumer that is never idle would keep all
         if not rows:
-            rows = await self._visible(most)
+            rows = await self._taken(most)
+        self._taking = None  # from here to who keeps them nothing is waited for
         return [Message((number, attempts), number, record, attempts) for number, record, attempts in rows]
+
+    async def _taken(self, most: int) -> list[tuple[int, bytes, int]]:
+        """Visible ones, which are this consumer's now; `close` hands them back where a cancel comes between."""
+        self._taking = asyncio.ensure_future(self._visible(most))
+        return await asyncio.shield(self._taking)
 
     async def _visible(self, most: int) -> list[tuple[int, bytes, int]]:
         cursor = await self._fetching.execute(
@@ -199,7 +206,12 @@ class _Table(Queue[Token]):
         return count
 
     async def close(self, known: Callable[[Token], bool]) -> None:
-        """Disconnect: a fetch that was cancelled has been rolled back, or its jobs become visible by time."""
+        """Disconnect, and hand back what a fetch took that was cancelled."""
+        if self._taking is not None:
+            taking, self._taking = self._taking, None
+            with suppress(Exception):  # it has failed: then its jobs become visible by time, if it has taken any
+                rows = await taking
+                await self.answer([], [Nack((number, attempts), 0.0, False, attempts) for number, _, attempts in rows])
         opened, self._fetching, self._telling = (self._fetching, self._telling), None, None
         self._opening = asyncio.Lock()  # the next run may have another loop
         for connection in opened:

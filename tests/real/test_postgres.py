@@ -13,6 +13,7 @@ from pipeframe_async import SinkError
 from pipeframe_async.feeds import PostgresJobs
 from pipeframe_async.servers.postgres import qualified
 from pipeframe_async.sinks import PostgresCopy
+from tests.real.kinds import KINDS
 from tests.real.runs import Run
 from tests.real.servers import Server
 from tests.real.test_sinks import execute, rows, written
@@ -124,3 +125,20 @@ async def test_a_transaction_that_met_another_s_is_tried_again(postgres: Server,
     )
     await written([(1,)], PostgresCopy(postgres.url, name, ["a"]))
     assert rows(postgres.url, f"SELECT a FROM {name}") == [(1,)]
+
+
+@pytest.mark.one_loop
+async def test_a_fetch_that_is_cancelled_at_any_moment_leaves_no_job_invisible(postgres: Server, name: str) -> None:
+    queue = KINDS["postgres"]
+    queue.publish(postgres.url, name, range(100))
+    for moment in range(20):
+        async with queue.source(postgres.url, name) as source:
+            taking = asyncio.ensure_future(source.take(50))
+            await asyncio.sleep(moment / 4_000)
+            taking.cancel()
+            await asyncio.wait([taking])
+            for delivery in [] if taking.cancelled() else taking.result() or ():
+                delivery.nack(None)
+        with psycopg.connect(postgres.url) as connection:
+            found = connection.execute(f"SELECT count(*) FROM {name} WHERE visible_at > now() OR attempts > 0")
+            assert found.fetchone() == (0,)
