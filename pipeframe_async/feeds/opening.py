@@ -35,7 +35,14 @@ def _nats() -> Callable[..., Any]:
     return JetStream
 
 
+def _kafka() -> Callable[..., Any]:
+    from pipeframe_async.feeds.kafka_topic import KafkaTopic
+
+    return KafkaTopic
+
+
 SCHEMES: Final[dict[str, Scheme]] = {
+    "kafka": (_kafka, ("topic", "group")),
     "nats": (_nats, ("stream", "durable")),
     **dict.fromkeys(("redis", "rediss"), (_redis, ("stream", "group"))),
     **dict.fromkeys(("postgresql", "postgres"), (_postgres, ("table",))),
@@ -49,9 +56,10 @@ def feed_from(url: str) -> Any:
         url: a path or glob, read by how it ends (`.jsonl`, `.ndjson`, `.csv`, `.tsv`, anything else as lines of text;
             compressed with another `.gz`, `.bz2`, `.xz` or `.zst` behind that); `-` for JSON lines on standard input;
             `FORMAT:PATH` to say what is in it, with `jsonl`, `csv`, `tsv` or `lines`;
-            `redis://host:6379/0?stream=orders&group=billing` or `postgresql://host/db?table=jobs`, with more options of
-            `RedisStream` and `PostgresJobs` in the same way; or `SCHEME://…` of a source that
-            another package has registered as an entry point in the group `pipeframe_async.feeds`.
+            `redis://host:6379/0?stream=orders&group=billing`, `kafka://host:9092?topic=orders&group=billing` or
+            `postgresql://host/db?table=jobs`, with more options of `RedisStream`, `KafkaTopic` and `PostgresJobs` in
+            the same way; or `SCHEME://…` of a source that another package has registered as an entry point in the
+            group `pipeframe_async.feeds`.
 
     Returns:
         A `Source`.

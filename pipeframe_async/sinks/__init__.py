@@ -9,17 +9,19 @@ _HOMES = {
     "Csv": "csv",
     "JetStream": "jetstream",
     "JsonLines": "lines",
+    "KafkaTopic": "kafka_topic",
     "Lines": "lines",
     "PostgresCopy": "postgres",
     "RedisStream": "redis_stream",
     "sink_to": "opening",
 }
 
-__all__ = ["Csv", "JetStream", "JsonLines", "Lines", "PostgresCopy", "RedisStream", "sink_to"]
+__all__ = ["Csv", "JetStream", "JsonLines", "KafkaTopic", "Lines", "PostgresCopy", "RedisStream", "sink_to"]
 
 if TYPE_CHECKING:
     from pipeframe_async.sinks.csv import Csv
     from pipeframe_async.sinks.jetstream import JetStream
+    from pipeframe_async.sinks.kafka_topic import KafkaTopic
     from pipeframe_async.sinks.lines import JsonLines, Lines
     from pipeframe_async.sinks.opening import sink_to
     from pipeframe_async.sinks.postgres import PostgresCopy

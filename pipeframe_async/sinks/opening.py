@@ -35,7 +35,14 @@ def _nats() -> Callable[..., Any]:
     return JetStream
 
 
+def _kafka() -> Callable[..., Any]:
+    from pipeframe_async.sinks.kafka_topic import KafkaTopic
+
+    return KafkaTopic
+
+
 SCHEMES: Final[dict[str, Scheme]] = {
+    "kafka": (_kafka, ("topic",)),
     "nats": (_nats, ("subject",)),
     **dict.fromkeys(("redis", "rediss"), (_redis, ("stream",))),
     **dict.fromkeys(("postgresql", "postgres"), (_postgres, ("table", "columns"))),
@@ -48,9 +55,9 @@ def sink_to(url: str, *, append: bool = False) -> Any:
     Args:
         url: a path, written by how it ends (`.jsonl`, `.ndjson`, `.csv`, `.tsv`, anything else as lines of text;
             compressed with another `.gz`, `.bz2`, `.xz` or `.zst` behind that); `-` for JSON lines on standard output;
-            `FORMAT:PATH` to say what it gets, with `jsonl`, `csv`, `tsv` or `lines`; `redis://host:6379/0?stream=prices`
-            or `postgresql://host/db?table=prices&columns=id,price&key=id`, with more options of `RedisStream` and
-            `PostgresCopy` in the same way; or `SCHEME://…` of a sink that
+            `FORMAT:PATH` to say what it gets, with `jsonl`, `csv`, `tsv` or `lines`; `redis://host:6379/0?stream=prices`,
+            `kafka://host:9092?topic=prices` or `postgresql://host/db?table=prices&columns=id,price&key=id`, with more
+            options of `RedisStream`, `KafkaTopic` and `PostgresCopy` in the same way; or `SCHEME://…` of a sink that
             another package has registered as an entry point in the group `pipeframe_async.sinks`.
         append: to a file that is there; else it is replaced when the run has ended well.
 

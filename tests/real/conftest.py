@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.real.servers import Server, nats_server, postgres_server, redis_server, running
+from tests.real.servers import Server, kafka_server, nats_server, postgres_server, redis_server, running
 
 
 @pytest.fixture(scope="session")
@@ -27,4 +27,11 @@ def postgres() -> Iterator[Server]:
 def nats() -> Iterator[Server]:
     """NATS, with JetStream."""
     with running("nats", nats_server) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Server]:
+    """librdkafka's mock cluster."""
+    with running("kafka", kafka_server) as server:
         yield server

@@ -46,9 +46,9 @@ def name() -> str:
 
 
 @pytest.fixture
-def consumers(kind: str, server: Server, name: str, tmp_path: Path) -> Iterator[Consumers]:
+def consumers(kind: str, queue: Kind, server: Server, name: str, tmp_path: Path) -> Iterator[Consumers]:
     """Programs that consume it."""
-    made = Consumers(kind, server.url, name, tmp_path, lease=LEASE)
+    made = Consumers(kind, server.url, name, tmp_path, lease=queue.lease)
     yield made
     made.end()
 
@@ -190,11 +190,11 @@ async def test_what_takes_longer_than_a_lease_is_not_given_to_others(queue: Kind
         await asyncio.sleep(2.5 * LEASE)
         return record, True
 
-    one, other = (Run(queue.source(server.url, name, lease=LEASE), slow) for _ in range(2))
-    done = lambda: len(one.taken) + len(other.taken) >= 3  # noqa: E731
-    reports = await asyncio.gather(one.until(done), other.until(done))
-    assert sorted(one.taken + other.taken) == [0, 1, 2]
-    assert [report.redelivered for report in reports] == [0, 0]
+    runs = [Run(queue.source(server.url, name, lease=LEASE), slow) for _ in range(1 if queue.deals else 2)]
+    done = lambda: sum(len(run.taken) for run in runs) >= 3  # noqa: E731
+    reports = await asyncio.gather(*(run.until(done) for run in runs))
+    assert sorted(record for run in runs for record in run.taken) == [0, 1, 2]
+    assert not any(report.redelivered for report in reports)
 
 
 @pytest.mark.one_loop  # it takes its time
@@ -211,9 +211,9 @@ async def test_a_server_that_is_away_is_said_once_and_nothing_is_lost(
     running = asyncio.ensure_future(run.until(lambda: len({*run.taken}) == 200, patience=60))
     while len(run.taken) < 50:
         await asyncio.sleep(0.01)
-    server.kill()
+    (server.kill if queue.keeps else server.pause)()
     await asyncio.sleep(10)
-    await asyncio.to_thread(server.start)
+    await asyncio.to_thread(server.start if queue.keeps else server.go_on)
     report = await running
     assert {*run.taken} == {*range(200)}
     assert len(run.taken) <= 200 + queue.forgets  # what was in flight is still this consumer's
@@ -231,9 +231,9 @@ def test_nothing_is_lost_whoever_is_killed(
     for killed in range(6):
         until(partial(consumers.have, 500 * (killed + 1)))
         if killed % 2:
-            server.kill()
+            (server.kill if queue.keeps else server.pause)()
             time.sleep(0.3)
-            server.start()
+            (server.start if queue.keeps else server.go_on)()
         consumers.kill(process)
         process = consumers.start()
     until(lambda: len(consumers.written) == 4_000 and queue.unanswered(server.url, name) == 0)
@@ -247,6 +247,8 @@ def test_nothing_is_lost_whoever_is_killed(
 def test_a_record_that_kills_its_program_ends_in_the_dead_letter(
     queue: Kind, server: Server, name: str, tmp_path: Path, kind: str
 ) -> None:
+    if not queue.counts:
+        pytest.skip("its server counts no deliveries")
     consumers = Consumers(kind, server.url, name, tmp_path, lease=LEASE, max_deliveries=3)
     queue.publish(server.url, name, [-2])
     try:
