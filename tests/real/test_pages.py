@@ -13,6 +13,7 @@ import redis as redis_client
 from tests.readme.snippets import read_page
 from tests.real.kinds import KINDS
 from tests.real.servers import Server
+from tests.real.test_kafka import kept
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide"
 
@@ -46,3 +47,12 @@ def test_postgres(postgres: Server, tmp_path: Path) -> None:
     assert "delivered 2" in shown("postgres.md", url, postgres, tmp_path)
     with psycopg.connect(postgres.url) as connection:
         assert connection.execute("SELECT price FROM prices ORDER BY job").fetchall() == [(6,), (9,)]
+
+
+def test_kafka(kafka: Server, tmp_path: Path) -> None:
+    orders = [{"customer": "a", "n": 2}, {"customer": "b", "n": 3}, {"customer": "c"}]
+    KINDS["kafka"].publish(kafka.url, "orders", orders)
+    assert "delivered 2 · failed 1" in shown("kafka.md", "kafka://127.0.0.1:9092", kafka, tmp_path)
+    prices = {(key, json.loads(value)["price"]) for _, key, value in kept(kafka, "prices")}
+    assert prices == {(b"a", 6), (b"b", 9)}
+    assert len(kept(kafka, "orders.dead")) == 1
