@@ -10,6 +10,7 @@ _HOMES = {
     "CsvRow": "csv",
     "JetStream": "jetstream",
     "JsonLines": "lines",
+    "KafkaTopic": "kafka_topic",
     "Listen": "listen",
     "Lines": "lines",
     "Objects": "objects",
@@ -28,6 +29,7 @@ __all__ = [
     "CsvRow",
     "JetStream",
     "JsonLines",
+    "KafkaTopic",
     "Lines",
     "Listen",
     "Objects",
@@ -44,6 +46,7 @@ __all__ = [
 if TYPE_CHECKING:
     from pipeframe_async.feeds.csv import Csv, CsvRow
     from pipeframe_async.feeds.jetstream import JetStream
+    from pipeframe_async.feeds.kafka_topic import KafkaTopic
     from pipeframe_async.feeds.lines import JsonLines, Lines
     from pipeframe_async.feeds.listen import Listen
     from pipeframe_async.feeds.objects import Objects

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -439,16 +439,29 @@ class Live(Generic[Token]):
             now = asyncio.get_running_loop().time()
             lost = [token for token in tokens if now - held.get(token, now) >= lease]
         held.update((token, began) for token in tokens if token in held)
-        self._fence(lost)
+        self._fence(lost, f"they had no answer for {lease:g} s")
 
-    def _fence(self, lost: Sequence[Token]) -> None:
+    async def _withdraw(self, tokens: Collection[Token], patience: float) -> None:
+        """The server is about to give these to others: what has not begun is dropped, what has may still be answered.
+
+        Called by a queue, in any task.
+        """
+        withdrawn, held = {*tokens}, self._held
+        dropped = {message.token for message in self._ready} & withdrawn
+        self._ready = [message for message in self._ready if message.token not in dropped]
+        for token in dropped:
+            held.pop(token, None)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while not withdrawn.isdisjoint(held):
+                    self._hurry.set()
+                    self._sent.clear()
+                    await self._sent.wait()  # set by `_answering`, and when a task has failed
+        self._fence([token for token in withdrawn if token in held], "they are dealt anew")
+
+    def _fence(self, lost: Sequence[Token], why: str) -> None:
         """These are others' by now: whatever comes of them here is not told to the server."""
         for token in lost:
             self._held.pop(token, None)
         if lost:
-            logger.warning(
-                "%s: %d records were given to others, because they had no answer for %g s",
-                self._name,
-                len(lost),
-                self.lease,
-            )
+            logger.warning("%s: %d records were given to others, because %s", self._name, len(lost), why)

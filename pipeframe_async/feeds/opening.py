@@ -43,8 +43,15 @@ def _objects() -> Callable[..., Any]:
     return Objects
 
 
+def _kafka() -> Callable[..., Any]:
+    from pipeframe_async.feeds.kafka_topic import KafkaTopic
+
+    return KafkaTopic
+
+
 SCHEMES: Final[dict[str, Scheme]] = {
     **dict.fromkeys(("s3", "gs", "az", "https", "http"), (_objects, ())),
+    "kafka": (_kafka, ("topic", "group")),
     "nats": (_nats, ("stream", "durable")),
     **dict.fromkeys(("redis", "rediss"), (_redis, ("stream", "group"))),
     **dict.fromkeys(("postgresql", "postgres"), (_postgres, ("table",))),
@@ -58,8 +65,10 @@ def feed_from(url: str) -> Any:
         url: a path or glob, read by how it ends (`.jsonl`, `.ndjson`, `.csv`, `.tsv`, `.parquet`, anything else as
             lines of text; but for Parquet compressed with another `.gz`, `.bz2`, `.xz` or `.zst` behind that); `-` for
             JSON lines on standard input; `FORMAT:PATH` to say what is in it, with `jsonl`, `csv`, `tsv`, `lines` or
-            `parquet`; `redis://host:6379/0?stream=orders&group=billing` or `postgresql://host/db?table=jobs`, with more
-            options of `RedisStream` and `PostgresJobs` in the same way; or `SCHEME://…` of a source that another
+            `parquet`; `redis://host:6379/0?stream=orders&group=billing`,
+            `kafka://host:9092?topic=orders&group=billing`, `nats://host:4222?stream=ORDERS&durable=billing`,
+            `postgresql://host/db?table=jobs` or `s3://bucket/in/*.jsonl.gz`, with more options of the sources in the
+            same way; or `SCHEME://…` of a source that another
             package has registered as an entry point in the group `pipeframe_async.feeds`.
 
     Returns:

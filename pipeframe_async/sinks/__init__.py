@@ -9,6 +9,7 @@ _HOMES = {
     "Csv": "csv",
     "JetStream": "jetstream",
     "JsonLines": "lines",
+    "KafkaTopic": "kafka_topic",
     "Lines": "lines",
     "Objects": "objects",
     "Parquet": "parquet",
@@ -17,11 +18,23 @@ _HOMES = {
     "sink_to": "opening",
 }
 
-__all__ = ["Csv", "JetStream", "JsonLines", "Lines", "Objects", "Parquet", "PostgresCopy", "RedisStream", "sink_to"]
+__all__ = [
+    "Csv",
+    "JetStream",
+    "JsonLines",
+    "KafkaTopic",
+    "Lines",
+    "Objects",
+    "Parquet",
+    "PostgresCopy",
+    "RedisStream",
+    "sink_to",
+]
 
 if TYPE_CHECKING:
     from pipeframe_async.sinks.csv import Csv
     from pipeframe_async.sinks.jetstream import JetStream
+    from pipeframe_async.sinks.kafka_topic import KafkaTopic
     from pipeframe_async.sinks.lines import JsonLines, Lines
     from pipeframe_async.sinks.objects import Objects
     from pipeframe_async.sinks.opening import sink_to

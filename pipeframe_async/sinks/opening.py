@@ -44,8 +44,15 @@ def _objects() -> Callable[..., Any]:
     return Objects
 
 
+def _kafka() -> Callable[..., Any]:
+    from pipeframe_async.sinks.kafka_topic import KafkaTopic
+
+    return KafkaTopic
+
+
 SCHEMES: Final[dict[str, Scheme]] = {
     **dict.fromkeys(("s3", "gs", "az", "https", "http"), (_objects, ())),
+    "kafka": (_kafka, ("topic",)),
     "nats": (_nats, ("subject",)),
     **dict.fromkeys(("redis", "rediss"), (_redis, ("stream",))),
     **dict.fromkeys(("postgresql", "postgres"), (_postgres, ("table", "columns"))),
@@ -59,10 +66,10 @@ def sink_to(url: str, *, append: bool = False) -> Any:
         url: a path, written by how it ends (`.jsonl`, `.ndjson`, `.csv`, `.tsv`, `.parquet`, anything else as lines of
             text; but for Parquet compressed with another `.gz`, `.bz2`, `.xz` or `.zst` behind that); `-` for JSON
             lines on standard output; `FORMAT:PATH` to say what it gets, with `jsonl`, `csv`, `tsv`, `lines` or
-            `parquet`; `redis://host:6379/0?stream=prices` or
-            `postgresql://host/db?table=prices&columns=id,price&key=id`, with more options of `RedisStream` and
-            `PostgresCopy` in the same way; or `SCHEME://…` of a sink that another package has registered as an entry
-            point in the group `pipeframe_async.sinks`.
+            `parquet`; `redis://host:6379/0?stream=prices`, `kafka://host:9092?topic=prices`,
+            `nats://host:4222?subject=prices`, `postgresql://host/db?table=prices&columns=id,price&key=id` or
+            `s3://bucket/prices.jsonl`, with more options of the sinks in the same way; or `SCHEME://…` of a sink that
+            another package has registered as an entry point in the group `pipeframe_async.sinks`.
         append: to a file that is there; else it is replaced when the run has ended well.
 
     Returns:

@@ -8,7 +8,15 @@ import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from tests.real.servers import Server, nats_server, postgres_server, redis_server, running, s3_server
+from tests.real.servers import (
+    Server,
+    kafka_server,
+    nats_server,
+    postgres_server,
+    redis_server,
+    running,
+    s3_server,
+)
 
 
 @pytest.fixture(scope="session")
@@ -37,4 +45,11 @@ def s3() -> Iterator[Server]:
     """What stands for S3."""
     obstore.put(MemoryStore(), "begin", b"")  # the client's own threads and descriptors, which stay for good
     with running("s3", s3_server) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Server]:
+    """librdkafka's mock cluster."""
+    with running("kafka", kafka_server) as server:
         yield server

@@ -56,6 +56,14 @@ class Stage:
         """What the server still has."""
         return self.queue.unanswered(self.server.url, self.name)
 
+    def down(self) -> None:
+        """The server is killed; or it stands still, where it would have nothing afterwards."""
+        (self.server.kill if self.queue.keeps else self.server.pause)()
+
+    def up(self) -> None:
+        """It is there again."""
+        (self.server.start if self.queue.keeps else self.server.go_on)()
+
     def publish(self, *records: int) -> None:
         """Into the queue."""
         self.queue.publish(self.server.url, self.name, records)
@@ -63,7 +71,7 @@ class Stage:
     @contextmanager
     def consumers(self, **options: object) -> Iterator[Consumers]:
         """Programs that consume it."""
-        made = Consumers(self.kind, self.server.url, self.name, self.folder, lease=LEASE, **options)
+        made = Consumers(self.kind, self.server.url, self.name, self.folder, lease=self.queue.lease, **options)
         try:
             yield made
         finally:
@@ -116,7 +124,10 @@ def what_takes_longer_than_a_lease_is_not_given_to_others(stage: Stage) -> None:
         return record, True
 
     async def played() -> None:
-        runs = [Run(stage.queue.source(stage.server.url, stage.name, lease=LEASE), slow) for _ in range(2)]
+        runs = [
+            Run(stage.queue.source(stage.server.url, stage.name, lease=LEASE), slow)
+            for _ in range(1 if stage.queue.deals else 2)
+        ]
         done = lambda: sum(len(run.taken) for run in runs) >= 3  # noqa: E731
         reports = await asyncio.gather(*(run.until(done) for run in runs))
         assert sorted(record for run in runs for record in run.taken) == [0, 1, 2]
@@ -138,9 +149,9 @@ def a_server_that_is_away_is_said_once_and_nothing_is_lost(stage: Stage) -> None
         running = asyncio.ensure_future(run.until(lambda: len({*run.taken}) == 200, patience=60))
         while len(run.taken) < 50:
             await asyncio.sleep(0.01)
-        stage.server.kill()
+        stage.down()
         await asyncio.sleep(10)
-        await asyncio.to_thread(stage.server.start)
+        await asyncio.to_thread(stage.up)
         report = await running
         assert {*run.taken} == {*range(200)}
         assert len(run.taken) <= 200 + stage.queue.forgets  # what was in flight is still this consumer's
@@ -161,9 +172,9 @@ def nothing_is_lost_whoever_is_killed(stage: Stage) -> None:
         for killed in range(6):
             until(partial(consumers.have, 500 * (killed + 1)))
             if killed % 2:
-                stage.server.kill()
+                stage.down()
                 time.sleep(0.3)
-                stage.server.start()
+                stage.up()
             consumers.kill(process)
             process = consumers.start()
         until(lambda: len(consumers.written) == 4_000 and stage.unanswered == 0)
@@ -174,7 +185,9 @@ def nothing_is_lost_whoever_is_killed(stage: Stage) -> None:
 
 
 def a_record_that_kills_its_program_ends_in_the_dead_letter(stage: Stage) -> None:
-    """After three programs."""
+    """After three programs; where the server counts deliveries."""
+    if not stage.queue.counts:
+        return
     stage.publish(-2)
     with stage.consumers(max_deliveries=3) as consumers:
         for _ in range(3):

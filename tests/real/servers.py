@@ -6,6 +6,7 @@ there is none the tests are skipped, with the reason; where `CI` is set they fai
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -223,6 +224,27 @@ def _has_bucket(url: str) -> bool:
     request = urllib.request.Request(f"{url}/things", method="PUT", headers=headers)
     with urllib.request.urlopen(request, timeout=5) as answer:
         return bool(answer.status == 200)
+
+
+class KafkaMock(Server):
+    """librdkafka's mock cluster, which chooses its port, and keeps nothing when it is killed: it can be paused."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__((sys.executable, "-m", "tests.real.kafka_mock", str(folder)), 0, "")
+
+    def start(self) -> None:
+        """Start it, empty."""
+        self._process = subprocess.Popen(
+            self._command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        with self._process.stdout as said:  # type: ignore[union-attr]
+            self.url = f"kafka://{said.readline().decode().strip()}"
+
+
+def kafka_server(folder: Path) -> Server | None:
+    """Not Kafka, which is no package of pip, but what plays it; found where the package has it on Linux."""
+    found = sys.platform == "linux" and importlib.util.find_spec("confluent_kafka") is not None
+    return KafkaMock(folder) if found else None
 
 
 def postgres_server(folder: Path) -> Server | None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import psycopg
+import pyarrow.parquet
 import redis as redis_client
 
 from tests.real.kinds import KINDS
@@ -46,3 +47,15 @@ def test_a_log_is_filtered(tmp_path: Path) -> None:
     found = [json.loads(row) for row in done.stdout.splitlines()]
     assert sorted(int(row["path"][1:]) for row in found) == list(range(0, 1_000, 10))
     assert json.loads(dead.read_text())["record"] == "torn lin"
+
+
+def test_events_are_in_files_before_their_offsets_are_committed(kafka: Server, tmp_path: Path) -> None:
+    events = [{"user": f"u{number}", "amount": number * 10} for number in range(500)]
+    KINDS["kafka"].publish(kafka.url, "events", [*events, {"user": "broken"}])
+    command = [sys.executable, "-m", "examples.kafka_to_parquet", kafka.url, "events", str(tmp_path), "6", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+    (file,) = tmp_path.glob("events-*.parquet")
+    table = pyarrow.parquet.read_table(file)
+    assert sorted(table["amount"].to_pylist()) == [10.0 * number for number in range(500)]
+    assert len((tmp_path / "events.dead").read_text().splitlines()) == 1

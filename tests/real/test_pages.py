@@ -15,6 +15,7 @@ from pipeframe_async.feeds import JetStream
 from tests.readme.snippets import read_page
 from tests.real.kinds import KINDS
 from tests.real.servers import Server
+from tests.real.test_kafka import kept
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide"
 
@@ -63,3 +64,12 @@ def test_nats(nats: Server, tmp_path: Path) -> None:
             return [json.loads(delivery.record)["price"] for delivery in await taken.take(10) or ()]
 
     assert sorted(asyncio.run(read())) == [6, 9]
+
+
+def test_kafka(kafka: Server, tmp_path: Path) -> None:
+    orders = [{"customer": "a", "n": 2}, {"customer": "b", "n": 3}, {"customer": "c"}]
+    KINDS["kafka"].publish(kafka.url, "orders", orders)
+    assert "delivered 2 · failed 1" in shown("kafka.md", "kafka://127.0.0.1:9092", kafka, tmp_path)
+    prices = {(key, json.loads(value)["price"]) for _, key, value in kept(kafka, "prices")}
+    assert prices == {(b"a", 6), (b"b", 9)}
+    assert len(kept(kafka, "orders.dead")) == 1

@@ -241,8 +241,8 @@ def test_what_is_no_url_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_queue_conforms(kind: str, redis: Server, postgres: Server, nats: Server, name: str) -> None:
-    server, queue = {"redis": redis, "postgres": postgres, "nats": nats}[kind], KINDS[kind]
+def test_every_queue_conforms(kind: str, request: pytest.FixtureRequest, name: str) -> None:
+    server, queue = request.getfixturevalue(kind), KINDS[kind]
     made = iter(range(100))
 
     def filled() -> Any:
