@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import signature
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pipeframe_async.compression import KINDS
@@ -31,8 +32,13 @@ SECRET = re.compile(
 )
 """What nobody must read in a log: passwords before the host, tokens of NATS, and options, also of libpq's own form."""
 
-Scheme = tuple[Callable[[], Callable[..., Any]], tuple[str, ...]]
-"""What a URL of a server makes, imported when it is called; and which of its options have to be in the URL."""
+
+class Scheme(NamedTuple):
+    """What a URL of a server makes: a module of the room, what is in it, and the options that have to be in the URL."""
+
+    module: str
+    name: str
+    needed: tuple[str, ...] = ()
 
 
 def opened(
@@ -52,7 +58,7 @@ def opened(
     """
     scheme, found, rest = url.partition("://")
     if found and scheme in schemes:
-        return _served(url, role, *schemes[scheme])
+        return _served(url, role, schemes[scheme])
     if found and scheme != "file":
         return _registered(scheme, url, role, [*(f"{kind}:PATH" for kind in formats), *(f"{it}://" for it in schemes)])
     path = rest if found else url
@@ -76,17 +82,17 @@ def shown(url: str) -> str:
     return SECRET.sub(lambda found: f"{found['before'] or found['token'] or found['option']}***", url)
 
 
-def _served(url: str, role: str, load: Callable[[], Callable[..., Any]], needed: tuple[str, ...]) -> Any:
+def _served(url: str, role: str, scheme: Scheme) -> Any:
     """What stands at a server: the options that are ours are taken off the URL, which else is its client's."""
-    make = load()
+    make = getattr(import_module(f"pipeframe_async.{role}s.{scheme.module}"), scheme.name)
     parts = urlsplit(url)
     known = {it.name: str(it.annotation) for it in signature(make).parameters.values()}
     ours = [
         (name, value) for name, value in parse_qsl(parts.query) if name in known.keys() - {"url", "decode", "encode"}
     ]
     options = {name: _read(value, known[name]) for name, value in ours}
-    if missing := [name for name in needed if name not in options]:
-        wanted = "&".join(f"{name}=…" for name in needed)
+    if missing := [name for name in scheme.needed if name not in options]:
+        wanted = "&".join(f"{name}=…" for name in scheme.needed)
         raise ConfigError(f"the {role} {shown(url)!r} does not say its {', '.join(missing)}: write …?{wanted}")
     theirs = [pair for pair in parse_qsl(parts.query) if pair not in ours]
     return make(urlunsplit(parts._replace(query=urlencode(theirs))), **options)

@@ -19,42 +19,12 @@ FORMATS: Final[dict[str, Callable[[str], Any]]] = {
 }
 
 
-def _redis() -> Callable[..., Any]:
-    from pipeframe_async.feeds.redis_stream import RedisStream
-
-    return RedisStream
-
-
-def _postgres() -> Callable[..., Any]:
-    from pipeframe_async.feeds.postgres import PostgresJobs
-
-    return PostgresJobs
-
-
-def _nats() -> Callable[..., Any]:
-    from pipeframe_async.feeds.jetstream import JetStream
-
-    return JetStream
-
-
-def _objects() -> Callable[..., Any]:
-    from pipeframe_async.feeds.objects import Objects
-
-    return Objects
-
-
-def _kafka() -> Callable[..., Any]:
-    from pipeframe_async.feeds.kafka_topic import KafkaTopic
-
-    return KafkaTopic
-
-
 SCHEMES: Final[dict[str, Scheme]] = {
-    **dict.fromkeys(("s3", "gs", "az", "https", "http"), (_objects, ())),
-    "kafka": (_kafka, ("topic", "group")),
-    "nats": (_nats, ("stream", "durable")),
-    **dict.fromkeys(("redis", "rediss"), (_redis, ("stream", "group"))),
-    **dict.fromkeys(("postgresql", "postgres"), (_postgres, ("table",))),
+    **dict.fromkeys(("s3", "gs", "az", "https", "http"), Scheme("objects", "Objects")),
+    "kafka": Scheme("kafka_topic", "KafkaTopic", ("topic", "group")),
+    "nats": Scheme("jetstream", "JetStream", ("stream", "durable")),
+    **dict.fromkeys(("redis", "rediss"), Scheme("redis_stream", "RedisStream", ("stream", "group"))),
+    **dict.fromkeys(("postgresql", "postgres"), Scheme("postgres", "PostgresJobs", ("table",))),
 }
 
 

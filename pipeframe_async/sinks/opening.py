@@ -20,42 +20,12 @@ FORMATS: Final[dict[str, Callable[..., Any]]] = {
 }
 
 
-def _redis() -> Callable[..., Any]:
-    from pipeframe_async.sinks.redis_stream import RedisStream
-
-    return RedisStream
-
-
-def _postgres() -> Callable[..., Any]:
-    from pipeframe_async.sinks.postgres import PostgresCopy
-
-    return PostgresCopy
-
-
-def _nats() -> Callable[..., Any]:
-    from pipeframe_async.sinks.jetstream import JetStream
-
-    return JetStream
-
-
-def _objects() -> Callable[..., Any]:
-    from pipeframe_async.sinks.objects import Objects
-
-    return Objects
-
-
-def _kafka() -> Callable[..., Any]:
-    from pipeframe_async.sinks.kafka_topic import KafkaTopic
-
-    return KafkaTopic
-
-
 SCHEMES: Final[dict[str, Scheme]] = {
-    **dict.fromkeys(("s3", "gs", "az", "https", "http"), (_objects, ())),
-    "kafka": (_kafka, ("topic",)),
-    "nats": (_nats, ("subject",)),
-    **dict.fromkeys(("redis", "rediss"), (_redis, ("stream",))),
-    **dict.fromkeys(("postgresql", "postgres"), (_postgres, ("table", "columns"))),
+    **dict.fromkeys(("s3", "gs", "az", "https", "http"), Scheme("objects", "Objects")),
+    "kafka": Scheme("kafka_topic", "KafkaTopic", ("topic",)),
+    "nats": Scheme("jetstream", "JetStream", ("subject",)),
+    **dict.fromkeys(("redis", "rediss"), Scheme("redis_stream", "RedisStream", ("stream",))),
+    **dict.fromkeys(("postgresql", "postgres"), Scheme("postgres", "PostgresCopy", ("table", "columns"))),
 }
 
 
