@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.feeds.live import MOST_FETCHED, Live, Message, Nack, Queue
+from pipeframe_async.feeds.live import MOST_FETCHED, Live
+from pipeframe_async.feeds.queue import Message, Nack, Queue
 from pipeframe_async.servers.nats import EXTRA, checked, closed, connected, reach
 from pipeframe_async.servers.reach import needed, positive
 from pipeframe_async.urls import shown

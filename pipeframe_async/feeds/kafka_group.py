@@ -14,8 +14,8 @@ from contextlib import ExitStack, suppress
 from heapq import heappop, heappush
 from typing import Any
 
-from pipeframe_async.feeds.live import Message, Nack, Queue
 from pipeframe_async.feeds.offsets import Offsets
+from pipeframe_async.feeds.queue import Message, Nack, Queue
 from pipeframe_async.servers.kafka import EXTRA, PARTING, QUIET, ended, quieter
 from pipeframe_async.servers.reach import needed
 

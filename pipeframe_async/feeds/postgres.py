@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any
 
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.feeds.live import ITERATED, Live, Message, Nack, Queue
+from pipeframe_async.feeds.live import ITERATED, Live
+from pipeframe_async.feeds.queue import Message, Nack, Queue
 from pipeframe_async.model import Chunk
 from pipeframe_async.servers.postgres import EXTRA, checked, connected, in_query, qualified, quoted, reach
 from pipeframe_async.servers.reach import needed, positive

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any
 
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.feeds.live import Live, Message, Nack, Queue
+from pipeframe_async.feeds.live import Live
+from pipeframe_async.feeds.queue import Message, Nack, Queue
 from pipeframe_async.servers.reach import positive
 from pipeframe_async.servers.redis import client, reach
 from pipeframe_async.urls import shown

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pipeframe_async import FeedError
-from pipeframe_async.feeds.live import Live, Message, Nack, Queue
+from pipeframe_async.feeds.live import Live
+from pipeframe_async.feeds.queue import Message, Nack, Queue
 from pipeframe_async.servers.reach import Reach
 
 

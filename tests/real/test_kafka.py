@@ -28,7 +28,7 @@ from pipeframe_async import ConfigError, Delivery, PipeFrame, PipelineEngine, Si
 from pipeframe_async.feeds import KafkaTopic as KafkaFeed
 from pipeframe_async.feeds import feed_from
 from pipeframe_async.feeds.kafka_group import Group, _offset, _token
-from pipeframe_async.feeds.live import Nack
+from pipeframe_async.feeds.queue import Nack
 from pipeframe_async.servers.kafka import settings
 from pipeframe_async.sinks import KafkaTopic, sink_to
 from pipeframe_async.testing import conform_sink
