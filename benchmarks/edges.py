@@ -1,4 +1,4 @@
-"""What does it cost to read from a file, Redis, NATS or PostgreSQL, against the same written by hand?
+"""What does it cost to read from a file, Redis, NATS, Kafka or PostgreSQL, against the same written by hand?
 
     python -m benchmarks.edges [--quick] [--repeats N] [--json FILE] [--plot FILE]
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -32,11 +32,20 @@ RECORDS, QUICK_RECORDS = 50_000, 1_000
 MAKERS: dict[str, Callable[[Path], servers.Server | None]] = {
     "redis": servers.redis_server,
     "nats": servers.nats_server,
+    "kafka": servers.kafka_server,
     "postgres": servers.postgres_server,
 }
-LABELS = {"files": "a file", "redis": "Redis stream", "nats": "JetStream", "postgres": "PostgreSQL jobs"}
-BUDGETS = {"redis": 10, "nats": 25, "postgres": 25}
+LABELS = {
+    "files": "a file",
+    "redis": "Redis stream",
+    "nats": "JetStream",
+    "kafka": "Kafka topic (librdkafka's mock)",
+    "postgres": "PostgreSQL jobs",
+}
+BUDGETS = {"redis": 10, "nats": 25, "kafka": 8, "postgres": 25}
 """Microseconds of the loop a record that were promised."""
+WAYS = {"files": ("ours", "by_hand"), "kafka": ("reading",)}
+"""Of those that are not asked of all: a file has no acks, and the mock of Kafka lets a consumer wait for seconds."""
 
 
 @contextmanager
@@ -59,6 +68,11 @@ def filled(kind: str, records: int) -> Iterator[Callable[[], tuple[str, str]]]:
         yield new
 
 
+def spread(values: Iterable[float]) -> dict[str, Any] | None:
+    """As JSON; None where nothing was measured."""
+    return asdict(Spread.of(found)) if (found := [*values]) else None
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """For people."""
     head = ["source", "ours, records/s", "by hand", "ours ×", "loop, µs a record", "promised"]
@@ -68,10 +82,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             *(
                 [
                     row["label"],
-                    Spread(**row["ours"]).words(1, 0),
-                    Spread(**row["by_hand"]).words(1, 0),
-                    f"{row['ours']['median'] / row['by_hand']['median']:.2f}",
-                    "" if row["loop"] is None else Spread(**row["loop"]).words(1e6, 1),
+                    *(_words(row[way], 1, 0) for way in ("ours", "by_hand")),
+                    f"{row['ours']['median'] / row['by_hand']['median']:.2f}" if row["ours"] else "",
+                    _words(row["loop"], 1e6, 1),
                     str(BUDGETS.get(row["key"], "")),
                 ]
                 for row in rows
@@ -80,9 +93,15 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def _words(spread: dict[str, Any] | None, scale: float, digits: int) -> str:
+    return "" if spread is None else Spread(**spread).words(scale, digits)
+
+
 def draw(found: dict[str, Any], file: Path) -> None:
     """Two bars a source."""
-    shown = [(row["label"], way, row[way]["median"]) for row in found["sources"] for way in ("ours", "by_hand")]
+    shown = [
+        (row["label"], way, row[way]["median"]) for row in found["sources"] for way in ("ours", "by_hand") if row[way]
+    ]
     rows = [
         Bar(f"{label}, {way.replace('_', ' ')}", way == "ours", rate, rate, f"{rate:,.0f}")
         for label, way, rate in shown
@@ -96,16 +115,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     records = QUICK_RECORDS if question.quick else RECORDS
     rows = []
     for kind, label in LABELS.items():
-        ways = ("ours", "by_hand") if kind == "files" else ("ours", "by_hand", "reading")
+        ways = WAYS.get(kind, ("ours", "by_hand", "reading"))
         taken: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
         with filled(kind, records) as new:
             for way in question.turns(ways):
                 taken[way].append(cell("benchmarks.cells.edges", kind, way, *new(), records))
-        rates = {
-            way: asdict(Spread.of([records / one["seconds"] for one in taken[way]])) for way in ("ours", "by_hand")
-        }
-        loop = [one["loop"] / records for one in taken.get("reading", ())]
-        rows.append({"key": kind, "label": label, **rates, "loop": asdict(Spread.of(loop)) if loop else None})
+        rates = {way: spread(records / one["seconds"] for one in taken.get(way, ())) for way in ("ours", "by_hand")}
+        loop = spread(one["loop"] / records for one in taken.get("reading", ()))
+        rows.append({"key": kind, "label": label, **rates, "loop": loop})
     question.answer(TITLE, table(rows), {"records": records, "sources": rows}, draw)
 
 

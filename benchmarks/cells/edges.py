@@ -47,6 +47,8 @@ def source(kind: str, url: str, name: str, **options: Any) -> Any:
             return feeds.JsonLines(url)
         case "redis":
             return feeds.RedisStream(url, name, GROUP, **options)
+        case "kafka":
+            return feeds.KafkaTopic(url, name, name, **options)
         case "nats":
             return feeds.JetStream(url, name, GROUP, **options)
     return feeds.PostgresJobs(url, name, **options)
