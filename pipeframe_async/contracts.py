@@ -20,9 +20,9 @@ class Source(Protocol[T_co]):
     """A feed that is an object: `feed = Orders(...)` in a pipeline's class, or passed as `feed=`.
 
     It is iterated once a run: on the loop by `__aiter__`, or by `__iter__` in a thread where it has only that. One with
-    an `async def take(self, room)` is asked instead: for a list of at least one record and at most `room`, or None at
-    its end; so it takes no more from its server than the run has room for. A `take` that is cancelled must lose none.
-    All else may be missing, and is looked at before a run begins:
+    an `async def take(self, room)`, that says `streams` or `live`, is asked instead: for a list of at least one record
+    and at most `room`, or None at its end; so it takes no more from its server than the run has room for. A `take` that
+    is cancelled must lose none. All else may be missing, and is looked at before a run begins:
 
     - `__aenter__` and `__aexit__` (or `__enter__` and `__exit__`, called in a thread): it is entered before its first
       record, and left when the last of its deliveries has been answered, with the error that has ended the run, if one

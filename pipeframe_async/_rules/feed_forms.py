@@ -174,12 +174,18 @@ def _iterates(feed: Any) -> bool:
     return hasattr(kind, "__getitem__")  # of the sequence protocol
 
 
+def _is_asked(feed: Any) -> bool:
+    """Whether it is a source that is asked for records; another's `take` may mean anything."""
+    says = _flag(feed, "streams") or _flag(feed, "live")
+    return says and inspect.iscoroutinefunction(getattr(type(feed), "take", None))
+
+
 def _object(feed: Any, owner: str) -> Feed:
     if inspect.isasyncgen(feed) and (feed.ag_frame is None or feed.ag_running):
         raise ConfigError(f"the feed of {owner} is an async generator that is used up or running: make a new one")
     if inspect.isgenerator(feed) and (feed.gi_frame is None or feed.gi_running):
         raise ConfigError(f"the feed of {owner} is a generator that is used up or running: make a new one")
-    if inspect.iscoroutinefunction(getattr(type(feed), "take", None)):
+    if _is_asked(feed):
         return _source(Form.TAKEN, feed, owner)
     if hasattr(feed, "__aiter__") and _streams(feed):
         return Feed(Form.STREAM, feed)

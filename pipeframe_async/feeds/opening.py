@@ -38,8 +38,8 @@ def feed_from(url: str) -> Any:
             `parquet`; `redis://host:6379/0?stream=orders&group=billing`,
             `kafka://host:9092?topic=orders&group=billing`, `nats://host:4222?stream=ORDERS&durable=billing`,
             `postgresql://host/db?table=jobs` or `s3://bucket/in/*.jsonl.gz`, with more options of the sources in the
-            same way; or `SCHEME://…` of a source that another
-            package has registered as an entry point in the group `pipeframe_async.feeds`.
+            same way; or `SCHEME://…` of a source that another package has registered as an entry point in the group
+            `pipeframe_async.feeds`.
 
     Returns:
         A `Source`.

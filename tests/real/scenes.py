@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.real.consumers import Consumers, until
 from tests.real.kinds import KINDS, Kind
 from tests.real.runs import Run
@@ -187,7 +189,7 @@ def nothing_is_lost_whoever_is_killed(stage: Stage) -> None:
 def a_record_that_kills_its_program_ends_in_the_dead_letter(stage: Stage) -> None:
     """After three programs; where the server counts deliveries."""
     if not stage.queue.counts:
-        return
+        pytest.skip("its server counts no deliveries to consumers that died")
     stage.publish(-2)
     with stage.consumers(max_deliveries=3) as consumers:
         for _ in range(3):

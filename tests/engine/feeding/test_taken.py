@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
@@ -126,3 +126,18 @@ async def test_a_time_limit_must_fit_its_lease_same() -> None:
     with pytest.raises(ConfigError, match=r"Kept\.time_limit=6.*after 10 s.*12"):
         await FakeFrame().run(Kept(Asked(1), same, time_limit=6.0))
     await FakeFrame().run(Kept(Asked(1), same, time_limit=5.0))
+
+
+@pytest.mark.virtual_clock
+async def test_the_take_of_what_does_not_say_that_it_streams_is_its_own_affair() -> None:
+    class Numbers:
+        async def __aiter__(self) -> AsyncIterator[int]:
+            for number in range(5):
+                yield number
+
+        async def take(self, most: int) -> list[int]:
+            raise AssertionError("it was asked")
+
+    pipeline = Kept(Numbers(), same)
+    await FakeFrame().run(pipeline)
+    assert pipeline.taken == list(range(5))
