@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CheckpointMismatch": "errors",
     "Chunk": "model",
     "ConfigError": "errors",
     "DROP": "model",
@@ -47,6 +48,7 @@ _HOMES = {
 
 __all__ = [
     "DROP",
+    "CheckpointMismatch",
     "Child",
     "Chunk",
     "ConfigError",
@@ -79,6 +81,7 @@ __all__ = [
 if TYPE_CHECKING:
     from pipeframe_async.contracts import Sink, Source
     from pipeframe_async.errors import (
+        CheckpointMismatch,
         ConfigError,
         DrainTimeout,
         FeedError,

@@ -38,6 +38,11 @@ class Source(Protocol[T_co]):
       by `counts()`, a `SourceCounts`, which must return at once and may be called in any thread; and by `lease` after
       how many seconds that gives a record to others which has no answer: a `time_limit` of more than half is refused.
     - `shared = True`: it may be used by several runs at once. Any other that is entered is refused there, by name.
+    - `position` and `seek(position)`, of a job with a checkpoint: `position`, an attribute or property, is looked at
+      where the feed is pulled, as it stands at its `yield`: a JSON value that says where it is behind what it has
+      yielded, or None where it cannot be gone back to. `seek`, called once before it is iterated, and after it was
+      entered, has it begin there. One that cannot, because there is less than there was, raises `CheckpointMismatch`.
+      What has none is pulled again from its beginning, and must yield the same records in the same order.
 
     Errors: what it raises as it is entered, iterated or left is a `FeedError`, with its cause.
 
@@ -74,6 +79,12 @@ class Sink(Protocol[T_contra]):
     - `whole = True`: what it was given is there when it has been left without an error, and not before. Then acks wait
       for that, where the feed is an object that is entered, and so is still there; after an error they are nacks. Such
       a run should have an end.
+    - `position()` and `restore(position)`, of a job with a checkpoint; called as `write` is, and never beside it.
+      `position` says, as a JSON value, what there is of all that `write` has returned from: it must survive the end of
+      the process. `restore`, called once, after it was entered and before the first `write`, has it as it was at that
+      position: what came after it is taken away. It is called with None where the job begins. After it, an error that
+      has ended the run is no reason to remove what is there. Where it has become less than it was, it raises
+      `CheckpointMismatch`, and changes nothing. What has none may be given the last results again.
 
     Errors: what it raises is a `SinkError`, with its cause; what it did not take is `aborted`.
 

@@ -2,6 +2,7 @@
 
     PipeFrameError
     ├── ConfigError      you wrote it wrong; nothing has started (also a ValueError)
+    │   └── CheckpointMismatch the state of a job is of another one, or of more than there is
     ├── StateError       right call, wrong moment (also a RuntimeError)
     ├── FeedError        your feed raised; of a stream, what it fed before was processed first
     │   └── DrainTimeout it, or a sink or dead letter, did not close in time, and was left behind
@@ -45,6 +46,14 @@ class PipeFrameError(Exception):
 
 class ConfigError(PipeFrameError, ValueError):
     """A knob, step, feed, sink or pipeline is wrong. Raised before anything starts."""
+
+
+class CheckpointMismatch(ConfigError):
+    """What a job has left behind when it was ended is not this job's, or cannot be gone on from.
+
+    Another version, other steps or another feed; a feed that has become shorter than what is done; a sink's file that
+    is shorter than it was; a state file that is damaged or newer. What was there is left as it was.
+    """
 
 
 class StateError(PipeFrameError, RuntimeError):
