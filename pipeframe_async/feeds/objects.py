@@ -117,8 +117,11 @@ class _Stored:
 
     def size(self, path: str) -> int:
         """Bytes of one."""
-        obstore = needed("obstore", EXTRA)
-        return int(obstore.head(self._store, path)["size"])
+        obstore, errors = needed("obstore", EXTRA), needed("obstore.exceptions", EXTRA)
+        try:
+            return int(obstore.head(self._store, path)["size"])
+        except (errors.NotFoundError, FileNotFoundError) as error:
+            raise FileNotFoundError(f"{self._name}: there is no {path}") from error
 
     def blocks(self, path: str, kind: str | None, max_expansion: float | None, start: int = 0) -> Iterator[bytes]:
         """The bytes of one behind the first `start`, decompressed within limits."""

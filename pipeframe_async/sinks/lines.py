@@ -24,7 +24,8 @@ class Lines:
 
     In a job with a checkpoint `out.txt.part` stays when the job is killed or ends with an error, and is cut back to
     where the job goes on; the file is, byte for byte, that of a job that was never killed. With `append=True` the file
-    itself is cut back, also by what others have appended meanwhile. A compressed one has a stream for each mebibyte.
+    itself is cut back, also by what others have appended meanwhile. A compressed one has a stream for each mebibyte of
+    lines: for gzip and zstd it is ½ % larger so, for bzip2 and xz about 5 %.
 
     Args:
         path: of the file, or `-` for standard output.

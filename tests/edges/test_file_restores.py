@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -435,3 +436,21 @@ def test_members_are_as_large_as_they_are_said_to_be(suffix: str, tmp_path: Path
     member = squeezing.squeezed(KIND[suffix], (b"x" * 99 + b"\n") * 2)
     rest = squeezing.squeezed(KIND[suffix], b"x" * 99 + b"\n")
     assert (tmp_path / f"out{suffix}").read_bytes() == member + member + rest
+
+
+@pytest.mark.parametrize(("suffix", "most"), [(".gz", 1.01), (".zst", 1.01), (".bz2", 1.1), (".xz", 1.1)])
+def test_members_cost_little(suffix: str, most: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.undo()
+    drawn = random.Random(1)
+    words = ["".join(drawn.choices("abcdefghij", k=drawn.randint(3, 9))) for _ in range(2_000)]
+    texts = [json.dumps({"id": n, "text": " ".join(drawn.choices(words, k=15))}) for n in range(20_000)]
+    sizes = []
+    for restored in (False, True):
+        sink = Lines(tmp_path / f"out{suffix}", fsync="never")
+        sink.__enter__()
+        if restored:
+            sink.restore(None)
+        put(sink, texts)
+        sink.__exit__(None, None, None)
+        sizes.append((tmp_path / f"out{suffix}").stat().st_size)
+    assert 0.9 < sizes[1] / sizes[0] < most
