@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeframe_async.errors import CheckpointMismatch
-from pipeframe_async.feeds import Csv, CsvRow, JsonLines, Lines, TooLong, reading
+from pipeframe_async.feeds import Csv, CsvRow, JsonLines, Lines, Parquet, TooLong, reading
 from tests.edges.test_file_feeds import COMPRESS
 
 PIECES = [b"", b"a", b"bc\r", b"\n", b"\n\n", b"d" * 9, b'"', b",", b"\xef\xbb\xbf", "é".encode()]
@@ -197,3 +199,53 @@ def test_a_compressed_file_that_has_become_shorter_is_refused_as_it_is_read(tmp_
     path.unlink()
     with pytest.raises(CheckpointMismatch, match="is gone"):
         Lines(path).seek(position)
+
+
+@pytest.mark.parametrize("batches", [False, True])
+@pytest.mark.parametrize("group", [1_000, 2_500])
+def test_what_is_left_of_a_parquet_file_comes_from_every_place(group: int, batches: bool, tmp_path: Path) -> None:
+    for name in "ab":
+        table = pa.table({"n": range(6_000), "text": [name * (n % 9) for n in range(6_000)]})
+        pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=group)
+
+    def make() -> Parquet:
+        return Parquet(tmp_path / "*.parquet", batches=batches, batch_rows=700 if batches else None)
+
+    records, found = rows_and_places(make())
+    for count, position in found:
+        feed = make()
+        feed.seek(position)
+        assert rows_and_places(feed)[0] == records[count:]
+        other = Parquet(tmp_path / "*.parquet")
+        other.seek({**position, "at": position["at"] - 1})  # somewhere in a row group
+        assert rows_and_places(other)[0] == records[count - 1 :]
+    assert len(found) >= 12
+
+
+def rows_and_places(feed: Any) -> tuple[list[Any], list[tuple[int, Any]]]:
+    rows: list[Any] = []
+    found = []
+    for piece in feed:
+        rows += piece.to_pylist() if isinstance(piece, pa.RecordBatch) else piece.records
+        found.append((len(rows), json.loads(json.dumps(feed.position))))
+    return rows, found
+
+
+def test_a_row_that_cannot_be_read_has_its_number_also_behind_a_place(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    times = pa.array([1, 2, 3, 1001, 5], pa.timestamp("ns"))
+    pq.write_table(pa.table({"at": times}), path, row_group_size=2)
+    feed = Parquet(path)
+    feed.seek({"path": str(path), "at": 3})
+    assert [getattr(row, "row", None) for row in rows_and_places(feed)[0]] == [
+        getattr(row, "row", None) for row in rows_and_places(Parquet(path))[0][3:]
+    ]
+
+
+def test_a_parquet_file_with_fewer_rows_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"n": range(5)}), path := tmp_path / "in.parquet")
+    assert Parquet(path).position is None
+    with pytest.raises(CheckpointMismatch, match=r"in\.parquet ends at 5, and the job has read it to 6"):
+        Parquet(path).seek({"path": str(path), "at": 6})
+    with pytest.raises(CheckpointMismatch, match="is not among its files any more"):
+        Parquet(path).seek({"path": str(tmp_path / "other"), "at": 0})
