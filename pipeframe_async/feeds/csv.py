@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any, NamedTuple
 
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.feeds.lines import MAX_EXPANSION, MAX_LINE, Lines
+from pipeframe_async.feeds.places import Place
 from pipeframe_async.feeds.splitting import SHOWN, Splitter, TooLong
 from pipeframe_async.model import Chunk
 
@@ -60,13 +62,25 @@ class Csv(Lines):
         """A row to a dict of its fields."""
         return partial(_row, encoding=self._encoding, format=self._format, limit=self._max_line)
 
-    def __iter__(self) -> Iterator[Chunk[Any]]:
-        for path in self.files.found(self.paths):
-            names, rows = self._names, _Rows(path, self._max_line, self._quote)
-            for lines in _and_end(self._blocks(path), rows):
-                if names is None and lines:
-                    names = self._header(path, lines.pop(0))
-                yield Chunk(CsvRow(names or (), line) for line in lines)
+    def _of_file(self, place: Place) -> Iterator[Chunk[Any]]:
+        names = self._first_row(place.path) if self._names is None and place.at else self._names
+        rows = _Rows(place, self._max_line, self._quote)
+        blocks = self._blocks(place)
+        if names is None:
+            self._stand(place, _Before(), ())
+        else:
+            self._stand(place, rows, blocks)
+        for lines in _and_end(blocks, rows):
+            if names is None and lines:
+                names = self._header(place.path, lines.pop(0))
+                self._stand(place, rows, blocks)
+            yield Chunk(CsvRow(names or (), line) for line in lines)
+
+    def _first_row(self, path: str) -> tuple[str, ...]:
+        """The names in a file that is gone on with behind them."""
+        begin = Place(path)
+        with closing(_and_end(self._blocks(begin), _Rows(begin, self._max_line, self._quote))) as found:
+            return next((self._header(path, rows[0]) for rows in found if rows), ())
 
     def _header(self, path: str, raw: bytes | TooLong) -> tuple[str, ...]:
         if isinstance(raw, TooLong):
@@ -80,24 +94,50 @@ class Csv(Lines):
         return names
 
 
-def _and_end(blocks: Iterator[bytes], rows: _Rows) -> Iterator[list[bytes | TooLong]]:
+def _and_end(blocks: Iterable[bytes], rows: _Rows) -> Generator[list[bytes | TooLong]]:
     for block in blocks:
         yield rows.split(block)
     yield rows.end()
 
 
+class _Before:
+    """The progress in a file whose names have not come: it is at its beginning."""
+
+    at, lines, ended, inside = 0, 0, False, False
+
+
 class _Rows:
     """Lines joined to rows, where a field in quotes has newlines."""
 
-    def __init__(self, path: str, most: int, quote: bytes) -> None:
-        self._path = path
+    def __init__(self, place: Place, most: int, quote: bytes) -> None:
+        self._path = place.path
         self._most = most
         self._quote = quote
-        self._splitter = Splitter(path, most, quote)
+        self._splitter = Splitter(place.path, most, quote, place.lines)
         self._open: list[bytes] = []  # the lines of a row that has not ended
         self._held = 0
-        self._passing = False  # the row that has not ended is too long, and was told of
-        self._number = 0
+        self._passing = place.inside  # the row that has not ended is too long, and was told of
+        self._number = place.lines
+
+    @property
+    def at(self) -> int:
+        """Behind how many of the bytes that it was given the last row has ended, or a line of one that is too long."""
+        return self._splitter.at - self._held
+
+    @property
+    def lines(self) -> int:
+        """How many have ended there."""
+        return self._number - len(self._open)
+
+    @property
+    def ended(self) -> bool:
+        """All of what there is has been cut."""
+        return self._splitter.ended
+
+    @property
+    def inside(self) -> bool:
+        """It is in a row that is too long, and was told of."""
+        return self._passing
 
     def split(self, block: bytes) -> list[bytes | TooLong]:
         """The rows that end in a block; empty ones are none."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 import codecs
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
 from pipeframe_async.compression import kind_of
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.feeds import reading
-from pipeframe_async.feeds.splitting import Splitter, TooLong, unmarked
+from pipeframe_async.feeds.places import Place, Progress, place_of, places, places_from
+from pipeframe_async.feeds.splitting import Splitter, TooLong, Unmarked
 from pipeframe_async.model import Chunk
 
 MAX_LINE = 16 * 2**20
@@ -66,6 +67,8 @@ class Lines:
         self._encoding = _encoding(encoding)
         self._max_line = _positive("max_line", max_line)
         self._max_expansion = max_expansion if max_expansion is None else _positive("max_expansion", max_expansion)
+        self._from: Iterator[Place] | None = None  # what the next iteration begins with
+        self._now: Callable[[], Place] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.paths))})"
@@ -75,16 +78,55 @@ class Lines:
         """Bytes of a line to its text, without a carriage return at its end."""
         return _text if self._encoding == "utf-8" else partial(_text, encoding=self._encoding)
 
-    def __iter__(self) -> Iterator[Chunk[Any]]:
-        for path in self.files.found(self.paths):
-            splitter = Splitter(path, self._max_line)
-            for block in self._blocks(path):
-                yield Chunk(self._wanted(splitter.split(block)))
-            yield Chunk(self._wanted(splitter.end()))
+    @property
+    def position(self) -> dict[str, Any] | None:
+        """Where it is, behind what it has yielded last; None before that, and in what cannot be read again, as a pipe.
 
-    def _blocks(self, path: str) -> Iterator[bytes]:
-        blocks = self.files.blocks(path, kind_of(path, self._compression), self._max_expansion)
-        return unmarked(blocks) if self._encoding == "utf-8" else blocks
+        To be asked for while it stands at a `yield`, and of one iteration at a time.
+        """
+        return None if self._now is None else self._now().as_json()
+
+    def seek(self, position: dict[str, Any]) -> None:
+        """Have the next iteration begin there; the files of globs are looked for again, and those before passed over.
+
+        Raises:
+            CheckpointMismatch: the file is not there any more, or is shorter. Of a compressed file that is found as it
+                is iterated: it is decompressed again, from its beginning.
+        """
+        place = place_of(position)
+        stored = kind_of(place.path, self._compression) is None
+        size = self.files.size if stored else self._unknown
+        self._from = places_from(place, self.files, self.paths, size)
+
+    def _unknown(self, path: str) -> None:
+        """How many bytes a compressed file has when it is not; that it is there is looked at."""
+        self.files.size(path)
+
+    def __iter__(self) -> Iterator[Chunk[Any]]:
+        begins, self._from = self._from or places(self.files, self.paths), None
+        for place in begins:
+            yield from self._of_file(place)
+
+    def _of_file(self, place: Place) -> Iterator[Chunk[Any]]:
+        splitter = Splitter(place.path, self._max_line, lines=place.lines)
+        blocks = self._blocks(place)
+        self._stand(place, splitter, blocks)
+        for block in blocks:
+            yield Chunk(self._wanted(splitter.split(block)))
+        yield Chunk(self._wanted(splitter.end()))
+
+    def _stand(self, place: Place, progress: Progress, blocks: Iterable[bytes]) -> None:
+        """From here on the position is what `progress` says when it is asked for."""
+
+        def now() -> Place:
+            return place.moved(progress, blocks.passed if isinstance(blocks, Unmarked) else 0)
+
+        self._now = now if self.files.lasts(place.path) else None
+
+    def _blocks(self, place: Place) -> Iterable[bytes]:
+        kind = kind_of(place.path, self._compression)
+        blocks = self.files.blocks(place.path, kind, self._max_expansion, place.at)
+        return Unmarked(blocks) if self._encoding == "utf-8" and not place.at else blocks
 
     def _wanted(self, lines: list[bytes | TooLong]) -> list[Any]:
         """The lines that are records."""

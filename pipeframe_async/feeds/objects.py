@@ -11,7 +11,7 @@ from typing import Any
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.feeds.csv import Csv
 from pipeframe_async.feeds.lines import JsonLines, Lines
-from pipeframe_async.feeds.reading import BLOCK, decompressed
+from pipeframe_async.feeds.reading import BLOCK, behind, decompressed
 from pipeframe_async.model import Chunk
 from pipeframe_async.servers.objects import EXTRA, store
 from pipeframe_async.servers.reach import needed, positive
@@ -72,6 +72,15 @@ class Objects:
         """As of its format."""
         return self._lines.decode
 
+    @property
+    def position(self) -> dict[str, Any] | None:
+        """As of its format: an object by its name, and where it is in that."""
+        return self._lines.position
+
+    def seek(self, position: dict[str, Any]) -> None:
+        """As of its format. An object that is not compressed is asked for from there on."""
+        self._lines.seek(position)
+
     def __iter__(self) -> Iterator[Chunk[Any]]:
         return iter(self._lines)
 
@@ -102,24 +111,40 @@ class _Stored:
             raise FileNotFoundError(f"{self._name}: there is no such object")
         yield from names
 
-    def blocks(self, path: str, kind: str | None, max_expansion: float | None) -> Iterator[bytes]:
-        """The bytes of one, decompressed within limits."""
-        raw = _Object(self._store, path, self._name)
+    def lasts(self, path: str) -> bool:
+        """Objects do."""
+        return True
+
+    def size(self, path: str) -> int:
+        """Bytes of one."""
+        obstore, errors = needed("obstore", EXTRA), needed("obstore.exceptions", EXTRA)
+        try:
+            return int(obstore.head(self._store, path)["size"])
+        except (errors.NotFoundError, FileNotFoundError) as error:
+            raise FileNotFoundError(f"{self._name}: there is no {path}") from error
+
+    def blocks(self, path: str, kind: str | None, max_expansion: float | None, start: int = 0) -> Iterator[bytes]:
+        """The bytes of one behind the first `start`, decompressed within limits."""
         if kind is not None:
-            yield from decompressed(f"{self._name}: {path}", kind, raw, max_expansion)
+            raw = _Object(self._store, path, self._name)
+            name = f"{self._name}: {path}"
+            yield from behind(start, name, decompressed(name, kind, raw, max_expansion))
             return
+        if start and self.size(path) == start:
+            return  # stores refuse a range without a byte
+        raw = _Object(self._store, path, self._name, start)
         while block := raw.read(BLOCK):
             yield block
 
 
 class _Object:
-    """An object that is read from its beginning to its end, over several connections where one is lost."""
+    """An object that is read to its end, over several connections where one is lost."""
 
-    def __init__(self, made: Any, path: str, name: str) -> None:
+    def __init__(self, made: Any, path: str, name: str, start: int = 0) -> None:
         self._store = made
         self._path = path
         self._name = name
-        self._at = 0
+        self._at = start
         self._tag: str | None = None
         self._stream: Iterator[Any] | None = None
         self._rest = b""
@@ -159,4 +184,5 @@ class _Object:
         else:
             unchanged = {} if self._tag is None else {"if_match": self._tag}
             found = obstore.get(self._store, self._path, options={"range": {"offset": self._at}, **unchanged})
+            self._tag = found.meta["e_tag"]
         return iter(found.stream(min_chunk_size=BLOCK))

@@ -13,10 +13,12 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.feeds import reading
+from pipeframe_async.feeds.places import Place, place_of, places, places_from
 from pipeframe_async.model import Chunk
 
 if TYPE_CHECKING:
@@ -91,6 +93,8 @@ class Parquet:
         if batch_rows is not None and (type(batch_rows) is not int or batch_rows < 1):
             raise ConfigError(f"batch_rows={batch_rows!r}: must be a number of at least 1")
         self._most = batch_rows or (BATCH_ROWS if batches else PIECE_ROWS)
+        self._from: Iterator[Place] | None = None  # what the next iteration begins with
+        self._now: Place | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.paths))})"
@@ -100,25 +104,50 @@ class Parquet:
         """Refuses a row that could not be read; the others are rows already."""
         return None if self._batches else _read
 
+    @property
+    def position(self) -> dict[str, Any] | None:
+        """The file, and in `at` how many of its rows it has yielded; None before the first.
+
+        To be asked for while it stands at a `yield`, and of one iteration at a time.
+        """
+        return None if self._now is None else self._now.as_json()
+
+    def seek(self, position: dict[str, Any]) -> None:
+        """Have the next iteration begin there. Row groups before that are not read; of its own, rows are dropped.
+
+        Raises:
+            CheckpointMismatch: the file is not there any more, or has fewer rows.
+        """
+        self._from = places_from(place_of(position), reading.Local(), self.paths, _rows_of)
+
     def __iter__(self) -> Iterator[Any]:
         if self._columns is not None:
             for path in reading.Local().found(self.paths):
                 with _opened(path) as file:
                     self._look_for_columns(path, file)
-        for path in reading.Local().found(self.paths):
-            with _opened(path) as file:
-                yield from self._of_file(path, file)
+        begins, self._from = self._from or places(reading.Local(), self.paths), None
+        for place in begins:
+            with _opened(place.path) as file:
+                yield from self._of_file(place, file)
 
-    def _of_file(self, path: str, file: Any) -> Iterator[Any]:
-        self._look_for_columns(path, file)
+    def _of_file(self, place: Place, file: Any) -> Iterator[Any]:
+        self._look_for_columns(place.path, file)
+        for row, batch in self._behind(place.at, file):
+            self._now = replace(place, at=row + batch.num_rows)
+            yield batch if self._batches else Chunk(_rows(batch, place.path, row))
+
+    def _behind(self, start: int, file: Any) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Pieces of a file from a row on, each with the number of its first; row groups before that are not read."""
         row = 0
         for group in range(file.num_row_groups):
+            if row + (rows := file.metadata.row_group(group).num_rows) <= start:
+                row += rows
+                continue
             for batch in self._of_group(file, group):
-                if self._batches:
-                    yield batch
-                else:
-                    yield Chunk(_rows(batch, path, row))
-                row += batch.num_rows
+                passed = min(max(0, start - row), batch.num_rows)
+                if rest := batch.num_rows - passed:
+                    yield row + passed, batch.slice(passed) if passed else batch
+                row += passed + rest
 
     def _of_group(self, file: Any, group: int) -> Iterator[pa.RecordBatch]:
         """A row group in pieces."""
@@ -149,6 +178,12 @@ def _opened(path: str) -> Iterator[Any]:
             yield parquet.ParquetFile(raw, buffer_size=PIECE_BYTES, page_checksum_verification=True)
         except (pa.ArrowException, OSError, UnicodeError) as error:
             raise OSError(f"{path} cannot be read as Parquet: {str(error).strip()}") from error
+
+
+def _rows_of(path: str) -> int:
+    """How many rows a file has."""
+    with _opened(path) as file:
+        return int(file.metadata.num_rows)
 
 
 def _rows(batch: pa.RecordBatch, path: str, first: int) -> list[Any]:

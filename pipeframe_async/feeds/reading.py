@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from typing import IO, Protocol, cast
 
 from pipeframe_async import compression
+from pipeframe_async.errors import CheckpointMismatch
 
 BLOCK = 2**18
 """Bytes read at once. More make the first record wait and hold more memory; fewer cost a call each."""
@@ -38,8 +39,14 @@ class Files(Protocol):
     def found(self, paths: Sequence[str]) -> Iterator[str]:
         """Those that are meant."""
 
-    def blocks(self, path: str, kind: str | None, max_expansion: float | None) -> Iterator[bytes]:
-        """The bytes of one."""
+    def blocks(self, path: str, kind: str | None, max_expansion: float | None, start: int = 0) -> Iterator[bytes]:
+        """The bytes of one, behind the first `start`."""
+
+    def lasts(self, path: str) -> bool:
+        """Whether what was read of one can be read again."""
+
+    def size(self, path: str) -> int:
+        """Bytes of one that lasts, as they are stored."""
 
 
 class Local:
@@ -59,23 +66,34 @@ class Local:
                 raise FileNotFoundError(f"no file matches {path}")
             yield from matches
 
-    def blocks(self, path: str, kind: str | None, max_expansion: float | None) -> Iterator[bytes]:
+    def lasts(self, path: str) -> bool:
+        """A file does; a pipe does not, nor does standard input."""
+        return path != "-" and os.path.isfile(path)
+
+    def size(self, path: str) -> int:
+        """Bytes of a file."""
+        return os.stat(path).st_size
+
+    def blocks(self, path: str, kind: str | None, max_expansion: float | None, start: int = 0) -> Iterator[bytes]:
         """The bytes of one file.
 
         Args:
             path: its path, or `-`.
             kind: what it is compressed with, of `compression.KINDS`; None where it is not.
             max_expansion: bytes it may yield for each that it has, beyond the first 64 MiB.
+            start: bytes to pass over: of a compressed file they are read and dropped.
 
         Raises:
             OSError: it cannot be read, or is damaged; the message names it.
             ValueError: it expands by more than may be.
+            CheckpointMismatch: a compressed file has less than `start`.
         """
         with ExitStack() as stack:
             raw = _standard_input() if path == "-" else stack.enter_context(open(path, "rb", buffering=0))
             if kind is not None:
-                yield from decompressed(path, kind, raw, max_expansion)
+                yield from behind(start, path, decompressed(path, kind, raw, max_expansion))
             elif stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+                raw.seek(start)
                 while block := raw.read(BLOCK):
                     yield block
             else:
@@ -115,6 +133,24 @@ def decompressed(path: str, kind: str, raw: Readable, max_expansion: float | Non
             yield block
     except compression.errors(kind) as error:
         raise OSError(f"{path} cannot be read as {kind}: {error}") from error
+
+
+def behind(start: int, path: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Blocks without their first `start` bytes.
+
+    Raises:
+        CheckpointMismatch: there are fewer.
+    """
+    left = start
+    while left:
+        if (block := next(blocks, None)) is None:
+            raise CheckpointMismatch(
+                f"{path} ends at {start - left:,}, and the job has read it to {start:,}: it is another file now"
+            )
+        if len(block) > left:
+            yield block[left:]
+        left -= min(left, len(block))
+    yield from blocks
 
 
 class _Counted:

@@ -40,9 +40,16 @@ class Splitter:
         path: for what is too long.
         most: bytes a line may have, its newline not counted.
         quote: what is counted in a line that is too long.
+        lines: how many come before what it is given.
+
+    Attributes:
+        lines: how many have ended.
+        ended: all of what there is has been cut.
     """
 
-    def __init__(self, path: str, most: int, quote: bytes | None = None) -> None:
+    inside = False  # of a line that is too long nothing is told before its end
+
+    def __init__(self, path: str, most: int, quote: bytes | None = None, lines: int = 0) -> None:
         self._path = path
         self._most = most
         self._quote = quote
@@ -50,10 +57,18 @@ class Splitter:
         self._parts: list[bytes] = []  # of a line that has no end yet
         self._held = 0
         self._start: bytes | None = None  # of one that is too long already
-        self._lines = 0
+        self._given = 0
+        self.lines = lines
+        self.ended = False
+
+    @property
+    def at(self) -> int:
+        """Behind how many of the bytes that it was given the last line has ended."""
+        return self._given - self._held
 
     def split(self, block: bytes) -> list[bytes | TooLong]:
         """The lines that end in a block, without their newlines."""
+        self._given += len(block)
         first, *more = block.split(b"\n")
         if not more:
             self._hold(first)
@@ -61,16 +76,17 @@ class Splitter:
         lines = [self._whole(first), *more]
         self._hold(lines.pop())  # type: ignore[arg-type]
         if len(block) > self._most:
-            lines = [self._checked(line, number) for number, line in enumerate(lines, self._lines + 1)]
-        self._lines += len(lines)
+            lines = [self._checked(line, number) for number, line in enumerate(lines, self.lines + 1)]
+        self.lines += len(lines)
         return lines
 
     def end(self) -> list[bytes | TooLong]:
         """The last line, where it has no newline."""
+        self.ended = True
         if not self._held and self._start is None:
             return []
         line = self._whole(b"")
-        self._lines += 1
+        self.lines += 1
         return [line]
 
     def _hold(self, part: bytes) -> None:
@@ -89,7 +105,7 @@ class Splitter:
         self._hold(last)
         parts, start, quotes = self._parts, self._start, self._quotes
         self._parts, self._start, self._held, self._quotes = [], None, 0, 0
-        return b"".join(parts) if start is None else TooLong(self._path, self._lines + 1, self._most, start, quotes)
+        return b"".join(parts) if start is None else TooLong(self._path, self.lines + 1, self._most, start, quotes)
 
     def _checked(self, line: bytes | TooLong, number: int) -> bytes | TooLong:
         if isinstance(line, TooLong) or len(line) <= self._most:
@@ -98,13 +114,25 @@ class Splitter:
         return TooLong(self._path, number, self._most, line[:SHOWN], quotes)
 
 
-def unmarked(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """What comes, without the byte order mark of UTF-8 that it may begin with."""
-    begin, blocks = b"", iter(blocks)
-    for block in blocks:
-        begin += block
-        if len(begin) >= len(BOM_UTF8) or not BOM_UTF8.startswith(begin):
-            break
-        yield b""
-    yield begin.removeprefix(BOM_UTF8)
-    yield from blocks
+class Unmarked:
+    """What comes, without the byte order mark of UTF-8 that it may begin with.
+
+    Attributes:
+        passed: bytes of the mark, once it has been passed over.
+    """
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks = iter(blocks)
+        self.passed = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        begin = b""
+        for block in self._blocks:
+            begin += block
+            if len(begin) >= len(BOM_UTF8) or not BOM_UTF8.startswith(begin):
+                break
+            yield b""
+        text = begin.removeprefix(BOM_UTF8)
+        self.passed = len(begin) - len(text)
+        yield text
+        yield from self._blocks

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from pipeframe_async.errors import ConfigError
+from pipeframe_async.errors import CheckpointMismatch, ConfigError
 from pipeframe_async.sinks.lines import Lines
 
 
@@ -55,16 +55,21 @@ class Csv(Lines):
         return partial(_row, names=self._names, delimiter=self._delimiter, encoding=self._encoding)
 
     def __enter__(self) -> None:
-        super().__enter__()
         self._found = self._names
+        super().__enter__()
+
+    def _begin(self) -> None:
+        super()._begin()
         if self._names is not None:
-            self._begin(self._names)
+            self._name(self._names)
 
     def write(self, lines: Sequence[Any]) -> None:
         """Write rows."""
+        if not self._begun:
+            self._begin()
         if self._names is None:
             if self._found is None and lines:
-                self._begin(lines[0].names)
+                self._name(lines[0].names)
             for line in lines:
                 if line.names != self._found:
                     raise ValueError(
@@ -73,11 +78,29 @@ class Csv(Lines):
             lines = [line.row for line in lines]
         super().write(lines)
 
-    def _begin(self, names: tuple[str, ...]) -> None:
+    def _name(self, names: tuple[str, ...]) -> None:
         assert self._writer is not None
         self._found = names
         if self._header and self._writer.empty:
-            self._writer.write(_fields(names, self._delimiter, self._encoding))
+            self._writer.write([_fields(names, self._delimiter, self._encoding)])
+
+    def position(self) -> dict[str, Any] | None:
+        """As of `Lines`, with the names of the fields."""
+        if (position := super().position()) is None:
+            return None
+        return {**position, "names": None if self._found is None else [*self._found]}
+
+    def restore(self, position: dict[str, Any] | None) -> None:
+        """As of `Lines`; other names of fields are refused too."""
+        if position is None:
+            super().restore(None)
+            return
+        rest = {**position}
+        was = tuple(rest.pop("names", None) or ()) or None
+        if self._names is not None and was != self._names:
+            raise CheckpointMismatch(f"{self.path} was written by the job with names={was}, and not {self._names}")
+        super().restore(rest)
+        self._found = was
 
 
 class _Named(NamedTuple):

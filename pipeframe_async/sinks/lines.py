@@ -22,6 +22,11 @@ class Lines:
     cut off by the next run, which says so in a warning. No two runs or processes write the same file. A link stays, and
     so do the permissions of a file that is replaced. A pipe or device is written to as results come.
 
+    In a job with a checkpoint `out.txt.part` stays when the job is killed or ends with an error, and is cut back to
+    where the job goes on; the file is, byte for byte, that of a job that was never killed. With `append=True` the file
+    itself is cut back, also by what others have appended meanwhile. A compressed one has a stream for each mebibyte of
+    lines: for gzip and zstd it is ½ % larger so, for bzip2 and xz about 5 %.
+
     Args:
         path: of the file, or `-` for standard output.
         append: keep what is there. A compressed file gets a stream for each list of results.
@@ -55,6 +60,7 @@ class Lines:
             raise ConfigError(f"fsync={fsync!r}: must be one of {', '.join(map(repr, FSYNC))}")
         self._fsync = fsync
         self._writer: Writer | None = None
+        self._begun = False
         self.opened: Callable[[], Writer] = self._opened  # where it is written; `Objects` has another place
 
     def __repr__(self) -> str:
@@ -74,9 +80,26 @@ class Lines:
 
     def __enter__(self) -> None:
         self._writer = self.opened()
+        self._begun = False
+        if not self._writer.goes_back:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Nobody has restored it, or to nothing: what a file begins with is to be written."""
+        assert self._writer is not None  # it was entered
+        self._begun = True
+        self._writer.begin()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        try:
+            if kind is None and not self._begun:
+                self._begin()
+        except BaseException:
+            kind = Exception
+            raise
+        finally:
             opened, self._writer = self._writer, None
             opened.close(whole=kind is None)
 
@@ -86,7 +109,30 @@ class Lines:
     def write(self, lines: Sequence[Any]) -> None:
         """Write lines; of failures, which nobody has encoded, what they say."""
         assert self._writer is not None  # it was entered
-        self._writer.write(b"".join([line if type(line) is bytes else self.encode(line) for line in lines]))
+        if not self._begun:
+            self._begin()
+        self._writer.write([line if type(line) is bytes else self.encode(line) for line in lines])
+
+    def position(self) -> dict[str, Any] | None:
+        """Where the file ends; it survives the machine, unless `fsync="never"`. None of a pipe or device."""
+        assert self._writer is not None  # it was entered
+        return self._writer.position()
+
+    def restore(self, position: dict[str, Any] | None) -> None:
+        """Go on at a position, or begin a file that can be gone on with.
+
+        A file that was put in its place is taken from there, until it is whole again. To a pipe or device results that
+        came after the last checkpoint may be written again.
+
+        Raises:
+            CheckpointMismatch: the file does not have what the job has written.
+        """
+        assert self._writer is not None  # it was entered
+        self._writer.restore(position)
+        if position is not None:
+            self._begun = True
+        elif not self._begun:
+            self._begin()
 
 
 class JsonLines(Lines):

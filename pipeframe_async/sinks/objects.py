@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from pipeframe_async import compression
 from pipeframe_async.compression import kind_of
 from pipeframe_async.errors import ConfigError, text_of
 from pipeframe_async.servers.objects import EXTRA, store
 from pipeframe_async.servers.reach import needed, positive
 from pipeframe_async.sinks.csv import Csv
 from pipeframe_async.sinks.lines import JsonLines, Lines
+from pipeframe_async.sinks.squeezing import Form, Plain, Stream
 from pipeframe_async.urls import format_of, shown
 
 FORMATS: dict[str, type[Lines]] = {"lines": Lines, "jsonl": JsonLines, "csv": Csv}
@@ -94,29 +94,39 @@ class _GivenUp(Exception):
 class _Upload:
     """An upload in a thread of its own, which takes bytes as fast as the store does. It is a `Writer`."""
 
+    goes_back = False
+
     def __init__(self, made: Any, path: str, kind: str | None, name: str) -> None:
         self.empty = True
         self._store = made
         self._path = path
         self._name = name
-        self._squeezed = None if kind is None else compression.compressor(kind)
+        self._form: Form = Plain() if kind is None else Stream(kind)
         self._pieces: queue.Queue[bytes | Exception | None] = queue.Queue(AHEAD)
         self._error: BaseException | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._main, name="pipeframe-upload", daemon=True)
         self._thread.start()
 
-    def write(self, data: bytes) -> None:
+    def begin(self) -> None:
+        """It is ready."""
+
+    def write(self, lines: Sequence[bytes]) -> None:
         """Behind what is there."""
         self.empty = False
-        self._hand_over(data if self._squeezed is None else self._squeezed.compress(data))
+        self._hand_over(self._form.put(lines))
+
+    def position(self) -> None:
+        """There is none: what was uploaded is nowhere before all of it is."""
+
+    def restore(self, position: dict[str, Any] | None) -> None:
+        """Nobody asks for it: `Objects` has no such thing."""
 
     def close(self, *, whole: bool) -> None:
         """Complete it, or let nothing of it be there."""
         try:
             if whole:
-                if self._squeezed is not None:
-                    self._hand_over(self._squeezed.flush())
+                self._hand_over(self._form.end())
                 self._hand_over(None)
             elif not self._ended.is_set():
                 self._hand_over(_GivenUp())

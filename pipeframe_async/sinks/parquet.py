@@ -112,6 +112,7 @@ class Parquet:
     def __enter__(self) -> None:
         place = writer(self.path, append=False, kind=None, fsync=self._fsync)
         try:
+            place.begin()
             self._file = _File(place, self._schema, self._row_group_bytes, self._compression)
         except BaseException:
             place.close(whole=False)
@@ -269,7 +270,7 @@ class _Out:
     def write(self, data: Any) -> int:
         """Take all of it."""
         if not self.discards:
-            self._place.write(data)
+            self._place.write([data])
         self._size += len(data)
         return len(data)
 

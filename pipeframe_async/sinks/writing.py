@@ -1,7 +1,10 @@
 """Where bytes are written: a file that is whole or not there, one that is appended to, a pipe, or standard output.
 
-Comes in: bytes that end in a newline. Runs in the sink's thread. What `write` has returned from is with the operating
+Comes in: lines, which end in a newline. Runs in the sink's thread. What `write` has returned from is with the operating
 system: it survives the death of this process; that of the machine too where it was synced.
+
+A job with a checkpoint calls `restore`. From then on a compressed file is made of members, and what the last of them
+lacks is in `position`, and not in the file.
 """
 
 from __future__ import annotations
@@ -11,28 +14,42 @@ import logging
 import os
 import stat
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import IO, Protocol, cast
+from typing import Any, Protocol
 
-from pipeframe_async import compression
-from pipeframe_async.compression import Compressor
-from pipeframe_async.errors import StateError
+from pipeframe_async.errors import CheckpointMismatch
+from pipeframe_async.sinks.owned import Owned, Spot, spot_of, sync_directory
+from pipeframe_async.sinks.squeezing import Form, Members, Plain, Stream, Streams, as_text, from_text
+from pipeframe_async.sinks.torn import whole_lines, whole_members, whole_rows
 
 logger = logging.getLogger("pipeframe_async")
-
-BLOCK = 2**20
-"""Bytes read at once while a torn tail is looked for."""
 
 FSYNC = ("close", "write", "never")
 
 
 class Writer(Protocol):
-    """A place for bytes; `empty`: nothing is there yet."""
+    """A place for lines."""
 
-    empty: bool
+    @property
+    def empty(self) -> bool:
+        """No line is there yet."""
 
-    def write(self, data: bytes) -> None:
-        """Take all of it, or raise and have none of it."""
+    @property
+    def goes_back(self) -> bool:
+        """It can be restored."""
+
+    def begin(self) -> None:
+        """Make it ready for a first line; until then what is there is as it was. More than once it is nothing."""
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Take all of them, or raise and have none."""
+
+    def position(self) -> dict[str, Any] | None:
+        """A JSON value of all that was written, which survives; None where there is no way back."""
+
+    def restore(self, position: dict[str, Any] | None) -> None:
+        """Be as it was there, or about to begin. What is there is kept from now on, also when it is not whole."""
 
     def close(self, *, whole: bool) -> None:
         """No more comes; `whole`: what came is all there is."""
@@ -63,148 +80,160 @@ def writer(path: str, *, append: bool, kind: str | None, fsync: str, quote: byte
     streamed = path == "-" or (mode is not None and not stat.S_ISREG(mode))
     if append and not streamed:
         return _Appended(path, kind, fsync, quote)
-    squeezed = None if kind is None else compression.compressor(kind)
-    return _Streamed(path, squeezed) if streamed else _Whole(path, squeezed, fsync, mode)
-
-
-class _File:
-    """A file of this writer's alone, written at its end; a write that fails leaves nothing of it behind."""
-
-    def __init__(self, path: str, name: str, fsync: str) -> None:
-        self._fsync = fsync
-        self._path = path
-        self._file = _locked(path, name)
-        self.size = os.fstat(self._file.fileno()).st_size
-
-    def allow(self, mode: int) -> None:
-        """Let those read and write it that may with this mode."""
-        os.chmod(self._path, stat.S_IMODE(mode))
-
-    def put(self, path: str) -> None:
-        """It is there, and nobody's any more."""
-        self.sync_at_end()
-        self._before_it_is_moved()
-        os.replace(self._path, path)  # another writer who has waited for the lock finds that it is gone
-        self._file.close()
-
-    def remove(self) -> None:
-        """It is nowhere."""
-        self._before_it_is_moved()
-        with suppress(OSError):
-            os.unlink(self._path)
-        self._file.close()
-
-    def _before_it_is_moved(self) -> None:
-        if os.name == "nt":  # where one that is open stays where it is
-            self._file.close()
-
-    def cut(self, size: int) -> None:
-        """Keep so many bytes of it."""
-        self._file.truncate(size)
-        self.size = size
-
-    def read(self, at: int) -> bytes:
-        """The bytes there, some of them."""
-        self._file.seek(at)
-        return self._file.read(BLOCK) or b""
-
-    def append(self, data: bytes) -> None:
-        """Write all of it, or none."""
-        left = memoryview(data)
-        try:
-            while left:
-                left = left[self._file.write(left) or 0 :]
-        except BaseException as error:
-            with suppress(OSError):
-                self._file.truncate(self.size)
-            if isinstance(error, OSError) and error.filename is None:
-                error.filename = self._path
-            raise
-        self.size += len(data)
-        if self._fsync == "write":
-            self.sync()
-
-    def sync(self) -> None:
-        """To the disk."""
-        os.fsync(self._file.fileno())
-
-    def sync_at_end(self) -> None:
-        """To the disk, unless nobody wants that."""
-        if self._fsync != "never":
-            self.sync()
-
-    def close(self) -> None:
-        """It is nobody's any more."""
-        self._file.close()
+    return _Streamed(path, kind) if streamed else _Whole(path, kind, fsync, mode)
 
 
 class _Whole:
     """A file that is written beside its place, and put there when it is whole."""
 
-    empty = True
+    goes_back = True
 
-    def __init__(self, path: str, squeezed: Compressor | None, fsync: str, mode: int | None) -> None:
+    def __init__(self, path: str, kind: str | None, fsync: str, mode: int | None) -> None:
         self._path = os.path.realpath(path)  # what a link leads to is replaced, and the link stays
-        self._squeezed = squeezed
+        self._kind = kind
         self._fsync = fsync
-        self._file = file = _File(f"{self._path}.part", path, fsync)
+        self._form: Form = Plain() if kind is None else Stream(kind)
+        self._begun = False
+        self._kept = False  # what is there when this ends is there for the next one
+        self._file = file = Owned(f"{self._path}.part", path, fsync)
         try:
-            file.cut(0)  # of one that was killed
             if mode is not None:
                 file.allow(mode)
         except BaseException:
             file.close()
             raise
 
-    def write(self, data: bytes) -> None:
+    @property
+    def empty(self) -> bool:
+        """Nothing was written."""
+        return self._file.size == 0 and not self._form.pending
+
+    def begin(self) -> None:
+        """Let go of what one has left here that was killed."""
+        if not self._begun:
+            self._begun = True
+            self._file.cut(0)
+
+    def write(self, lines: Sequence[bytes]) -> None:
         """Behind what is there."""
-        self._file.append(data if self._squeezed is None else self._squeezed.compress(data))
+        self.begin()
+        _put(self._file, self._form, lines)
+
+    def position(self) -> dict[str, Any] | None:
+        """Its end, and what is in no member yet."""
+        if not self._kept:
+            return None
+        spot = _spot(self._file, self._form, self._kind)
+        sync_directory(self._path, self._fsync)  # a name that is not there after a crash is no file
+        return spot.as_json()
+
+    def restore(self, position: dict[str, Any] | None) -> None:
+        """Cut back the file beside its place; where one has put it there, it is taken from there."""
+        if position is not None:
+            spot = spot_of(position, self._kind, self._path)
+            form = _form(self._kind, spot, self._path)
+            if not self._file.has(spot) and not self._file.take(self._path, spot):
+                raise self._gone(spot)
+            self._file.cut(spot.size)
+            self._form, self._begun = form, True
+        elif self._kind is not None:
+            self._form = Members(self._kind)
+        self._kept = True
+
+    def _gone(self, spot: Spot) -> CheckpointMismatch:
+        placed = f"{os.stat(self._path).st_size:,} bytes" if os.path.isfile(self._path) else "is not there"
+        return CheckpointMismatch(
+            f"{self._path}: {placed}, and {self._path}.part: {self._file.size:,} bytes; neither begins with the "
+            f"{spot.size:,} bytes that the job has written: put its file back, or begin anew"
+        )
 
     def close(self, *, whole: bool) -> None:
-        """Put it in its place; what is not whole is removed."""
+        """Put it in its place; what is not whole is removed, unless it is kept."""
         try:
             if whole:
-                if self._squeezed is not None:
-                    self._file.append(self._squeezed.flush())
+                self.begin()
+                self._file.append(self._form.end())
                 self._file.put(self._path)
         except BaseException:
             whole = False
             raise
         finally:
             if not whole:
-                self._file.remove()
-        _sync_directory(self._path, self._fsync)
+                self._let_go()
+        sync_directory(self._path, self._fsync)
+
+    def _let_go(self) -> None:
+        if self._kept or (self._file.size and not self._begun):
+            self._file.close()  # of one that has not begun, it may be a job's that could not be gone on with
+        else:
+            self._file.remove()
 
 
 class _Appended:
     """A file that is appended to, so that what is in it are whole lines at every moment but that of a write."""
 
-    def __init__(self, path: str, kind: str | None, fsync: str, quote: bytes | None) -> None:
-        self._kind = kind
-        self._file = file = _File(path, path, fsync)
-        try:
-            if kind is not None:
-                end = _whole_members(file, kind)
-            else:
-                end = _whole_lines(file) if quote is None else _whole_rows(file, quote)
-            if end < (size := file.size):
-                logger.warning("%s ended in %s bytes of a torn line, which were cut off", path, f"{size - end:,}")
-                file.cut(end)
-        except BaseException:
-            file.close()
-            raise
-        self.empty = file.size == 0
+    goes_back = True
 
-    def write(self, data: bytes) -> None:
-        """Behind what is there; compressed by itself, so that it can be read whatever comes after it."""
+    def __init__(self, path: str, kind: str | None, fsync: str, quote: bytes | None) -> None:
+        self._path = path
+        self._kind = kind
+        self._quote = quote
+        self._form: Form = Plain() if kind is None else Streams(kind)
+        self._begun = False
+        self._kept = False
+        self._file = Owned(path, path, fsync)
+
+    @property
+    def empty(self) -> bool:
+        """There is no line in it."""
+        return self._file.size == 0 and not self._form.pending
+
+    def begin(self) -> None:
+        """Cut off what is torn."""
+        if self._begun:
+            return
+        self._begun = True
+        if (end := self._whole()) < (size := self._file.size):
+            logger.warning("%s ended in %s bytes of a torn line, which were cut off", self._path, f"{size - end:,}")
+            self._file.cut(end)
+
+    def _whole(self) -> int:
         if self._kind is not None:
-            squeezed = compression.compressor(self._kind)
-            data = squeezed.compress(data) + squeezed.flush()
-        self._file.append(data)
+            return whole_members(self._file, self._kind)
+        return whole_lines(self._file) if self._quote is None else whole_rows(self._file, self._quote)
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Behind what is there."""
+        self.begin()
+        _put(self._file, self._form, lines)
+
+    def position(self) -> dict[str, Any] | None:
+        """Its end, and what is in no member yet."""
+        return _spot(self._file, self._form, self._kind).as_json() if self._kept else None
+
+    def restore(self, position: dict[str, Any] | None) -> None:
+        """Cut it back; where the job begins, what is there stays."""
+        if position is not None:
+            spot = spot_of(position, self._kind, self._path)
+            form = _form(self._kind, spot, self._path)
+            if not self._file.has(spot):
+                raise CheckpointMismatch(
+                    f"{self._path} has {self._file.size:,} bytes, and does not begin with the {spot.size:,} that were "
+                    "in it when the job was last heard of: put its file back, or begin anew"
+                )
+            self._file.cut(spot.size)
+            self._form, self._begun = form, True
+        elif self._kind is not None:
+            self._form = Members(self._kind)
+        self._kept = True
 
     def close(self, *, whole: bool) -> None:
-        """All of it is there already."""
+        """All of it is there already, but for a last member."""
         try:
+            if whole:
+                self.begin()
+            with suppress(*() if whole else (OSError,)):  # of an error there is one already
+                self._file.append(self._form.end())
             self._file.sync_at_end()
         finally:
             self._file.close()
@@ -214,9 +243,11 @@ class _Streamed:
     """Standard output, a pipe or a device: there is nothing to put in its place, and its reader may go away."""
 
     empty = True
+    goes_back = False
 
-    def __init__(self, path: str, squeezed: Compressor | None) -> None:
-        self._squeezed = squeezed
+    def __init__(self, path: str, kind: str | None) -> None:
+        self._path = path
+        self._form: Form = Plain() if kind is None else Stream(kind)
         self._own = path != "-"
         if self._own:
             self._file = os.open(path, os.O_WRONLY)  # of a pipe, when somebody reads it
@@ -227,101 +258,52 @@ class _Streamed:
             sys.stdout.flush()  # what the program has printed comes before
         self._file = sys.stdout.fileno()
 
-    def write(self, data: bytes) -> None:
+    def begin(self) -> None:
+        """It is ready."""
+
+    def write(self, lines: Sequence[bytes]) -> None:
         """What is not taken is not written twice: a pipe that breaks is of no use any more."""
-        self._write(data if self._squeezed is None else self._squeezed.compress(data))
+        self._write(self._form.put(lines))
 
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
         while left:
             left = left[os.write(self._file, left) :]
 
+    def position(self) -> None:
+        """What was read cannot be taken back."""
+
+    def restore(self, position: dict[str, Any] | None) -> None:
+        """It always begins: who reads it may be given again what came after the state was last written."""
+        if position is not None:
+            raise CheckpointMismatch(f"{self._path} is no file, and the job has written one: go on with that")
+
     def close(self, *, whole: bool) -> None:
         """Standard output stays open."""
         try:
-            if self._squeezed is not None and whole:
-                self._write(self._squeezed.flush())
+            if whole:
+                self._write(self._form.end())
         finally:
             if self._own:
                 os.close(self._file)
 
 
-def _locked(path: str, name: str) -> IO[bytes]:
-    """A file that is this writer's alone; it may be moved away by the one before just as it is opened."""
-    while True:
-        file = cast("IO[bytes]", open(path, "a+b", buffering=0))  # noqa: SIM115 - closed by whoever has it
-        try:
-            _lock(file.fileno(), name)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-                    return file
-        except BaseException:
-            file.close()
-            raise
-        file.close()
-
-
-def _lock(file: int, path: str) -> None:
-    """It is this writer's, until it is closed; also by the death of its process."""
+def _put(file: Owned, form: Form, lines: Sequence[bytes]) -> None:
+    """All of them, or none."""
     try:
-        import fcntl
-    except ImportError:
-        return  # not on Windows
+        file.append(form.put(lines))
+    except BaseException:
+        form.undo()
+        raise
+
+
+def _spot(file: Owned, form: Form, kind: str | None) -> Spot:
+    return file.spot(kind=kind, pending=as_text(form.pending))
+
+
+def _form(kind: str | None, spot: Spot, path: str) -> Form:
+    """What goes on with what was pending."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StateError(f"{path} is being written by another run or process") from None
-
-
-def _sync_directory(path: str, fsync: str) -> None:
-    """So that the new name survives the machine, where it has directories that can be synced."""
-    if fsync == "never":
-        return
-    with suppress(OSError):
-        directory = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-
-def _whole_lines(file: _File) -> int:
-    """Where the last line ends that has its newline."""
-    end = file.size
-    while end:
-        start = max(0, end - BLOCK)
-        if (found := file.read(start)[: end - start].rfind(b"\n")) >= 0:
-            return start + found + 1
-        end = start
-    return 0
-
-
-def _whole_rows(file: _File, quote: bytes) -> int:
-    """Where the last row ends that has its newline, which is in no quotes."""
-    whole, at, quoted = 0, 0, False
-    while block := file.read(at):
-        for line in block.splitlines(keepends=True):
-            quoted ^= line.count(quote) % 2 == 1
-            at += len(line)
-            if not quoted and line.endswith(b"\n"):
-                whole = at
-    return whole
-
-
-def _whole_members(file: _File, kind: str) -> int:
-    """Where the last of the streams ends, one after the other, that is whole."""
-    whole, at, stream, rest = 0, 0, compression.decompressor(kind), b""
-    while True:
-        if not rest:
-            rest = file.read(at)
-            at += len(rest)
-        if not rest:
-            return whole
-        try:
-            stream.decompress(rest)
-        except compression.errors(kind):
-            return whole
-        rest = stream.unused_data if stream.eof else b""
-        if stream.eof:
-            whole = at - len(rest)
-            stream = compression.decompressor(kind)
+        return Plain() if kind is None else Members(kind, from_text(spot.pending))
+    except ValueError as error:
+        raise CheckpointMismatch(f"what the job has kept of {path} cannot be read: {error}") from error

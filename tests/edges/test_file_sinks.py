@@ -19,7 +19,7 @@ import pytest
 from backports import zstd
 
 from pipeframe_async import ConfigError, Failure, PipeFrame, PipelineEngine, SinkError, StateError
-from pipeframe_async.sinks import Csv, JsonLines, Lines, writing
+from pipeframe_async.sinks import Csv, JsonLines, Lines, owned, writing
 
 READ: dict[str, Any] = {
     "": bytes,
@@ -342,19 +342,19 @@ def test_who_opens_a_file_as_another_puts_it_in_place_writes_one_of_its_own(
 ) -> None:
     path = str(tmp_path / "out.txt")
     first = writing.writer(path, append=False, kind=None, fsync="never")
-    first.write(b"first\n")
-    lock, put = writing._lock, [first]
+    first.write([b"first\n"])
+    lock, put = owned._lock, [first]
 
     def late(file: int, name: str) -> None:
         while put:
             put.pop().close(whole=True)
         lock(file, name)
 
-    monkeypatch.setattr(writing, "_lock", late)
+    monkeypatch.setattr(owned, "_lock", late)
     second = writing.writer(path, append=False, kind=None, fsync="never")
     assert Path(path).read_bytes() == b"first\n"
     monkeypatch.undo()
-    second.write(b"second\n")
+    second.write([b"second\n"])
     second.close(whole=True)
     assert Path(path).read_bytes() == b"second\n"
 
@@ -362,7 +362,7 @@ def test_who_opens_a_file_as_another_puts_it_in_place_writes_one_of_its_own(
 def test_a_file_is_locked_until_it_is_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "out.txt")
     first = writing.writer(path, append=False, kind=None, fsync="never")
-    first.write(b"first\n")
+    first.write([b"first\n"])
     replace = os.replace
 
     def looked_at(old: str, new: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeframe_async.feeds.splitting import SHOWN, Splitter, TooLong, unmarked
+from pipeframe_async.feeds.splitting import SHOWN, Splitter, TooLong, Unmarked
 
 TEXT = st.lists(st.sampled_from([b"", b"a", b"bc\r", b"\n", b"\n\n", b"d" * 9]), max_size=30).map(b"".join)
 
@@ -42,6 +42,18 @@ def test_a_line_that_is_too_long_stands_there_as_such_with_its_number(
     ]
 
 
+@given(text=TEXT, places=st.lists(st.integers(0, 1_000), max_size=10), most=st.integers(1, 12))
+def test_it_knows_where_the_last_line_has_ended(text: bytes, places: list[int], most: int) -> None:
+    splitter, given_so_far = Splitter("path", most, lines=7), b""
+    for block in cut(text, places):
+        splitter.split(block)
+        given_so_far += block
+        assert (splitter.at, splitter.ended) == (given_so_far.rfind(b"\n") + 1, False)
+        assert splitter.lines == 7 + given_so_far.count(b"\n")
+    splitter.end()
+    assert (splitter.at, splitter.ended) == (len(text), True)
+
+
 def test_of_an_endless_line_no_more_is_held_than_a_line_may_have() -> None:
     splitter = Splitter("path", 100)
     for _ in range(1_000):
@@ -58,4 +70,6 @@ def test_of_an_endless_line_no_more_is_held_than_a_line_may_have() -> None:
 def test_a_mark_is_taken_away_however_it_comes(size: int, mark: bytes, text: bytes) -> None:
     data = mark + text
     blocks = [data[at : at + size] for at in range(0, len(data), size)]
-    assert b"".join(unmarked(blocks)) == (text if len(mark) == 3 else data)
+    unmarked = Unmarked(blocks)
+    assert b"".join(unmarked) == (text if len(mark) == 3 else data)
+    assert unmarked.passed == (3 if len(mark) == 3 else 0)

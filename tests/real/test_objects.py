@@ -15,9 +15,11 @@ import pytest
 from obstore.store import S3Store
 
 from pipeframe_async import ConfigError, FeedError, PipeFrame, PipelineEngine, SinkError
+from pipeframe_async.errors import CheckpointMismatch
 from pipeframe_async.feeds import Objects, feed_from
 from pipeframe_async.sinks import Objects as ToObjects
 from pipeframe_async.testing import conform_sink, conform_source
+from tests.edges.test_file_places import goes_on, walked
 from tests.real.servers import Server, free_port
 
 BUCKET = "things"
@@ -85,6 +87,26 @@ async def test_a_large_object_is_streamed(s3: Server, bucket: S3Store) -> None:
     obstore.put(bucket, "big.jsonl", lines(*({"n": n, "pad": "x" * 1_000} for n in range(10_000))))
     found = await read(Objects(f"s3://{BUCKET}/big.jsonl", options=options(s3)))
     assert [record["n"] for record in found] == list(range(10_000))
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_what_is_left_comes_from_every_place(suffix: str, s3: Server, bucket: S3Store) -> None:
+    for name in ("a", "b"):
+        text = b"n,text\n" + "".join(f'{n},"{name}\n{n % 89 * "x"}"\n' for n in range(20_000)).encode()
+        obstore.put(bucket, f"in/{name}.csv{suffix}", gzip.compress(text) if suffix else text)
+    assert goes_on(lambda: Objects(f"s3://{BUCKET}/in/", format="csv", options=options(s3))) > 6
+
+
+def test_an_object_that_is_shorter_or_gone_is_refused(s3: Server, bucket: S3Store) -> None:
+    obstore.put(bucket, "in.jsonl", lines(1, 2))
+    feed = Objects(f"s3://{BUCKET}/in.jsonl", options=options(s3))
+    [position, _] = [position for _, position in walked(feed)[1]]
+    obstore.put(bucket, "in.jsonl", lines(1))
+    with pytest.raises(CheckpointMismatch, match=r"in\.jsonl ends at 2, and the job has read it to 4"):
+        feed.seek(position)
+    obstore.delete(bucket, "in.jsonl")
+    with pytest.raises(CheckpointMismatch, match=r"in\.jsonl, read by the job to 4, is gone: Objects.*there is no"):
+        feed.seek(position)
 
 
 @pytest.mark.parametrize(("path", "said"), [("none.jsonl", "there is no none.jsonl"), ("none/", "no such object")])
