@@ -1,7 +1,5 @@
 """The file in which the state of a job is kept: one row of a SQLite database, replaced by one transaction each time.
 
-    WAL, synchronous=FULL: a state that was saved survives the end of the process, and that of the machine.
-
 It is one process's at a time, by a lock on a file beside it, which the system takes back when that process has ended. A
 lock that is left to a child of one that is gone is nobody's: who has the state is told by process, its start and the
 boot of the machine. Blocks: it is called in a thread.
@@ -13,24 +11,20 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pipeframe_async.checkpoint import Done, JobState, Mark
+from pipeframe_async.databases import Kind, address, connected
 from pipeframe_async.errors import CheckpointMismatch, StateError
-
-FORMAT = 1
-"""Of what is written. A file of a higher one is refused."""
-APPLICATION = 0x50664A73
-"""`PfJs`: tells a file of this kind from any other of SQLite's."""
-BUSY_SECONDS = 5.0
-"""That another connection may hold up a transaction, a backup for instance. Longer looks like a job that hangs."""
+from pipeframe_async.locks import Lock
 
 REMEDY = "begin anew with restart=True (--restart), or name another file"
+STATE = Kind("state of a job", 0x50664A73, format=1, remedy=REMEDY, error=CheckpointMismatch)  # `PfJs`
 
 
 class StateFile:
@@ -51,13 +45,13 @@ class StateFile:
 
     def __init__(self, path: str, *, restart: bool = False) -> None:
         self.path = path
-        self._lock = _Lock(f"{path}.lock")
+        self._lock = Lock(f"{path}.lock")  # SQLite's own are gone when anybody in this process closes that file
         try:
             if restart and self._lock.mine and _is_of_no_use(path):
                 _remove(path)
-            self._database = _opened(path)
+            self._database = STATE.opened(path)
             try:
-                with _told_of(path):
+                with STATE.told_of(path):
                     self.state = None if restart else _read(self._database, path)
                     self._claim()
             except BaseException:
@@ -73,7 +67,7 @@ class StateFile:
         Raises:
             OSError: it could not be written: what was in it is there still.
         """
-        with _told_of(self.path):
+        with STATE.told_of(self.path):
             self._database.execute(
                 "UPDATE job SET state = ?, updated = ? WHERE id = 1", (json.dumps(asdict(state)), time.time())
             )
@@ -112,7 +106,7 @@ def look(path: str) -> tuple[JobState | None, float, dict[str, Any] | None]:
     """
     if not os.path.exists(path):
         raise FileNotFoundError(f"there is no {path}")
-    with _told_of(path), closing(_connected(f"{_address(path)}?mode=ro")) as database:
+    with STATE.told_of(path), closing(connected(f"{address(path)}?mode=ro")) as database:
         state = _read(database, path)
         if state is None:
             return None, os.path.getmtime(path), None
@@ -121,54 +115,15 @@ def look(path: str) -> tuple[JobState | None, float, dict[str, Any] | None]:
     return state, updated, holder if holder is not None and is_alive(holder) else None
 
 
-def _address(path: str) -> str:
-    return Path(path).absolute().as_uri()
-
-
-def _connected(address: str) -> sqlite3.Connection:
-    return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-
-
-def _opened(path: str) -> sqlite3.Connection:
-    with _told_of(path):
-        database = _connected(_address(path))
-        try:
-            _check_kind(database, path)
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            database.close()
-            raise
-    return database
-
-
 def _make(database: sqlite3.Connection) -> None:
     """Its one table, where there is none; in the caller's transaction."""
-    database.execute(f"PRAGMA application_id = {APPLICATION}")
-    database.execute(f"PRAGMA user_version = {FORMAT}")
+    STATE.mark(database)
     database.execute("CREATE TABLE IF NOT EXISTS job (id INTEGER PRIMARY KEY, state TEXT, updated REAL, holder TEXT)")
     database.execute("INSERT OR IGNORE INTO job (id) VALUES (1)")
 
 
-def _check_kind(database: sqlite3.Connection, path: str) -> None:
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    if _is_something_else(database):
-        raise CheckpointMismatch(f"{path} is a database of something else, and no state of a job: name another file")
-    if version > FORMAT:
-        raise CheckpointMismatch(
-            f"{path} was written by a newer pipeframe_async, as format {version}, and this one knows {FORMAT}: "
-            f"upgrade it, or {REMEDY}"
-        )
-
-
-def _is_something_else(database: sqlite3.Connection) -> bool:
-    (application,) = database.execute("PRAGMA application_id").fetchone()
-    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    return bool(tables and application != APPLICATION)
-
-
 def _read(database: sqlite3.Connection, path: str) -> JobState | None:
-    _check_kind(database, path)
+    STATE.check(database, path)
     (tables,) = database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'job'").fetchone()
     row = database.execute("SELECT state FROM job WHERE id = 1").fetchone() if tables else None
     if row is None or row[0] is None:
@@ -206,22 +161,11 @@ def state_of(values: Mapping[str, Any]) -> JobState:
     )
 
 
-@contextmanager
-def _told_of(path: str) -> Iterator[None]:
-    """What SQLite raises, as what is meant."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise OSError(f"the state in {path} could not be read or written: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise CheckpointMismatch(f"{path} is damaged, or no state of a job ({error}): {REMEDY}") from error
-
-
 def _is_of_no_use(path: str) -> bool:
     """Whether a job that begins anew cannot write over what is there. What is something else's is left alone."""
     try:
-        with closing(_connected(_address(path))) as database:
-            if not _is_something_else(database):
+        with closing(connected(address(path))) as database:
+            if not STATE.is_something_else(database):
                 _read(database, path)
     except (sqlite3.DatabaseError, CheckpointMismatch):
         return True
@@ -232,46 +176,6 @@ def _remove(path: str) -> None:
     for one in (path, f"{path}-wal", f"{path}-shm"):
         with suppress(FileNotFoundError):
             os.unlink(one)
-
-
-class _Lock:
-    """A lock that goes with the process that has it, and with the children to which it was handed down.
-
-    It is on a file of its own: SQLite's locks on the state are the process's, and would be gone when anybody closes it.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        while True:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                self.mine = _locked(self._file)
-                with suppress(FileNotFoundError):
-                    if os.path.samestat(os.fstat(self._file), os.stat(path)):
-                        return
-            except BaseException:
-                os.close(self._file)
-                raise
-            os.close(self._file)  # who had it has removed it meanwhile
-
-    def release(self) -> None:
-        """Let others have it."""
-        if self.mine and os.name != "nt":
-            with suppress(OSError):
-                os.unlink(self._path)
-        os.close(self._file)
-
-
-def _locked(file: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:
-        return True  # not on Windows
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _holder(database: sqlite3.Connection) -> dict[str, Any] | None:

@@ -22,6 +22,9 @@ WORDS: Final = frozenset(
         "urls",
         "checkpoint",
         "state_file",
+        "databases",
+        "keeping",
+        "locks",
     }
 )
 """Values and contracts, which everything may name. They import each other, in one direction."""
