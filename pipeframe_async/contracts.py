@@ -37,6 +37,9 @@ class Source(Protocol[T_co]):
       results come in order of completion, and failures do not end the run. It may say how it stands with its server,
       by `counts()`, a `SourceCounts`, which must return at once and may be called in any thread; and by `lease` after
       how many seconds that gives a record to others which has no answer: a `time_limit` of more than half is refused.
+    - `replays = True`, on the class: it yields once more what the pipeline's own feed has yielded, and that had failed.
+      It is decoded as that is; failures are the feed's own to keep, by `nack`, and no `dead_letter` is used, nor
+      `max_failures` and `checkpoint`.
     - `shared = True`: it may be used by several runs at once. Any other that is entered is refused there, by name.
     - `position` and `seek(position)`, of a job with a checkpoint: `position`, an attribute or property, is looked at
       where the feed is pulled, as it stands at its `yield`: a JSON value that says where it is behind what it has
@@ -79,6 +82,7 @@ class Sink(Protocol[T_contra]):
     - `whole = True`: what it was given is there when it has been left without an error, and not before. Then acks wait
       for that, where the feed is an object that is entered, and so is still there; after an error they are nacks. Such
       a run should have an end.
+    - `pipeline_name`, an attribute: is set to the name of the pipeline before it is entered.
     - `position()` and `restore(position)`, of a job with a checkpoint; called as `write` is, and never beside it.
       `position` says, as a JSON value, what there is of all that `write` has returned from: it must survive the end of
       the process. `restore`, called once, after it was entered and before the first `write`, has it as it was at that

@@ -128,6 +128,32 @@ class Failure(Generic[T]):
     child: Child | None = None
     _raised: bytes | None = field(default=None, repr=False, compare=False)
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; stable: names are added, and none is changed.
+
+        `record` is the record where JSON gives back what it was (`record_form` is `"json"`), bytes as text (`"text"`)
+        or in base64 (`"base64"`), else its pickle in base64 (`"pickle"`), or its repr where it has none (`"repr"`).
+        `child` is None, or its `path`, `value` and `value_form`, as of a record. The others are as they are here.
+        """
+        from pipeframe_async.keeping import kept, shown  # which workers do not need
+
+        record, form = shown(kept(self.record))
+        told: dict[str, Any] = {
+            "record": record,
+            "record_form": form,
+            "step": self.step,
+            "kind": self.kind,
+            "error_type": self.error_type,
+            "message": self.message,
+            "attempts": self.attempts,
+            "child": None,
+            "traceback": self.traceback,
+        }
+        if self.child is not None:
+            value, form = shown(kept(self.child.value))
+            told["child"] = {"path": list(self.child.path), "value": value, "value_form": form}
+        return told
+
     @property
     def exception(self) -> BaseException | None:
         """What was raised, made again of its pickle at each access; without its traceback, which is text.

@@ -9,7 +9,7 @@ import inspect
 import logging
 import os
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from itertools import count, groupby
 from types import FunctionType
@@ -120,7 +120,9 @@ def plan_of(pipeline: object, feed: Feed | None = None, *, streams: bool = False
     steps = steps_of(engine, name)
     for hook in ("setup", "teardown"):
         _worker_hook(engine, name, hook)
-    sink, dead_letter = (_taker(engine, name, role) for role in ("sink", "dead_letter"))
+    replays = feed is not None and feed.replays
+    sink, dead_letter = _taker(engine, name, "sink"), None if replays else _taker(engine, name, "dead_letter")
+    _not_replaced(None if streams or not replays else sink, feed)
     for said in _misspelt(type(engine), steps):
         logger.warning("%s has %s", name, said)
     ends = _Ends(
@@ -143,7 +145,7 @@ def plan_of(pipeline: object, feed: Feed | None = None, *, streams: bool = False
         retry=_retry(engine, name),
         async_concurrency=knobs.positive_int(f"{name}.async_concurrency", engine.async_concurrency),
         fans_out=any(fans_out(step) for step in steps),
-        max_failures=_max_failures(engine, name, None if live or dead_letter is not None else 0),
+        max_failures=None if replays else _max_failures(engine, name, None if live or dead_letter is not None else 0),
         sink=None if sink is None else sink.function,
         dead_letter=None if dead_letter is None else dead_letter.function,
         on_progress=_hook(engine, name, "on_progress", 0, wanted="one int"),
@@ -164,7 +166,10 @@ def feed_of(pipeline: PipelineEngine[Any, Any], given: Any = None, *, call: bool
         ConfigError: it is no feed; the message says what it is and what to write.
     """
     name = type(pipeline).__name__
-    feed = feed_form(getattr(pipeline, "feed", None) if given is None else given, name)
+    own = getattr(pipeline, "feed", None)
+    feed = feed_form(own if given is None else given, name)
+    if feed.replays and own is not None:
+        return replace(feed, decode=feed_form(own, name).decode)
     return returned(feed, name) if call else feed
 
 
@@ -228,7 +233,7 @@ def _kept(
 ) -> Kept | None:
     """What a job keeps; calls are none."""
     given: Any = engine.checkpoint
-    if given is None or feed is None:
+    if given is None or feed is None or feed.replays:
         return None
     if not isinstance(given, (str, os.PathLike, Checkpoint)) or not given:
         raise ConfigError(f"{name}.checkpoint={given!r}: must be the path of a file, or a Checkpoint")
@@ -353,6 +358,15 @@ def _time_limit(engine: PipelineEngine[Any, Any], name: str) -> float | None:
     if engine.time_limit is None:
         return None
     return knobs.seconds(f"{name}.time_limit", engine.time_limit, hint="None for no limit")
+
+
+def _not_replaced(sink: _Taker | None, feed: Feed | None) -> None:
+    """A file of results is not replaced by those of a replay, which are but what had failed."""
+    if feed is not None and sink is not None and sink.edge is not None and sink.edge.whole:
+        raise ConfigError(
+            f"{sink.edge} is replaced at its end, and {feed.value!r} has but what had failed: replay it into another "
+            "sink (--sink), or one that is appended to"
+        )
 
 
 def _lease(engine: PipelineEngine[Any, Any], name: str, feed: Feed | None) -> None:

@@ -75,6 +75,8 @@ class Living:
         Raises:
             FeedError, SinkError: it could not be; that error is the cause.
         """
+        if hasattr(self._edge.value, "pipeline_name"):
+            self._edge.value.pipeline_name = self._edge.owner
         try:
             await self._call("enter")
         except BaseException as error:

@@ -43,6 +43,7 @@ class Feed:
         lease: seconds after which its server gives a record that nobody has answered to others.
         counts: says how it stands with its server.
         seeks: it says where it is, and can begin there.
+        replays: it yields again what the pipeline's own feed has yielded, and that had failed.
     """
 
     form: Form
@@ -56,6 +57,7 @@ class Feed:
     lease: float | None = None
     counts: Callable[[], SourceCounts] | None = None
     seeks: bool = False
+    replays: bool = False
 
 
 def length_of(records: Any) -> int | None:
@@ -212,6 +214,7 @@ def _source(form: Form, feed: Any, owner: str) -> Feed:
         results=_flag(feed, "results"),
         lease=getattr(feed, "lease", None) if _flag(feed, "live") else None,
         counts=getattr(feed, "counts", None) if _flag(feed, "live") else None,
+        replays=_flag(feed, "replays"),
         seeks=callable(getattr(type(feed), "seek", None)) and hasattr(feed, "position"),
     )
 

@@ -7,7 +7,12 @@ from typing import Any
 
 from pipeframe_async.cli.target import Pipeline
 from pipeframe_async.feeds import feed_from
-from pipeframe_async.sinks import sink_to
+from pipeframe_async.sinks import DeadLetters, sink_to
+
+
+def dead_letter_to(url: str) -> Any:
+    """A file of dead letters by its end, `.dead`; else any sink, to which is appended."""
+    return DeadLetters(url) if url.endswith(".dead") else sink_to(url, append=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Ends:
         ends: dict[str, Any] = {
             "feed": self.feed and feed_from(self.feed),
             "sink": self.sink and sink_to(self.sink),
-            "dead_letter": self.dead_letter and sink_to(self.dead_letter, append=True),
+            "dead_letter": self.dead_letter and dead_letter_to(self.dead_letter),
         }
         for name, end in ends.items():
             if end is not None:

@@ -126,5 +126,9 @@ def ends_options(command: Command) -> Command:
     sink = click.option(
         "--sink", metavar="URL", help="Write results here: a file by its suffix, - for standard output."
     )
-    dead_letter = click.option("--dead-letter", metavar="FILE", help="Append failures here, as JSON lines.")
+    dead_letter = click.option(
+        "--dead-letter",
+        metavar="FILE",
+        help="Keep failures here: a file of dead letters by its end, .dead (see `pipeframe dead`), or lines of JSON.",
+    )
     return feed(sink(dead_letter(command)))

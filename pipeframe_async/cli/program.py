@@ -8,6 +8,7 @@ from importlib.metadata import version
 import click
 
 from pipeframe_async.cli.check import check
+from pipeframe_async.cli.dead import dead
 from pipeframe_async.cli.demo import demo
 from pipeframe_async.cli.exits import DONE, INTERRUPTED
 from pipeframe_async.cli.run import run
@@ -23,7 +24,7 @@ def commands() -> None:
     """
 
 
-for command in (run, check, demo, state):
+for command in (run, check, demo, state, dead):
     commands.add_command(command)
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import click
 
@@ -24,6 +25,7 @@ def reported(
     options: FrameOptions,
     ends: Ends = NO_ENDS,
     *,
+    feed: Any = None,
     restart: bool = False,
     first: Callable[[], None] = lambda: None,
 ) -> RunReport:
@@ -33,6 +35,7 @@ def reported(
         pipeline: what to run.
         options: how; with progress as JSON the report is a line of JSON too.
         ends: of the pipeline; a report that is cut short because nobody reads results any more is not printed.
+        feed: in place of the pipeline's own.
         restart: of a job, which begins anew.
         first: called when the run has ended well, before its report is printed.
 
@@ -45,7 +48,7 @@ def reported(
     """
     show = partial(print_report, as_json=options.progress == "json", aside=ends.filters)
     try:
-        report = run(pipeline, restart=restart, **options.keywords())
+        report = run(pipeline, feed, restart=restart, **options.keywords())
     except PipeFrameError as error:
         quiet = ends.filters and isinstance(error.__cause__, BrokenPipeError)
         if error.report is not None and not quiet:

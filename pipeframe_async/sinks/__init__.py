@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 _HOMES = {
     "Csv": "csv",
+    "DeadLetters": "dead_letters",
     "JetStream": "jetstream",
     "JsonLines": "lines",
     "KafkaTopic": "kafka_topic",
@@ -20,6 +21,7 @@ _HOMES = {
 
 __all__ = [
     "Csv",
+    "DeadLetters",
     "JetStream",
     "JsonLines",
     "KafkaTopic",
@@ -33,6 +35,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from pipeframe_async.sinks.csv import Csv
+    from pipeframe_async.sinks.dead_letters import DeadLetters
     from pipeframe_async.sinks.jetstream import JetStream
     from pipeframe_async.sinks.kafka_topic import KafkaTopic
     from pipeframe_async.sinks.lines import JsonLines, Lines

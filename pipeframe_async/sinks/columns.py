@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.sinks.values import represented
+from pipeframe_async.keeping import represented
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -139,7 +139,7 @@ class JsonLines(Lines):
     """Results as JSON, a line each: `sink = JsonLines("out.jsonl.gz")`. As a `dead_letter`, failures so.
 
     As `Lines`. A result that JSON does not know is that record's failure, unless `default` makes something of it. A
-    failure is an object of its attributes; a record that JSON does not know is its text, or its repr.
+    failure is as `Failure.as_dict` has it.
 
     Args:
         path, append, encoding, compression, fsync: as `Lines`.

@@ -6,21 +6,24 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from pipeframe_async.keeping import represented
 from pipeframe_async.model import Failure
 
 
 def as_json(
     value: Any, *, encoding: str = "utf-8", default: Callable[[Any], Any] | None = None, end: str = ""
 ) -> bytes:
-    """A result as JSON, or a failure as an object of its attributes.
+    """A result as JSON, or a failure as `Failure.as_dict` has it.
 
     Args:
         value: the result or failure.
         encoding: of the text.
-        default: makes of a value that JSON does not know one that it does; of a failure's, its text is shown.
+        default: makes of a value that JSON does not know one that it does.
         end: what is put behind it.
     """
-    return _failure(value, encoding, end) if isinstance(value, Failure) else _dumped(value, encoding, default, end)
+    if isinstance(value, Failure):
+        return _dumped(value.as_dict(), encoding, None, end)
+    return _dumped(value, encoding, default, end)
 
 
 def _dumped(value: Any, encoding: str, default: Callable[[Any], Any] | None, end: str) -> bytes:
@@ -28,18 +31,6 @@ def _dumped(value: Any, encoding: str, default: Callable[[Any], Any] | None, end
         return (json.dumps(value, ensure_ascii=False, default=default, separators=(",", ":")) + end).encode(encoding)
     except UnicodeEncodeError:  # half a surrogate pair, or what the encoding lacks: JSON can escape all of it
         return (json.dumps(value, default=default, separators=(",", ":")) + end).encode(encoding)
-
-
-def _failure(failure: Failure[Any], encoding: str, end: str) -> bytes:
-    """One failure; whatever its record is, it ends no run that has failed nowhere else."""
-    told = told_of(failure)
-    try:
-        return _dumped(told, encoding, _shown, end)
-    except (TypeError, ValueError, RecursionError):  # keys that are no text, a value that contains itself
-        told["record"] = represented(told["record"])
-        if told["child"] is not None:
-            told["child"]["value"] = represented(told["child"]["value"])
-        return _dumped(told, encoding, _shown, end)
 
 
 def told_of(failure: Failure[Any]) -> dict[str, Any]:
@@ -81,11 +72,3 @@ def _sound(text: str) -> str:
 def _shown(value: Any) -> Any:
     """A value that JSON does not know, for somebody to look at."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else represented(value)
-
-
-def represented(value: Any) -> str:
-    """The repr of a value, whatever that does."""
-    try:
-        return repr(value)
-    except Exception as error:
-        return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"

@@ -60,10 +60,12 @@ def test_standard_output_by_another_name_has_no_report_in_it_either(place: Path,
 
 
 def test_a_broken_line_goes_to_the_dead_letter_and_the_exit_code_is_1(place: Path) -> None:
-    running = filtering(place, "filters:Priced", "--feed", "-", "--sink", "-", "--dead-letter", str(place / "bad.dead"))
+    running = filtering(
+        place, "filters:Priced", "--feed", "-", "--sink", "-", "--dead-letter", str(place / "bad.jsonl")
+    )
     out, _ = running.communicate(b'{"count": 1}\n{"coun\n{"count": 3}\n')
     assert (out.count(b"\n"), running.returncode) == (2, 1)
-    [dead] = [json.loads(line) for line in (place / "bad.dead").read_text().splitlines()]
+    [dead] = [json.loads(line) for line in (place / "bad.jsonl").read_text().splitlines()]
     assert (dead["record"], dead["step"]) == ('{"coun', "decode")
 
 
