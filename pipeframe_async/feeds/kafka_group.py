@@ -135,11 +135,12 @@ class Group(Queue[int]):
 
     async def fetch(self, most: int, known: Callable[[int], bool]) -> Sequence[Message[int]]:
         """What has failed and paused; else what is new, waiting for it."""
-        if again := self._due(most):
+        if again := self._due(most, known):
             return again
-        wait = min(WAIT, self._paused[0][0] - time.monotonic()) if self._paused else WAIT
+        due = self._paused[0][0] - time.monotonic() if self._paused else WAIT
+        wait = min(WAIT, due) if due > 0 else WAIT
         if len(self._paused) >= MOST_PAUSED:
-            await asyncio.sleep(max(0.0, wait))
+            await asyncio.sleep(wait)
             return ()
         try:
             came = await self._joined.getmany(timeout_ms=max(1, int(wait * 1000)), max_records=most)
@@ -168,10 +169,12 @@ class Group(Queue[int]):
             for offset, record in raw.items()
         ]
 
-    def _due(self, most: int) -> list[Message[int]]:
-        """What has paused for long enough."""
+    def _due(self, most: int, known: Callable[[int], bool]) -> list[Message[int]]:
+        """What has paused for long enough; not what is known, for its answer is still under way."""
         found, now = list[Message[int]](), time.monotonic()
         while self._paused and self._paused[0][0] <= now and len(found) < most and not self._dealing:
+            if known(self._paused[0][1]):
+                break
             token = heappop(self._paused)[1]
             self._pausing.discard(token)
             record, key = self._books[token >> WIDTH].open[_offset(token)], self._key(token)
