@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
@@ -83,8 +84,8 @@ class Live(Generic[Token]):
         self._tasks: list[asyncio.Task[None]] = []
         self._ready: list[Message[Token]] = []  # fetched, and not taken
         self._held: dict[Token, float] = {}  # fetched, and without an answer; when their leases began
-        self._acks: list[Token] = []
-        self._nacks: list[Nack[Token]] = []
+        self._acks: deque[Token] = deque()  # as many as a run had, where its sink is whole or not there
+        self._nacks: deque[Nack[Token]] = deque()
         self._sending = 0  # answers that are under way
         self._room = 0
         self._asked = asyncio.Event()  # there is room
@@ -303,8 +304,7 @@ class Live(Generic[Token]):
             self._said.clear()
             self._hurry.clear()
             while self._acks or self._nacks:
-                acks, self._acks = self._acks[:MOST_ANSWERS], self._acks[MOST_ANSWERS:]
-                nacks, self._nacks = self._nacks[:MOST_ANSWERS], self._nacks[MOST_ANSWERS:]
+                acks, nacks = _first(self._acks), _first(self._nacks)
                 self._sending = len(acks) + len(nacks)
                 await self._answer(acks, nacks)
                 self._sending = 0
@@ -369,3 +369,8 @@ class Live(Generic[Token]):
             self._held.pop(token, None)
         if lost:
             logger.warning("%s: %d records were given to others, because %s", self._name, len(lost), why)
+
+
+def _first(answers: deque[R]) -> list[R]:
+    """Those that are sent in one request; they are there no more."""
+    return [answers.popleft() for _ in range(min(MOST_ANSWERS, len(answers)))]
