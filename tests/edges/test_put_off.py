@@ -12,7 +12,7 @@ import pytest
 
 from pipeframe_async import Delivery, FeedError, PipelineEngine, SinkError
 from pipeframe_async.sinks import JsonLines
-from tests.engine.harness import FakeFrame, settled
+from tests.engine.harness import FakeFrame, now, settled
 
 
 class Queue:
@@ -115,6 +115,54 @@ async def test_a_dead_letter_like_that_is_waited_for_too() -> None:
 
     await FakeFrame().run(Through(Queue(told), None, steps=(fails,), dead_letter=Place(told)))
     assert [one for one in told if one != "written"] == ["open", "there", "ack 0", "ack 1", "ack 2", "closed"]
+
+
+class Late(Queue):
+    """Takes a second for each ack, or does not take it at all."""
+
+    stuck = False
+
+    async def _ack(self, number: int) -> None:
+        await (asyncio.Event().wait() if self.stuck else asyncio.sleep(1.0))
+        self._told.append(f"ack {number}")
+
+
+class Stuck(Late):
+    stuck = True
+
+
+@pytest.mark.virtual_clock
+async def test_so_many_acks_as_there_are_have_the_time_they_need() -> None:
+    told: list[str] = []
+    report = await FakeFrame(drain_timeout=20.0).run(Through(Late(told, 10_000), Place(told)))
+    assert report.ack_errors == 0
+    assert len({one for one in told if one.startswith("ack")}) == 10_000
+
+
+@pytest.mark.virtual_clock
+async def test_a_source_that_takes_none_of_them_holds_up_an_end_once() -> None:
+    told: list[str] = []
+    began = now()
+    report = await FakeFrame(drain_timeout=20.0).run(Through(Stuck(told, 10_000), Place(told)))
+    assert (report.ack_errors, told[-1]) == (10_000, "closed")
+    assert now() - began < 30
+
+
+@pytest.mark.virtual_clock
+async def test_a_cancel_meanwhile_leaves_them_so_much_time_and_is_passed_on() -> None:
+    told: list[str] = []
+    frame = FakeFrame(drain_timeout=40.0)
+    run = asyncio.ensure_future(frame.run(Through(Late(told, 10_000), Place(told))))
+    while "ack 10" not in told:
+        await asyncio.sleep(0.1)
+    began = now()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    settled(frame)
+    assert 1_000 < len(told) < 10_000
+    assert told[-1] == "closed"
+    assert 40 <= now() - began < 80
 
 
 @pytest.mark.parametrize("append", [False, True])
