@@ -220,7 +220,7 @@ def wired(
         aside=staging.aside,
         watermark=watermark,
         stall=stall,
-        lives=Lives(living, limits.drain_timeout, books.handles.conclude),
+        lives=Lives(living, limits.drain_timeout, books.conclude),
     )
 
 

@@ -165,6 +165,55 @@ async def test_a_cancel_meanwhile_leaves_them_so_much_time_and_is_passed_on() ->
     assert 40 <= now() - began < 80
 
 
+class Marked(Through):
+    """Is told how far all is final."""
+
+    def __init__(self, *args: Any, **knobs: Any) -> None:
+        super().__init__(*args, **knobs)
+        self.marks: list[int] = []
+
+    async def on_progress(self, watermark: int) -> None:
+        self.marks.append(watermark)
+        self.feed._told.append(f"told {watermark}")
+
+
+@pytest.mark.virtual_clock
+async def test_the_watermark_follows_the_acks() -> None:
+    told: list[str] = []
+    await FakeFrame().run(Marked(Queue(told, 100), Place(told)))
+    assert told[-3:] == ["ack 99", "told 100", "closed"]
+    early = Marked(Queue(told), Place(told, whole=False))
+    await FakeFrame().run(early)
+    assert told.index("told 3") < len(told) - 2
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("how", ["the sink cannot be closed", "the feed breaks"])
+async def test_it_is_not_told_where_there_are_nacks(how: str) -> None:
+    told: list[str] = []
+    error = OSError(how)
+    feed, sink = Queue(told, 100), Place(told)
+    if how == "the feed breaks":
+        feed = Queue(told, 100, error)
+    else:
+        sink = Place(told, error=error)
+    pipeline = Marked(feed, sink, source="stream")
+    with pytest.raises((FeedError, SinkError)):
+        await FakeFrame().run(pipeline)
+    assert pipeline.marks == []
+
+
+@pytest.mark.virtual_clock
+async def test_a_hook_that_hangs_holds_up_an_end_for_so_long() -> None:
+    class Hangs(Through):
+        async def on_progress(self, watermark: int) -> None:
+            await asyncio.Event().wait()
+
+    told: list[str] = []
+    report = await FakeFrame(drain_timeout=5.0).run(Hangs(Queue(told), Place(told)))
+    assert (report.ack_errors, told[-1]) == (1, "closed")
+
+
 @pytest.mark.parametrize("append", [False, True])
 def test_a_file_is_like_that_unless_it_is_appended_to(tmp_path: Path, append: bool) -> None:
     assert JsonLines(tmp_path / "out.jsonl", append=append).whole is not append

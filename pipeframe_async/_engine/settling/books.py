@@ -27,7 +27,7 @@ class Books:
         settled: called after each settlement.
         watermark: follows what is final, where somebody is told.
         forgiving: failures are taken by a dead letter.
-        puts_off: acks wait until the sink has been closed.
+        puts_off: acks wait until the sink has been closed, and `watermark` is told then.
 
     Attributes:
         handles: of deliveries.
@@ -55,6 +55,7 @@ class Books:
         self._quiet: Callable[[], object] | None = None
         self._settled = settled
         self._watermark = watermark
+        self._puts_off = puts_off
 
     def when_quiet(self, call: Callable[[], object]) -> None:
         """Call this, once, when nothing is in flight; now, if that is so."""
@@ -132,3 +133,12 @@ class Books:
         self.ledger.abort_rest()
         self.handles.abort_rest()  # what was refused or given up so has no permit to hold
         await self.handles.answered(timeout)
+
+    async def conclude(self, timeout: float, *, kept: bool) -> None:
+        """The sink has been closed: what was put off until then is answered, and the watermark told.
+
+        `kept`: what came of the records is there. Runs in the run's own task.
+        """
+        await self.handles.conclude(timeout, kept=kept)
+        if self._puts_off and kept and self._watermark is not None:
+            await self._watermark.conclude(timeout)
