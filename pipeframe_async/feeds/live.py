@@ -36,6 +36,8 @@ FLUSH = 0.02
 """Seconds that an answer waits for others at most. Longer holds up who is waiting for room, shorter costs requests."""
 MOST_ANSWERS = 500
 """Answers of one request, which wait for no others. More hold up the server and the loop, fewer are more requests."""
+MOST_EXTENDED = 1_000
+"""Leases of one request. More hold up the server, where a whole run waits for its sink; fewer are more requests."""
 LOOK = 1.0
 """Seconds between two looks at how many messages the server still has."""
 PARTING = 5.0
@@ -337,6 +339,11 @@ class Live(Generic[Token]):
 
     async def _extend(self, tokens: Sequence[Token]) -> None:
         """Their leases begin anew, but of those that are others' by now."""
+        for start in range(0, len(tokens), MOST_EXTENDED):
+            if some := [token for token in tokens[start : start + MOST_EXTENDED] if token in self._held]:
+                await self._extend_some(some)
+
+    async def _extend_some(self, tokens: Sequence[Token]) -> None:
         began, held, lease = asyncio.get_running_loop().time(), self._held, self.lease or 0.0
         lost = [*await self._called(partial(self._queue.extend, tokens))]
         if not self._queue.checks:  # the server was away perhaps, and it is later now

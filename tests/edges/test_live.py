@@ -168,6 +168,24 @@ async def test_leases_are_extended_whatever_else_the_server_is_asked() -> None:
         assert queue.calls.count("extend") >= 1
 
 
+async def test_many_leases_are_extended_some_at_a_time() -> None:
+    asked: list[int] = []
+
+    class Many(Memory):
+        async def extend(self, tokens: Sequence[int]) -> Iterable[int]:
+            asked.append(len(tokens))
+            return ()
+
+    async with live(Many(2_500), lease=0.3) as source:
+        taken = 0
+        while taken < 2_500:
+            taken += len(await source.take(2_500) or ())
+        async with asyncio.timeout(10):
+            while sum(asked) < 2_500:
+                await asyncio.sleep(0.01)
+    assert max(asked) <= 1_000
+
+
 async def test_what_was_fetched_and_not_taken_is_handed_back() -> None:
     queue = Memory()
     async with live(queue) as source:
