@@ -74,6 +74,10 @@ class Delivery(Generic[T]):
     def __post_init__(self) -> None:
         made.add(type(self))
 
+    def answers(self) -> tuple[Callable[[], Any] | None, Callable[[Any], Any] | None]:
+        """Its ack and nack, for who has no use for its record any more."""
+        return self.ack, self.nack
+
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError(
             "a Delivery does not travel: yield it from the feed by itself, or in a Chunk of nothing but deliveries"

@@ -56,6 +56,12 @@ class Message(Delivery[Any], Generic[Token]):
         """It is not."""
         self.source.nack(self.token, self.deliveries, failure)
 
+    def answers(self) -> tuple[Callable[[], None], Callable[[AnyFailure | None], None]]:
+        """Its ack and nack, which hold this; but its record is there no more."""
+        _set_record(self, None)
+        _set_failure(self, None)
+        return self.ack, self.nack
+
     def fetched(self, source: Told[Token], failure: AnyFailure | None) -> None:
         """It is that source's, and may have failed already."""
         _set_source(self, source)

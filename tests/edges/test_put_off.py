@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pipeframe_async import Delivery, FeedError, PipelineEngine, SinkError
+from pipeframe_async.feeds.queue import Message
 from pipeframe_async.sinks import JsonLines
 from tests.engine.harness import FakeFrame, now, settled
 
@@ -115,6 +119,42 @@ async def test_a_dead_letter_like_that_is_waited_for_too() -> None:
 
     await FakeFrame().run(Through(Queue(told), None, steps=(fails,), dead_letter=Place(told)))
     assert [one for one in told if one != "written"] == ["open", "there", "ack 0", "ack 1", "ack 2", "closed"]
+
+
+class Thing:
+    """A record that can be looked for."""
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("kind", ["of the user's", "of a queue of ours"])
+async def test_records_are_not_in_memory_until_then(kind: str) -> None:
+    seen: list[weakref.ref[Thing]] = []
+    alive: list[int] = []
+    acked: list[int] = []
+
+    class Things(Queue):
+        async def __aiter__(self) -> AsyncIterator[Delivery[Any]]:
+            for number in range(500):
+                seen.append(weakref.ref(thing := Thing()))
+                if kind == "of the user's":
+                    yield Delivery(thing, ack=partial(acked.append, number))
+                else:
+                    message = Message(number, number, thing, 1)
+                    message.fetched(SimpleNamespace(ack=acked.append), None)
+                    yield message
+                    del message
+
+    class Looks(Place):
+        async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
+            gc.collect()
+            alive.append(sum(one() is not None for one in seen))
+
+    async def counted(record: Thing) -> tuple[int, bool]:
+        return 1, True
+
+    await FakeFrame(buffer_size=20).run(Through(Things([]), Looks([]), steps=(counted,), source="stream"))
+    assert (len(seen), acked) == (500, [*range(500)])
+    assert alive[0] <= 20
 
 
 class Late(Queue):

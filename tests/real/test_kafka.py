@@ -367,10 +367,26 @@ async def test_a_failure_whose_answer_takes_long_is_delivered_again_when_that_is
         assert not taking.done()
         through.set()
         async with asyncio.timeout(10):
-            (again,) = await taking or ()
+            given = await taking
+        assert given is not None
+        (again,) = given
         assert again.key == other.key
         ack(again)
     assert consumer.commits[-1] == 2
+
+
+async def test_what_waits_for_its_sink_is_not_kept_with_its_record() -> None:
+    consumer = Scripted([0, 1], (), ())
+    group = Group("t", False, 6.0, lambda: consumer)
+    await group.open()
+    one, other = await group.fetch(10, lambda token: False)
+    one.answers()
+    await group.answer([], [Nack(token(1), 0.0, begun=True, deliveries=1)])
+    (again,) = await group.fetch(10, lambda token: False)
+    assert again.record == other.record == b"1"
+    again.answers()
+    assert [message.record for message in group._books[0].open.values()] == [None, None]
+    await group.close(lambda token: False)
 
 
 async def test_between_two_assignments_nothing_is_believed_of_the_old_one() -> None:
