@@ -239,6 +239,18 @@ class Live(Generic[Token]):
         self._nacks.append(Nack(token, pause, failure is not None, deliveries))
         self._said.set()
 
+    def crowd(self) -> Awaitable[None] | None:
+        """What to wait for after each `MOST_ANSWERS`, where answers come faster than they are sent."""
+        return None if (len(self._acks) + len(self._nacks)) % MOST_ANSWERS else self._thinned()
+
+    async def _thinned(self) -> None:
+        answering = self._tasks[1]
+        while len(self._acks) + len(self._nacks) >= MOST_ANSWERS and self._error is None and not answering.done():
+            self._said.set()
+            self._hurry.set()
+            self._sent.clear()
+            await self._sent.wait()  # set by `_answering`, and when it has failed
+
     async def _watched(self, work: Callable[[], Awaitable[None]]) -> None:
         """A task of this source: what it raises is raised by `take`, and by closing."""
         try:

@@ -6,7 +6,7 @@ Comes in: calls of `Live`, which may be repeated. Goes out: messages.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pipeframe_async.model import AnyFailure, Delivery, made
@@ -23,6 +23,9 @@ class Told(Protocol[T_contra]):
 
     def nack(self, token: T_contra, deliveries: int, failure: AnyFailure | None) -> None:
         """It was given up, or has failed and nobody has that."""
+
+    def crowd(self) -> Awaitable[None] | None:
+        """What to wait for, now and then, where answers come faster than they are sent."""
 
 
 class Message(Delivery[Any], Generic[Token]):
@@ -56,11 +59,19 @@ class Message(Delivery[Any], Generic[Token]):
         """It is not."""
         self.source.nack(self.token, self.deliveries, failure)
 
-    def answers(self) -> tuple[Callable[[], None], Callable[[AnyFailure | None], None]]:
-        """Its ack and nack, which hold this; but its record is there no more."""
+    def answers(self) -> tuple[Callable[[], Awaitable[None] | None], Callable[[Any], Awaitable[None] | None]]:
+        """Its ack and nack, which hold this; but its record is there no more. There are those of a whole run."""
         _set_record(self, None)
         _set_failure(self, None)
-        return self.ack, self.nack
+        return self._ack_of_many, self._nack_of_many
+
+    def _ack_of_many(self) -> Awaitable[None] | None:
+        self.ack()
+        return self.source.crowd()
+
+    def _nack_of_many(self, failure: AnyFailure | None) -> Awaitable[None] | None:
+        self.nack(failure)
+        return self.source.crowd()
 
     def fetched(self, source: Told[Token], failure: AnyFailure | None) -> None:
         """It is that source's, and may have failed already."""

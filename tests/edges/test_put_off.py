@@ -140,7 +140,7 @@ async def test_records_are_not_in_memory_until_then(kind: str) -> None:
                     yield Delivery(thing, ack=partial(acked.append, number))
                 else:
                     message = Message(number, number, thing, 1)
-                    message.fetched(SimpleNamespace(ack=acked.append), None)
+                    message.fetched(SimpleNamespace(ack=acked.append, crowd=lambda: None), None)
                     yield message
                     del message
 
