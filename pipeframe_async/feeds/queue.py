@@ -59,18 +59,14 @@ class Message(Delivery[Any], Generic[Token]):
         """It is not."""
         self.source.nack(self.token, self.deliveries, failure)
 
-    def answers(self) -> tuple[Callable[[], Awaitable[None] | None], Callable[[Any], Awaitable[None] | None]]:
-        """Its ack and nack, which hold this; but its record is there no more. There are those of a whole run."""
+    def without_record(self) -> Message[Token]:
+        """This one: who else has it, to give the record once more, has no use for that either."""
         _set_record(self, None)
         _set_failure(self, None)
-        return self._ack_of_many, self._nack_of_many
+        return self
 
-    def _ack_of_many(self) -> Awaitable[None] | None:
-        self.ack()
-        return self.source.crowd()
-
-    def _nack_of_many(self, failure: AnyFailure | None) -> Awaitable[None] | None:
-        self.nack(failure)
+    def crowd(self) -> Awaitable[None] | None:
+        """As its source says."""
         return self.source.crowd()
 
     def fetched(self, source: Told[Token], failure: AnyFailure | None) -> None:

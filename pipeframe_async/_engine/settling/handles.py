@@ -51,7 +51,7 @@ class Handles:
     ) -> None:
         self._forgiving = forgiving
         self._puts_off = puts_off
-        self._put_off: deque[tuple[Callable[[], Any] | None, Callable[[Any], Any] | None]] = deque()  # acks and nacks
+        self._put_off: deque[Delivery[Any]] = deque()  # without their records
         self._held: dict[int, Delivery[Any]] = {}
         self._spoilt: dict[int, AnyFailure] = {}  # by position, the first failure of a record that is under way
         self._came: dict[int, list[Any]] = {}  # and its results, where its source wants them
@@ -215,12 +215,16 @@ class Handles:
 
     def _answer_some(self, *, kept: bool) -> None:
         for _ in range(min(PUT_OFF_AT_ONCE, len(self._put_off))):
-            ack, nack = self._put_off.popleft()
-            self._call(ack if kept else nack and partial(nack, None))
+            delivery = self._put_off.popleft()
+            if kept:
+                self._call(delivery.ack)
+            else:
+                self._nack(delivery, None)
+            self._call(delivery.crowd)
 
     def _ack(self, delivery: Delivery[Any]) -> bool:
         if self._puts_off:
-            self._put_off.append(delivery.answers())  # and not the records of a whole run
+            self._put_off.append(delivery.without_record())
             return False
         return self._call(delivery.ack, holds=True)
 
