@@ -186,6 +186,8 @@ def array_of(values: list[Any], field: pa.Field) -> pa.Array:
         natural = None
     if natural is None or natural.type != field.type:
         array = pa.array(values, field.type)
+        if _has_map(field.type):
+            _try_maps(values, field.type)
         if natural is not None:
             if lost := _lost(natural.type, field.type):
                 raise ValueError(lost)
@@ -208,6 +210,26 @@ def _try(found: pa.Array, wanted: pa.DataType) -> None:
     elif not (pa.types.is_integer(found.type) and pa.types.is_decimal(wanted)):  # those are exact, or refused, already
         with suppress(pa.ArrowNotImplementedError):
             _finite(found, found.cast(wanted))
+
+
+def _has_map(kind: pa.DataType) -> bool:
+    inside = (kind.field(at).type for at in range(kind.num_fields))
+    return bool(arrow()[0].types.is_map(kind)) or any(map(_has_map, inside))
+
+
+def _try_maps(values: Iterable[Any], kind: pa.DataType) -> None:
+    """Try what is in maps, of which pyarrow makes no columns by itself; they may be inside of lists and structs."""
+    there = [value for value in values if value is not None]
+    if arrow()[0].types.is_map(kind):
+        pairs = [pair for value in there for pair in (value.items() if isinstance(value, Mapping) else value)]
+        array_of([key for key, _ in pairs], kind.key_field)
+        array_of([item for _, item in pairs], kind.item_field)
+    elif _is_list(kind):
+        _try_maps([item for value in there for item in value], kind.value_type)
+    elif arrow()[0].types.is_struct(kind):
+        for field in kind:
+            inside = [value.get(field.name) for value in there if isinstance(value, Mapping)]
+            _try_maps(inside, field.type)
 
 
 def _finite(numbers: Any, kept: Any) -> None:

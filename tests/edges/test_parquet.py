@@ -355,6 +355,28 @@ async def test_a_whole_number_is_a_decimal_where_it_has_the_room(tmp_path: Path)
     assert pq.read_table(tmp_path / "out").to_pylist() == rows[:2]
 
 
+MAP = pa.map_(pa.string(), pa.int64())
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (MAP, [("a", 1), ("b", None)], [("a", 1), ("b", 1.5)]),
+        (MAP, [("a", 1)], {"a": 1.5}),
+        (MAP, [], [(1, 1)]),
+        (pa.map_(pa.string(), pa.float32()), [("a", 1.0)], {"a": 1e300}),
+        (pa.map_(pa.string(), MAP), [("a", [("b", 1)])], {"a": {"b": True}}),
+        (pa.list_(MAP), [[("a", 1)], None], [{"a": 1}, {"a": 1.5}]),
+        (pa.struct({"x": MAP}), {"x": [("a", 1)]}, {"x": {"a": 1.5}}),
+    ],
+)
+async def test_what_is_in_a_map_loses_nothing_either(kind: pa.DataType, good: Any, bad: Any, tmp_path: Path) -> None:
+    rows = [{"x": good}, {"x": bad}, {"x": None}]
+    _, failures = await write(ParquetOut(tmp_path / "out", schema={"x": kind}), rows)
+    assert [failure.record for failure in failures] == [{"x": bad}]
+    assert pq.read_table(tmp_path / "out").to_pylist() == [{"x": good}, {"x": None}]
+
+
 @pytest.mark.parametrize("kind", [pa.float32(), pa.float16()])
 async def test_a_number_that_a_column_would_make_infinite_does_not_fit(kind: pa.DataType, tmp_path: Path) -> None:
     schema = {"x": kind, "y": pa.list_(kind)}
