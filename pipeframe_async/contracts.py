@@ -80,8 +80,9 @@ class Sink(Protocol[T_contra]):
       raises is that record's failure, of the step `encode`. A `dead_letter` has none.
     - `shared = True`: as of a `Source`.
     - `whole = True`: what it was given is there when it has been left without an error, and not before. Then acks wait
-      for that, where the feed is an object that is entered, and so is still there; after an error they are nacks. Such
-      a run should have an end.
+      for that, where the feed is an object that is entered, and so is still there, and `on_progress` is told behind
+      them; after an error they are nacked. Such a run should have an end. A feed that gives out only so many records
+      before it has their acks gives no more then, and its run ends by `timeout`, or never.
     - `pipeline_name`, an attribute: is set to the name of the pipeline before it is entered.
     - `position()` and `restore(position)`, of a job with a checkpoint; called as `write` is, and never beside it.
       `position` says, as a JSON value, what there is of all that `write` has returned from: it must survive the end of

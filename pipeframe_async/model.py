@@ -74,6 +74,14 @@ class Delivery(Generic[T]):
     def __post_init__(self) -> None:
         made.add(type(self))
 
+    def without_record(self) -> Delivery[Any]:
+        """For who has no use for its record any more: it can be answered, and no more."""
+        return Delivery(None, ack=self.ack, nack=self.nack)
+
+    def crowd(self) -> Awaitable[None] | None:
+        """What to wait for behind its answer, now and then, where many are answered at once."""
+        return None
+
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError(
             "a Delivery does not travel: yield it from the feed by itself, or in a Chunk of nothing but deliveries"

@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import signature
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode
 
 from pipeframe_async.compression import KINDS
 from pipeframe_async.errors import ConfigError
@@ -85,17 +85,18 @@ def shown(url: str) -> str:
 def _served(url: str, role: str, scheme: Scheme) -> Any:
     """What stands at a server: the options that are ours are taken off the URL, which else is its client's."""
     make = getattr(import_module(f"pipeframe_async.{role}s.{scheme.module}"), scheme.name)
-    parts = urlsplit(url)
+    before, _, query = url.rpartition("?")
     known = {it.name: str(it.annotation) for it in signature(make).parameters.values()}
-    ours = [
-        (name, value) for name, value in parse_qsl(parts.query) if name in known.keys() - {"url", "decode", "encode"}
-    ]
+    pairs = parse_qsl(query) if before else []
+    ours = [(name, value) for name, value in pairs if name in known.keys() - {"url", "decode", "encode"}]
     options = {name: _read(value, known[name]) for name, value in ours}
     if missing := [name for name in scheme.needed if name not in options]:
         wanted = "&".join(f"{name}=…" for name in scheme.needed)
         raise ConfigError(f"the {role} {shown(url)!r} does not say its {', '.join(missing)}: write …?{wanted}")
-    theirs = [pair for pair in parse_qsl(parts.query) if pair not in ours]
-    return make(urlunsplit(parts._replace(query=urlencode(theirs))), **options)
+    if not ours:
+        return make(url)  # to the letter: what looks like a query may be part of an object's name
+    theirs = urlencode([pair for pair in pairs if pair not in ours])
+    return make(f"{before}?{theirs}" if theirs else before, **options)
 
 
 def _read(value: str, annotation: str) -> Any:

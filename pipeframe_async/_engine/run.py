@@ -203,7 +203,7 @@ class Run:
         delivering = self._spawn("deliver", organs.deliver.run())
         give_up = self._spawn("give-up", self._give_up.wait())
         after = []  # what comes to its end when everything is delivered
-        if organs.watermark is not None:
+        if organs.watermark is not None and not self._plan.puts_off:
             after.append(self._spawn("watermark", organs.watermark.run()))
         checkpoint = [] if organs.checkpoint is None else [self._spawn("checkpoint", organs.checkpoint.run())]
         organs.stall.begin(Watched(organs.waits_for, self._accounts.moved, self._state))

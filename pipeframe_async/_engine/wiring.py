@@ -35,7 +35,7 @@ from pipeframe_async._engine.journeys.tie import Tie
 from pipeframe_async._engine.lanes.dispatch import Dispatch
 from pipeframe_async._engine.lanes.stage import DefStage, Paths, Shared
 from pipeframe_async._engine.lanes.workforce import Workforce
-from pipeframe_async._engine.living import Lives, Living
+from pipeframe_async._engine.living import Conclude, Lives, Living
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._engine.settling.checkpoint import Checkpointer, Job, Position
@@ -211,6 +211,7 @@ def wired(
     )
     results: Results[Any] = Results(books.settle)
     checkpoint = _checkpoint(plan, hooks, job, finals, ledger, trail)
+    watermark = None if hooks.on_progress is None or finals is None else WatermarkReporter(hooks.on_progress, finals)
     return Organs(
         books=books,
         backlog=backlog,
@@ -231,10 +232,10 @@ def wired(
         results=results,
         hooks=hooks,
         aside=staging.aside,
-        watermark=None if hooks.on_progress is None or finals is None else WatermarkReporter(hooks.on_progress, finals),
+        watermark=watermark,
         checkpoint=checkpoint,
         stall=stall,
-        lives=Lives(living, limits.drain_timeout, books.handles.conclude),
+        lives=Lives(living, limits.drain_timeout, _conclude(books, watermark if plan.puts_off else None)),
     )
 
 
@@ -272,6 +273,17 @@ def _intake(
         trail=trail,
         done=None if job is None else job.state.done,
     )
+
+
+def _conclude(books: Books, watermark: WatermarkReporter | None) -> Conclude:
+    """The sink has been closed: what was put off until then is answered, and the watermark told, where that was too."""
+
+    async def conclude(timeout: float, *, kept: bool) -> None:
+        await books.handles.conclude(timeout, kept=kept)
+        if kept and watermark is not None:
+            await watermark.conclude(timeout)
+
+    return conclude
 
 
 def _budget(plan: Plan, job: Job | None) -> FailureBudget:

@@ -67,7 +67,7 @@ class Group(Queue[int]):
         self._telling: asyncio.Future[None] | None = None  # a commit that is under way
         self._assignment = 0
         self._dealing = True  # what the library says of partitions is of the assignment before
-        self._books: dict[int, Offsets[Any]] = {}  # by place
+        self._books: dict[int, Offsets[Message[int]]] = {}  # by place
         self._failures: dict[str, int] = {}  # by key: deliveries of what has failed, until it is final
         self._paused: list[tuple[float, int]] = []  # a heap: failed, and delivered again then
         self._pausing: set[int] = set()  # what is in it
@@ -135,11 +135,12 @@ class Group(Queue[int]):
 
     async def fetch(self, most: int, known: Callable[[int], bool]) -> Sequence[Message[int]]:
         """What has failed and paused; else what is new, waiting for it."""
-        if again := self._due(most):
+        if again := self._due(most, known):
             return again
-        wait = min(WAIT, self._paused[0][0] - time.monotonic()) if self._paused else WAIT
+        due = self._paused[0][0] - time.monotonic() if self._paused else WAIT
+        wait = min(WAIT, due) if due > 0 else WAIT
         if len(self._paused) >= MOST_PAUSED:
-            await asyncio.sleep(max(0.0, wait))
+            await asyncio.sleep(wait)
             return ()
         try:
             came = await self._joined.getmany(timeout_ms=max(1, int(wait * 1000)), max_records=most)
@@ -157,25 +158,26 @@ class Group(Queue[int]):
         place = self._place(partition)
         if (book := self._books.get(place)) is None:
             book = self._books[place] = Offsets(records[0].offset)
-        if self._keyed:
-            raw = {record.offset: (record.key, record.value) for record in records}
-        else:
-            raw = {record.offset: record.value for record in records}
-        book.given(raw)
         begin, named, failures = _token(place, 0), f"{self._topic}-{partition.partition}-", self._failures
-        return [
-            Message(begin + offset, key := f"{named}{offset}", record, failures.get(key, 1) if failures else 1)
-            for offset, record in raw.items()
-        ]
+        messages = {}
+        for record in records:
+            offset, raw = record.offset, (record.key, record.value) if self._keyed else record.value
+            key = f"{named}{offset}"
+            messages[offset] = Message(begin + offset, key, raw, failures.get(key, 1) if failures else 1)
+        book.given(messages)
+        return [*messages.values()]
 
-    def _due(self, most: int) -> list[Message[int]]:
-        """What has paused for long enough."""
+    def _due(self, most: int, known: Callable[[int], bool]) -> list[Message[int]]:
+        """What has paused for long enough; not what is known, for its answer is still under way."""
         found, now = list[Message[int]](), time.monotonic()
         while self._paused and self._paused[0][0] <= now and len(found) < most and not self._dealing:
+            if known(self._paused[0][1]):
+                break
             token = heappop(self._paused)[1]
             self._pausing.discard(token)
-            record, key = self._books[token >> WIDTH].open[_offset(token)], self._key(token)
-            found.append(Message(token, key, record, self._failures.get(key, 1)))
+            out, offset, key = self._books[token >> WIDTH].open, _offset(token), self._key(token)
+            out[offset] = again = Message(token, key, out[offset].record, self._failures.get(key, 1))
+            found.append(again)
         return found
 
     async def answer(self, acks: Sequence[int], nacks: Sequence[Nack[int]]) -> None:
@@ -202,7 +204,7 @@ class Group(Queue[int]):
                 self._telling = asyncio.ensure_future(self._tell(self._consumer, moved))
                 await self._told()
 
-    async def _tell(self, consumer: Any, moved: Sequence[tuple[int, int, Offsets[Any]]]) -> None:
+    async def _tell(self, consumer: Any, moved: Sequence[tuple[int, int, Offsets[Message[int]]]]) -> None:
         partition, errors = needed("aiokafka", EXTRA).TopicPartition, needed("aiokafka.errors", EXTRA)
         with suppress(errors.CommitFailedError, errors.IllegalStateError):  # the partitions are others' by now
             await consumer.commit({partition(self._topic, place & 0xFFFF_FFFF): mark for place, mark, _ in moved})

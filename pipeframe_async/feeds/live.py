@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
@@ -35,6 +36,8 @@ FLUSH = 0.02
 """Seconds that an answer waits for others at most. Longer holds up who is waiting for room, shorter costs requests."""
 MOST_ANSWERS = 500
 """Answers of one request, which wait for no others. More hold up the server and the loop, fewer are more requests."""
+MOST_EXTENDED = 1_000
+"""Leases of one request. More hold up the server, where a whole run waits for its sink; fewer are more requests."""
 LOOK = 1.0
 """Seconds between two looks at how many messages the server still has."""
 PARTING = 5.0
@@ -83,8 +86,8 @@ class Live(Generic[Token]):
         self._tasks: list[asyncio.Task[None]] = []
         self._ready: list[Message[Token]] = []  # fetched, and not taken
         self._held: dict[Token, float] = {}  # fetched, and without an answer; when their leases began
-        self._acks: list[Token] = []
-        self._nacks: list[Nack[Token]] = []
+        self._acks: deque[Token] = deque()  # as many as a run had, where its sink is whole or not there
+        self._nacks: deque[Nack[Token]] = deque()
         self._sending = 0  # answers that are under way
         self._room = 0
         self._asked = asyncio.Event()  # there is room
@@ -236,6 +239,18 @@ class Live(Generic[Token]):
         self._nacks.append(Nack(token, pause, failure is not None, deliveries))
         self._said.set()
 
+    def crowd(self) -> Awaitable[None] | None:
+        """What to wait for after each `MOST_ANSWERS`, where answers come faster than they are sent."""
+        return None if (len(self._acks) + len(self._nacks)) % MOST_ANSWERS else self._thinned()
+
+    async def _thinned(self) -> None:
+        answering = self._tasks[1]
+        while len(self._acks) + len(self._nacks) >= MOST_ANSWERS and self._error is None and not answering.done():
+            self._said.set()
+            self._hurry.set()
+            self._sent.clear()
+            await self._sent.wait()  # set by `_answering`, and when it has failed
+
     async def _watched(self, work: Callable[[], Awaitable[None]]) -> None:
         """A task of this source: what it raises is raised by `take`, and by closing."""
         try:
@@ -303,8 +318,7 @@ class Live(Generic[Token]):
             self._said.clear()
             self._hurry.clear()
             while self._acks or self._nacks:
-                acks, self._acks = self._acks[:MOST_ANSWERS], self._acks[MOST_ANSWERS:]
-                nacks, self._nacks = self._nacks[:MOST_ANSWERS], self._nacks[MOST_ANSWERS:]
+                acks, nacks = _first(self._acks), _first(self._nacks)
                 self._sending = len(acks) + len(nacks)
                 await self._answer(acks, nacks)
                 self._sending = 0
@@ -337,6 +351,11 @@ class Live(Generic[Token]):
 
     async def _extend(self, tokens: Sequence[Token]) -> None:
         """Their leases begin anew, but of those that are others' by now."""
+        for start in range(0, len(tokens), MOST_EXTENDED):
+            if some := [token for token in tokens[start : start + MOST_EXTENDED] if token in self._held]:
+                await self._extend_some(some)
+
+    async def _extend_some(self, tokens: Sequence[Token]) -> None:
         began, held, lease = asyncio.get_running_loop().time(), self._held, self.lease or 0.0
         lost = [*await self._called(partial(self._queue.extend, tokens))]
         if not self._queue.checks:  # the server was away perhaps, and it is later now
@@ -369,3 +388,8 @@ class Live(Generic[Token]):
             self._held.pop(token, None)
         if lost:
             logger.warning("%s: %d records were given to others, because %s", self._name, len(lost), why)
+
+
+def _first(answers: deque[R]) -> list[R]:
+    """Those that are sent in one request; they are there no more."""
+    return [answers.popleft() for _ in range(min(MOST_ANSWERS, len(answers)))]

@@ -6,7 +6,7 @@ Comes in: calls of `Live`, which may be repeated. Goes out: messages.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pipeframe_async.model import AnyFailure, Delivery, made
@@ -23,6 +23,9 @@ class Told(Protocol[T_contra]):
 
     def nack(self, token: T_contra, deliveries: int, failure: AnyFailure | None) -> None:
         """It was given up, or has failed and nobody has that."""
+
+    def crowd(self) -> Awaitable[None] | None:
+        """What to wait for, now and then, where answers come faster than they are sent."""
 
 
 class Message(Delivery[Any], Generic[Token]):
@@ -55,6 +58,16 @@ class Message(Delivery[Any], Generic[Token]):
     def nack(self, failure: AnyFailure | None) -> None:
         """It is not."""
         self.source.nack(self.token, self.deliveries, failure)
+
+    def without_record(self) -> Message[Token]:
+        """This one: who else has it, to give the record once more, has no use for that either."""
+        _set_record(self, None)
+        _set_failure(self, None)
+        return self
+
+    def crowd(self) -> Awaitable[None] | None:
+        """As its source says."""
+        return self.source.crowd()
 
     def fetched(self, source: Told[Token], failure: AnyFailure | None) -> None:
         """It is that source's, and may have failed already."""

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
+from decimal import Decimal
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pipeframe_async.errors import ConfigError
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 80
 """Characters of a value in a message."""
+
+MOST_NESTED: Final = 48
+"""Dicts and lists inside of each other. Parquet files of a hundred levels, of which a list has two, are written and
+cannot be read; pyarrow ends the process over a value that contains itself."""
+
+PLAIN: Final = frozenset((bool, bytes, date, datetime, Decimal, float, int, str, type(None)))
+"""Types of values that have nothing inside."""
 
 REFUSED: Final = (ValueError, TypeError, OverflowError, NotImplementedError, LookupError)
 """What pyarrow raises of values that it cannot take; its own errors are of these."""
@@ -69,6 +78,7 @@ def fitting(value: Any, *, schema: pa.Schema, columns: Sequence[Column]) -> Any:
             if not column.field.nullable:
                 raise ValueError(f"column {column.field.name!r} must have a value, and this has none")
         elif not _fits(one, column):
+            flat({column.field.name: one})
             try:
                 array_of([one], column.field)
             except REFUSED as error:
@@ -120,6 +130,34 @@ def row_of(value: Any) -> Any:
     raise TypeError(f"a row is made of a dict, and this is {type(value).__name__}")
 
 
+def flat_row_of(value: Any) -> Any:
+    """A result that is a row, or many, of which columns can be made."""
+    row = row_of(value)
+    if type(row) is dict:
+        flat(row)
+    return row
+
+
+def flat(row: Mapping[str, Any]) -> None:
+    """Look whether its values are flat enough.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name, value in row.items():
+        if type(value) not in PLAIN and _is_deep(value, MOST_NESTED):
+            raise ValueError(
+                f"{shown(name)} has more than {MOST_NESTED} dicts and lists inside of each other, or contains itself"
+            )
+
+
+def _is_deep(value: Any, most: int) -> bool:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    if not most or {*map(type, inside)} <= PLAIN:
+        return not most
+    return any(_is_deep(one, most - 1) for one in inside)
+
+
 def schema_of(rows: Sequence[Mapping[str, Any]]) -> pa.Schema:
     """The columns that rows have, in the order in which they appear."""
     pa, _ = arrow()
@@ -148,6 +186,8 @@ def array_of(values: list[Any], field: pa.Field) -> pa.Array:
         natural = None
     if natural is None or natural.type != field.type:
         array = pa.array(values, field.type)
+        if _has_map(field.type):
+            _try_maps(values, field.type)
         if natural is not None:
             if lost := _lost(natural.type, field.type):
                 raise ValueError(lost)
@@ -167,9 +207,42 @@ def _try(found: pa.Array, wanted: pa.DataType) -> None:
             _try(found.field(field.name), wanted.field(field.name).type)
     elif _is_list(found.type) and _is_list(wanted):
         _try(found.flatten(), wanted.value_type)
-    else:
+    elif not (pa.types.is_integer(found.type) and pa.types.is_decimal(wanted)):  # those are exact, or refused, already
         with suppress(pa.ArrowNotImplementedError):
-            found.cast(wanted)
+            _finite(found, found.cast(wanted))
+
+
+def _has_map(kind: pa.DataType) -> bool:
+    inside = (kind.field(at).type for at in range(kind.num_fields))
+    return bool(arrow()[0].types.is_map(kind)) or any(map(_has_map, inside))
+
+
+def _try_maps(values: Iterable[Any], kind: pa.DataType) -> None:
+    """Try what is in maps, of which pyarrow makes no columns by itself; they may be inside of lists and structs."""
+    there = [value for value in values if value is not None]
+    if arrow()[0].types.is_map(kind):
+        pairs = [pair for value in there for pair in (value.items() if isinstance(value, Mapping) else value)]
+        array_of([key for key, _ in pairs], kind.key_field)
+        array_of([item for _, item in pairs], kind.item_field)
+    elif _is_list(kind):
+        _try_maps([item for value in there for item in value], kind.value_type)
+    elif arrow()[0].types.is_struct(kind):
+        for field in kind:
+            inside = [value.get(field.name) for value in there if isinstance(value, Mapping)]
+            _try_maps(inside, field.type)
+
+
+def _finite(numbers: Any, kept: Any) -> None:
+    """Look whether numbers have become infinite.
+
+    Raises:
+        ValueError: one has.
+    """
+    pa, compute = arrow()[0], import_module("pyarrow.compute")
+    if pa.types.is_floating(kept.type) and kept.type != pa.float64():
+        before = compute.sum(compute.is_inf(numbers)).as_py() if pa.types.is_floating(numbers.type) else 0
+        if (compute.sum(compute.is_inf(kept)).as_py() or 0) > (before or 0):
+            raise ValueError("it is too large")
 
 
 def _lacks(array: pa.Array, field: pa.Field) -> bool:
@@ -249,6 +322,8 @@ def cast(columns: Any, schema: pa.Schema) -> Any:
         if lost := _lost(found, field.type):
             raise ValueError(f"column {field.name!r} is {field.type}, and in this {found}: {lost}")
     arrays = [columns.column(field.name).cast(field.type) for field in schema]
+    for field, array in zip(schema, arrays, strict=True):
+        _finite(columns.column(field.name), array)
     for array, field in zip(arrays, schema, strict=True):
         if any(_lacks(chunk, field) for chunk in getattr(array, "chunks", [array])):
             raise ValueError(f"column {field.name!r} must have a value")
@@ -274,8 +349,9 @@ def checked(schema: Any) -> pa.Schema:
             raise ValueError("a name is there twice")
         if not found.names:
             raise ValueError("it has no columns")
-        with parquet.ParquetWriter(pa.BufferOutputStream(), found) as trial:
+        with parquet.ParquetWriter(place := pa.BufferOutputStream(), found) as trial:
             trial.write_table(found.empty_table())
+        parquet.read_schema(pa.BufferReader(place.getvalue()))  # what is nested too deeply is written, and never read
     except (*REFUSED, OSError, AttributeError) as error:
         raise ConfigError(f"schema={shown(schema)}: must be a pyarrow.Schema that Parquet can have: {error}") from error
     return found

@@ -20,7 +20,7 @@ from pipeframe_async.sinks.columns import (
     checked,
     column_of,
     fitting,
-    row_of,
+    flat_row_of,
     schema_of,
     shown,
 )
@@ -106,7 +106,7 @@ class Parquet:
     def encode(self) -> Callable[[Any], Any]:
         """Refuses a result that is no row, or does not fit."""
         if self._schema is None:
-            return row_of
+            return flat_row_of
         return partial(fitting, schema=self._schema, columns=tuple(map(column_of, self._schema)))
 
     def __enter__(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async.feeds import Csv, JsonLines, Lines, Push
+from pipeframe_async.feeds import Csv, JsonLines, Lines, Listen, Push
 from pipeframe_async.sinks import Csv as CsvOut
 from pipeframe_async.sinks import JsonLines as JsonLinesOut
 from pipeframe_async.sinks import Lines as LinesOut
@@ -35,6 +35,20 @@ def test_what_is_pushed_conforms() -> None:
         return push
 
     conform_source(made, records=RECORDS).check()
+
+
+class Spoken(Listen):
+    """Somebody connects to it and sends all the records, each time it is opened."""
+
+    async def __aenter__(self) -> None:
+        await super().__aenter__()
+        _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(b"".join(b"%d\n" % number for number in range(RECORDS)))
+        writer.close()
+
+
+def test_what_is_listened_to_conforms() -> None:
+    conform_source(lambda: Spoken("127.0.0.1:0", decode=json.loads), records=RECORDS).check()
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async import FeedError
+from pipeframe_async import FeedError, PipeFrame, PipelineEngine, SinkError
 from pipeframe_async.feeds.live import Live
 from pipeframe_async.feeds.queue import Message, Nack, Queue
 from pipeframe_async.servers.reach import Reach
@@ -166,6 +166,56 @@ async def test_leases_are_extended_whatever_else_the_server_is_asked() -> None:
         await source.take(1)
         await asyncio.sleep(0.45)
         assert queue.calls.count("extend") >= 1
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_answers_of_a_whole_run_have_the_time_they_need(kept: bool) -> None:
+    class Slow(Memory):
+        async def answer(self, acks: Sequence[int], nacks: Sequence[Nack[int]]) -> None:
+            await asyncio.sleep(0.05)
+            await super().answer(acks, nacks)
+
+    class Place:
+        whole = True
+
+        async def __aenter__(self) -> None: ...
+
+        async def __aexit__(self, *error: object) -> None:
+            if not kept:
+                raise OSError("no room")
+
+        async def write(self, records: list[int]) -> None: ...
+
+    async def passed(record: int) -> tuple[int, bool]:
+        return record, True
+
+    queue = Slow(10_000)
+    pipeline = type("P", (PipelineEngine,), {"steps": [passed], "feed": live(queue), "sink": Place(), "timeout": 0.2})
+    running = PipeFrame(executor="inline", drain_timeout=0.5).run(pipeline)
+    if kept:
+        assert (await running).ack_errors == 0
+    else:
+        with pytest.raises(SinkError, match="no room"):
+            await running
+    assert sorted(queue.acked if kept else queue.back) == [*range(10_000)]
+
+
+async def test_many_leases_are_extended_some_at_a_time() -> None:
+    asked: list[int] = []
+
+    class Many(Memory):
+        async def extend(self, tokens: Sequence[int]) -> Iterable[int]:
+            asked.append(len(tokens))
+            return ()
+
+    async with live(Many(2_500), lease=0.3) as source:
+        taken = 0
+        while taken < 2_500:
+            taken += len(await source.take(2_500) or ())
+        async with asyncio.timeout(10):
+            while sum(asked) < 2_500:
+                await asyncio.sleep(0.01)
+    assert max(asked) <= 1_000
 
 
 async def test_what_was_fetched_and_not_taken_is_handed_back() -> None:

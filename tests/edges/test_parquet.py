@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as daytime
 from decimal import Decimal
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -345,6 +347,72 @@ async def test_a_result_that_does_not_fit_the_schema_is_that_records_failure(
     assert pq.read_table(tmp_path / "out").to_pylist() == [{"x": good}] * 2
 
 
+async def test_a_whole_number_is_a_decimal_where_it_has_the_room(tmp_path: Path) -> None:
+    schema = {"x": pa.decimal128(10, 2), "y": pa.list_(pa.decimal128(3, 0))}
+    rows = [{"x": 1, "y": [999]}, {"x": 10**8 - 1, "y": []}, {"x": 10**8, "y": []}, {"x": 1, "y": [1_000]}]
+    _, failures = await write(ParquetOut(tmp_path / "out", schema=schema), rows)
+    assert [failure.record for failure in failures] == rows[2:]
+    assert pq.read_table(tmp_path / "out").to_pylist() == rows[:2]
+
+
+MAP = pa.map_(pa.string(), pa.int64())
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (MAP, [("a", 1), ("b", None)], [("a", 1), ("b", 1.5)]),
+        (MAP, [("a", 1)], {"a": 1.5}),
+        (MAP, [], [(1, 1)]),
+        (pa.map_(pa.string(), pa.float32()), [("a", 1.0)], {"a": 1e300}),
+        (pa.map_(pa.string(), MAP), [("a", [("b", 1)])], {"a": {"b": True}}),
+        (pa.list_(MAP), [[("a", 1)], None], [{"a": 1}, {"a": 1.5}]),
+        (pa.struct({"x": MAP}), {"x": [("a", 1)]}, {"x": {"a": 1.5}}),
+    ],
+)
+async def test_what_is_in_a_map_loses_nothing_either(kind: pa.DataType, good: Any, bad: Any, tmp_path: Path) -> None:
+    rows = [{"x": good}, {"x": bad}, {"x": None}]
+    _, failures = await write(ParquetOut(tmp_path / "out", schema={"x": kind}), rows)
+    assert [failure.record for failure in failures] == [{"x": bad}]
+    assert pq.read_table(tmp_path / "out").to_pylist() == [{"x": good}, {"x": None}]
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float16()])
+async def test_a_number_that_a_column_would_make_infinite_does_not_fit(kind: pa.DataType, tmp_path: Path) -> None:
+    schema = {"x": kind, "y": pa.list_(kind)}
+    good: list[Any] = [{"x": 0.5, "y": [1]}, {"x": math.inf, "y": [-math.inf]}, {"x": None, "y": None}]
+    bad = [{"x": 1e300, "y": []}, {"x": 1, "y": [1, -1e300]}]
+    columns = pa.table({"x": [1e300], "y": pa.array([[]], pa.list_(pa.float64()))})
+    _, failures = await write(ParquetOut(tmp_path / "out", schema=schema), [*good, *bad, columns])
+    assert [failure.record for failure in failures] == [*bad, columns]
+    assert all("it is too large" in failure.message for failure in failures)
+    assert pq.read_table(tmp_path / "out").to_pylist() == good
+
+
+@pytest.mark.parametrize("schema", [None, {"x": pa.list_(pa.list_(pa.int64()))}])
+async def test_what_is_nested_too_deeply_or_contains_itself_is_that_records_failure(
+    schema: Any, tmp_path: Path
+) -> None:
+    itself: dict[str, Any] = {"x": []}
+    itself["x"].append(itself)
+    deep: dict[str, Any] = {"x": 1}
+    for _ in range(25):
+        deep = {"x": [deep]}
+    good = [{"x": [[1]]}, {"x": [[2]]}]
+    report, failures = await write(ParquetOut(tmp_path / "out", schema=schema), [good[0], itself, deep, good[1]])
+    assert report.delivered == 2
+    assert all("'x' has more than 48 dicts and lists inside of each other" in one.message for one in failures)
+    assert pq.read_table(tmp_path / "out").to_pylist() == good
+
+
+async def test_what_is_as_deep_as_may_be_can_be_read(tmp_path: Path) -> None:
+    value: Any = 1
+    for _ in range(columns.MOST_NESTED):
+        value = [value]
+    await write(ParquetOut(tmp_path / "out"), [{"x": value}])
+    assert pq.ParquetFile(tmp_path / "out").read().to_pylist() == [{"x": value}]
+
+
 @pytest.mark.parametrize(
     ("table", "says"),
     [
@@ -644,6 +712,7 @@ def test_where_pyarrow_is_missing_the_command_is_said() -> None:
         (lambda: ParquetOut("a", schema=pa.schema([("x", pa.struct([]))])), "must be a pyarrow.Schema that Parquet"),
         (lambda: ParquetOut("a", schema=pa.schema([("x", pa.int8())] * 2)), "a name is there twice"),
         (lambda: ParquetOut("a", schema={}), "it has no columns"),
+        (lambda: ParquetOut("a", schema={"x": reduce(lambda of, _: pa.list_(of), range(60), pa.int8())}), "deep"),
     ],
 )
 def test_what_is_wrong_is_said_at_once(make: Any, says: str) -> None:

@@ -19,6 +19,8 @@ from pipeframe_async.sinks import sink_to
             "PostgresJobs('postgresql://u@h/db?sslmode=disable', 'jobs')",
         ),
         ("nats://h:4222?stream=ORDERS&durable=billing", "JetStream('nats://h:4222', 'ORDERS', 'billing')"),
+        ("s3://b/in/?1.jsonl", "Objects('s3://b/in/?1.jsonl')"),
+        ("s3://b/in/a?#.txt?format=jsonl&timeout=5", "Objects('s3://b/in/a?#.txt')"),
     ],
 )
 def test_feeds(url: str, made: str) -> None:

@@ -24,7 +24,7 @@ import aiokafka
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from pipeframe_async import ConfigError, Delivery, PipeFrame, PipelineEngine, SinkError
+from pipeframe_async import ConfigError, Delivery, Failure, PipeFrame, PipelineEngine, SinkError
 from pipeframe_async.feeds import KafkaTopic as KafkaFeed
 from pipeframe_async.feeds import feed_from
 from pipeframe_async.feeds.kafka_group import Group, _offset, _token
@@ -340,6 +340,53 @@ async def test_gaps_are_not_waited_for() -> None:
     assert consumer.commits == [12, 13, 15]
     await group.close(lambda token: False)
     assert consumer.stopped
+
+
+async def test_a_failure_whose_answer_takes_long_is_delivered_again_when_that_is_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeframe_async.feeds.live.FIRST_PAUSE", 0.02)
+    through = asyncio.Event()
+
+    class Slow(Scripted):
+        async def commit(self, offsets: dict[Any, int]) -> None:
+            await through.wait()
+            await super().commit(offsets)
+
+    consumer = Slow([0, 1])
+    source = KafkaFeed("kafka://host", "t", "g", decode=None)
+    assert isinstance(source._queue, Group)
+    source._queue._make = lambda: consumer
+    async with source:
+        one, other = await taken(source, 2)
+        ack(one)
+        assert other.nack is not None
+        other.nack(Failure(1, "step", "raised", "ValueError", "no"))
+        taking = asyncio.ensure_future(source.take(10))
+        await asyncio.sleep(0.2)
+        assert not taking.done()
+        through.set()
+        async with asyncio.timeout(10):
+            given = await taking
+        assert given is not None
+        (again,) = given
+        assert again.key == other.key
+        ack(again)
+    assert consumer.commits[-1] == 2
+
+
+async def test_what_waits_for_its_sink_is_not_kept_with_its_record() -> None:
+    consumer = Scripted([0, 1], (), ())
+    group = Group("t", False, 6.0, lambda: consumer)
+    await group.open()
+    one, other = await group.fetch(10, lambda token: False)
+    one.without_record()
+    await group.answer([], [Nack(token(1), 0.0, begun=True, deliveries=1)])
+    (again,) = await group.fetch(10, lambda token: False)
+    assert again.record == other.record == b"1"
+    again.without_record()
+    assert [message.record for message in group._books[0].open.values()] == [None, None]
+    await group.close(lambda token: False)
 
 
 async def test_between_two_assignments_nothing_is_believed_of_the_old_one() -> None:

@@ -83,6 +83,24 @@ async def test_a_prefix_is_all_below_it(s3: Server, bucket: S3Store) -> None:
     assert await read(Objects(f"s3://{BUCKET}/in/", format="jsonl", options=options(s3))) == list(range(60))
 
 
+async def test_a_question_mark_is_any_character_and_part_of_a_name(s3: Server, bucket: S3Store) -> None:
+    for name in ("a1", "b1", "b22", "c#1"):
+        obstore.put(bucket, f"in/{name}.jsonl", lines(name))
+    at = f"s3://{BUCKET}/in"
+    assert await read(Objects(f"{at}/?1.jsonl", options=options(s3))) == ["a1", "b1"]
+    assert await read(Objects(f"{at}/c#1.jsonl", options=options(s3))) == ["c#1"]
+    await write([1], ToObjects(f"{at}/a?.jsonl", options=options(s3)))
+    assert bytes(obstore.get(bucket, "in/a?.jsonl").bytes()) == b"1\n"
+
+
+async def test_a_file_s_url_may_be_quoted(tmp_path: Path) -> None:
+    path = tmp_path / "a folder" / "50%.jsonl"
+    path.parent.mkdir()
+    await write([1, 2], ToObjects(path.as_uri()))
+    assert await read(Objects(path.as_uri())) == [1, 2]
+    assert path.read_bytes() == b"1\n2\n"
+
+
 async def test_a_large_object_is_streamed(s3: Server, bucket: S3Store) -> None:
     obstore.put(bucket, "big.jsonl", lines(*({"n": n, "pad": "x" * 1_000} for n in range(10_000))))
     found = await read(Objects(f"s3://{BUCKET}/big.jsonl", options=options(s3)))
@@ -197,6 +215,7 @@ async def test_by_url_with_the_environment_s_credentials(
         (lambda: Objects("s3://b/a", options={"nonsense": 1}), "cannot be opened"),
         (lambda: ToObjects("s3://b/a", append=True), "leave out append"),
         (lambda: ToObjects("s3://b/"), "it names no object"),
+        (lambda: Objects("https://host/a.jsonl?signature=x"), "with a query"),
         (lambda: Objects("s3://b/a", timeout=0), "timeout=0: must be a number above 0"),
     ],
 )

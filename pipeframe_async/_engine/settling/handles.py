@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
@@ -27,6 +28,9 @@ logger = logging.getLogger("pipeframe_async")
 MOST_ANSWERING = 64
 """Async answers under way at a time. More exhaust the connection pools of clients; with fewer, those that are sent many
 at once would wait for each other."""
+PUT_OFF_AT_ONCE = 1_000
+"""Answers that were put off and are begun in one turn of the loop, and then waited for. More hold up the loop and
+are memory, as coroutines; with fewer, those that are sent many at once come in smaller requests."""
 
 
 class Handles:
@@ -47,7 +51,7 @@ class Handles:
     ) -> None:
         self._forgiving = forgiving
         self._puts_off = puts_off
-        self._put_off: list[Delivery[Any]] = []
+        self._put_off: deque[Delivery[Any]] = deque()  # without their records
         self._held: dict[int, Delivery[Any]] = {}
         self._spoilt: dict[int, AnyFailure] = {}  # by position, the first failure of a record that is under way
         self._came: dict[int, list[Any]] = {}  # and its results, where its source wants them
@@ -154,8 +158,11 @@ class Handles:
         """Whatever has no outcome is given up."""
         self.give_up([*self._held])
 
-    async def answered(self, timeout: float) -> None:
+    async def answered(self, timeout: float) -> bool:
         """Wait for async acks and nacks, for `timeout` seconds at most; the rest is cut short, and counted as errors.
+
+        Returns:
+            Whether all have returned.
 
         Cancellation: they are still waited for, so that none is cut short; the cancel is passed on at the end.
         """
@@ -167,10 +174,11 @@ class Handles:
                 await asyncio.wait([*self._answering], timeout=left)  # each leaves by `_done`, which begins the next
             except asyncio.CancelledError as error:
                 cancelled = error
-        if self.waiting:
+        if late := self.waiting > 0:
             self._give_up(TimeoutError(f"no answer within {timeout:g} s"))
         if cancelled is not None:
             raise cancelled
+        return not late
 
     def _give_up(self, error: Exception) -> None:
         """Those that have not returned are cut short, and those that have not begun never do."""
@@ -187,18 +195,42 @@ class Handles:
             self._over(holds, error)
 
     async def conclude(self, timeout: float, *, kept: bool) -> None:
-        """Answer those that were put off, within so many seconds; `kept`: what came of them is there."""
-        put_off, self._put_off = self._put_off, []
-        for delivery in put_off:
+        """Answer those that were put off; `kept`: what came of them is there.
+
+        They are as many as the run had records, so `timeout` is the time that some of them have, and then the next.
+        Where those are late, the rest is given up, and counted as errors.
+
+        Cancellation: they are still answered, for so many seconds more; the cancel is passed on at the end.
+        """
+        cancelled: asyncio.CancelledError | None = None
+        loop, until = asyncio.get_running_loop(), math.inf
+        while self._put_off and (left := until - loop.time()) > 0:
+            try:
+                await asyncio.sleep(0)  # whatever else is to be done has its turn
+                self._answer_some(kept=kept)
+                if not await self.answered(min(timeout, left)):
+                    break
+            except asyncio.CancelledError as error:
+                cancelled, until = error, min(until, loop.time() + timeout)
+        if self._put_off:
+            self.errors += len(self._put_off)
+            logger.error("%d records were not answered: others took more than %g s", len(self._put_off), timeout)
+            self._put_off.clear()
+        if cancelled is not None:
+            raise cancelled
+
+    def _answer_some(self, *, kept: bool) -> None:
+        for _ in range(min(PUT_OFF_AT_ONCE, len(self._put_off))):
+            delivery = self._put_off.popleft()
             if kept:
                 self._call(delivery.ack)
             else:
                 self._nack(delivery, None)
-        await self.answered(timeout)
+            self._call(delivery.crowd)
 
     def _ack(self, delivery: Delivery[Any], *, holds: bool = True) -> bool:
         if self._puts_off:
-            self._put_off.append(delivery)
+            self._put_off.append(delivery.without_record())
             return False
         return self._call(delivery.ack, holds=holds)
 

@@ -5,6 +5,7 @@ Task: one per run that has the hook. A call that raises is counted and logged, a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -36,6 +37,16 @@ class WatermarkReporter:
         """Nothing more will be final."""
         self._ended = True
         self._finals.bell.ring()
+
+    async def conclude(self, timeout: float) -> None:
+        """Tell the last value alone, within so many seconds; for where `run` was not."""
+        self.end()
+        try:
+            async with asyncio.timeout(timeout):
+                await self.run()
+        except TimeoutError:
+            self.errors += 1
+            logger.error("on_progress has not returned within %g s, and was left", timeout)
 
     async def run(self) -> None:
         """Tell it until the end, the last value included.
