@@ -48,8 +48,8 @@ class Spool:
     def __init__(self, path: str, name: str, fsync: str) -> None:
         self._pa, _ = arrow()
         self.path = path
-        self._fsync = fsync
         self._file = Owned(path, name, fsync)
+        sync_directory(path, fsync)  # of a file without a name nothing survives the machine
         kind = "lz4" if self._pa.Codec.is_available("lz4") else None
         self._options = self._pa.ipc.IpcWriteOptions(compression=kind)
 
@@ -98,9 +98,7 @@ class Spool:
 
     def spot(self) -> Spot:
         """Its end, with which it can be gone on with."""
-        spot = self._file.spot(kind=None, pending="")
-        sync_directory(self.path, self._fsync)
-        return spot
+        return self._file.spot(kind=None, pending="")
 
     def remove(self) -> None:
         """It is needed no more."""

@@ -47,13 +47,20 @@ class Spooled:
         """Take results, in order: all, or none of them is in a position."""
         before = self._shaper.schema, [*self._rows], self._row_bytes, self._kept, self._spooled, self._spool.size
         try:
-            for result in results:
-                self._add(result)
+            self._add_all(results)
         except BaseException:
             self._shaper.schema, self._rows, self._row_bytes, self._kept, self._spooled, size = before
             with suppress(OSError):
                 self._spool.cut(size)
             raise
+
+    def _add_all(self, results: Sequence[Any]) -> None:
+        for result in results:
+            self._add(result)
+        if self._shaper.schema is not None:
+            self._row_bytes += weight(list(results))
+            if self._row_bytes >= self._group_bytes:
+                self._end_rows()
 
     def _add(self, result: Any) -> None:
         if isinstance(result, dict):
@@ -69,9 +76,12 @@ class Spooled:
 
     def _add_row(self, row: dict[str, Any]) -> None:
         self._rows.append(row)
-        self._row_bytes += weight(row)
-        most = LOOKED_AT if self._shaper.schema is None else PIECE_ROWS
-        if len(self._rows) >= most or self._row_bytes >= self._group_bytes:
+        if self._shaper.schema is not None:
+            if len(self._rows) >= PIECE_ROWS:
+                self._end_rows()
+            return
+        self._row_bytes += weight(row)  # row by row: it decides of which rows the schema is made
+        if len(self._rows) >= LOOKED_AT or self._row_bytes >= self._group_bytes:
             self._end_rows()
 
     def _settle(self, schema: pa.Schema) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeframe_async import Failure
@@ -28,7 +28,7 @@ def _all_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_groups, "PIECE_ROWS", 7)
     monkeypatch.setattr(spooled, "PIECE_ROWS", 5)
     monkeypatch.setattr(spooled, "LOOKED_AT", 24)
-    monkeypatch.setattr(spool, "SEGMENT_ROWS", 3)
+    monkeypatch.setattr(spool, "SEGMENT_ROWS", 16)
 
 
 def row(number: int) -> dict[str, Any]:
@@ -65,6 +65,7 @@ MIXED = [*DICTS[:9], COLUMNS[0].slice(3, 20), *DICTS[9:30], *COLUMNS[1].to_batch
 ALL_TYPES = [ROWS[number * 7 % 3 % 2] for number in range(60)]
 CASES: dict[str, tuple[list[Any], Any]] = {
     "dicts": (DICTS, None),
+    "dicts that soon fill a row group": ([{"id": n, "text": "x" * (n % 50), "none": None} for n in range(80)], None),
     "dicts of a schema": (DICTS, GIVEN),
     "columns": (COLUMNS, None),
     "both": (MIXED, GIVEN),
@@ -111,7 +112,7 @@ LIFE = st.tuples(
 )
 
 
-@kept
+@settings(kept, max_examples=20)
 @given(lives=st.lists(LIFE, max_size=5))
 @pytest.mark.parametrize("case", CASES)
 def test_the_file_is_that_of_a_job_that_was_never_killed(case: str, lives: list[Any], tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_the_file_is_that_of_a_job_that_was_never_killed(case: str, lives: list[
     path = tmp_path / "out.parquet"
 
     def make() -> Any:
-        return Parquet(path, schema=schema, row_group_bytes=3_000, fsync="never")
+        return Parquet(path, schema=schema, row_group_bytes=600 if "soon" in case else 3_000, fsync="never")
 
     written(make(), None, results).__exit__(None, None, None)
     whole = path.read_bytes()
