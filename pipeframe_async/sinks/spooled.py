@@ -8,15 +8,15 @@ came at once, nor by where a position was asked for: of the spool it may, of the
 from __future__ import annotations
 
 import base64
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pipeframe_async.errors import CheckpointMismatch
 from pipeframe_async.model import Failure
-from pipeframe_async.sinks.columns import arrow, cast, schema_of
-from pipeframe_async.sinks.owned import spot_of
+from pipeframe_async.sinks.columns import arrow, schema_of
+from pipeframe_async.sinks.owned import Spot, spot_of
+from pipeframe_async.sinks.placed import Placed, digest
 from pipeframe_async.sinks.row_groups import PIECE_ROWS, Pieces, RowGroups
 from pipeframe_async.sinks.shaping import LOOKED_AT, Shaper, failures, with_columns
 from pipeframe_async.sinks.spool import Segment, Spool
@@ -40,19 +40,31 @@ class Spooled:
         self._row_bytes = 0
         self._kept = 0  # of those, how many are in the spool already: there is no schema yet
         self._spooled = 0  # in all
+        self._last: pa.RecordBatch | None = None  # that has columns of the file
         if schema is not None:
             groups.open(schema)
 
     def add(self, results: Sequence[Any]) -> None:
         """Take results, in order: all, or none of them is in a position."""
-        before = self._shaper.schema, [*self._rows], self._row_bytes, self._kept, self._spooled, self._spool.size
+        undo = self._undo()
         try:
             self._add_all(results)
         except BaseException:
-            self._shaper.schema, self._rows, self._row_bytes, self._kept, self._spooled, size = before
+            undo()
+            raise
+
+    def _undo(self) -> Callable[[], None]:
+        """What has all that a position says be as it is now; the row groups are lost then."""
+        schema, rows, size = self._shaper.schema, [*self._rows], self._spool.size
+        counts = self._row_bytes, self._kept, self._spooled, self._last
+
+        def undo() -> None:
+            self._shaper.schema, self._rows = schema, rows
+            self._row_bytes, self._kept, self._spooled, self._last = counts
             with suppress(OSError):
                 self._spool.cut(size)
-            raise
+
+        return undo
 
     def _add_all(self, results: Sequence[Any]) -> None:
         for result in results:
@@ -96,7 +108,7 @@ class Spooled:
             if self._shaper.schema is None:
                 self._settle(schema_of(self._rows))
             for batch in self._as_columns(self._rows[: self._kept]):
-                self._pieces.take(batch)
+                self._give(batch)
             for batch in self._as_columns(self._rows[self._kept :]):
                 self._take(batch)
         self._rows, self._row_bytes, self._kept = [], 0, 0
@@ -108,6 +120,10 @@ class Spooled:
     def _take(self, batch: pa.RecordBatch) -> None:
         self._spool.append(batch, settled=True)
         self._spooled += batch.num_rows
+        self._give(batch)
+
+    def _give(self, batch: pa.RecordBatch) -> None:
+        self._last = batch if batch.num_rows else self._last
         self._pieces.take(batch)
 
     def _keep_first(self) -> None:
@@ -131,6 +147,7 @@ class Spooled:
             "rows": self._spooled,
             "row_bytes": self._row_bytes,
             "schema": _text_of(self._shaper.schema),
+            "last": None if self._last is None else digest(self._last),
         }
 
     def replay(self, segments: Iterator[Segment], row_bytes: int) -> None:
@@ -140,10 +157,10 @@ class Spooled:
             if self._shaper.schema is None:
                 self._rows += segment.as_dicts()
             elif segment.settled:
-                self._pieces.take(segment.batch)
+                self._give(segment.batch)
             else:
                 for batch in self._as_columns(segment.as_dicts()):
-                    self._pieces.take(batch)
+                    self._give(batch)
         self._kept, self._row_bytes = len(self._rows), row_bytes
 
     def close(self, *, whole: bool) -> None:
@@ -195,53 +212,29 @@ def restored(
     spot = {**position}
     try:
         rows, row_bytes, known = spot.pop("rows"), spot.pop("row_bytes"), _schema_of(spot.pop("schema"))
+        last = spot.pop("last")
     except (KeyError, TypeError, ValueError):
         raise CheckpointMismatch(f"{position!r} is no position in {place}: it is another sink's") from None
     if schema is not None and (known is None or not known.equals(schema)):
         raise CheckpointMismatch(f"{place} was written by the job with another schema: go on with that, or begin anew")
-    _go_back(spool, spot_of(spot, None, place), place, rows, known)
+    _go_back(spool, spot_of(spot, None, place), Placed(place, rows, known, last))
     spooled = Spooled(spool, groups, known if schema is None else schema, group_bytes)
     spooled.replay(spool.segments(), row_bytes)
     return spooled
 
 
-def _go_back(spool: Spool, spot: Any, place: str, rows: int, schema: pa.Schema | None) -> None:
+def _go_back(spool: Spool, spot: Spot, placed: Placed) -> None:
     if spool.has(spot):
         spool.cut(spot.size)
         return
-    if (there := _rows_in(place)) < rows:
+    if not placed.has_all():
         raise CheckpointMismatch(
-            f"{place} has {max(0, there):,} rows, and {spool.path} {spool.size:,} bytes; in neither are the {rows:,} "
-            "rows that the job has written: put its file back, or begin anew"
+            f"{placed.path} has {placed.there:,} rows, and {spool.path} {spool.size:,} bytes; in neither are the "
+            f"{placed.rows:,} rows that the job has written: put its file back, or begin anew"
         )
     spool.cut(0)
-    for batch in _first_of(place, rows):
-        spool.append(batch if schema is None else _as_it_was(batch, schema), settled=schema is not None)
-
-
-def _rows_in(path: str) -> int:
-    """How many rows a Parquet file has; -1 where there is none."""
-    if not os.path.isfile(path):
-        return -1
-    try:
-        return int(arrow()[1].read_metadata(path).num_rows)
-    except Exception:  # it is no Parquet file
-        return -1
-
-
-def _first_of(path: str, rows: int) -> Iterator[pa.RecordBatch]:
-    """The first rows of a Parquet file."""
-    with arrow()[1].ParquetFile(path) as file:
-        for batch in file.iter_batches(PIECE_ROWS, use_threads=False):
-            if rows <= 0:
-                return
-            yield batch.slice(0, rows)
-            rows -= batch.num_rows
-
-
-def _as_it_was(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Columns of the types that they had, where Parquet has others for them."""
-    return arrow()[0].RecordBatch.from_arrays(cast(batch, schema).columns, schema=schema)
+    for batch in placed.batches():
+        spool.append(batch, settled=placed.schema is not None)
 
 
 def _text_of(schema: pa.Schema | None) -> str | None:

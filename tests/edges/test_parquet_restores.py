@@ -199,6 +199,20 @@ def test_what_has_less_than_the_job_has_written_is_refused_and_stays(tmp_path: P
         assert sorted(os.listdir(tmp_path)) == there
 
 
+def test_a_file_with_other_rows_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "out.parquet"
+    sink = written(Parquet(path, schema={"a": pa.int64()}), None, [{"a": 1}, {"a": 2}])
+    position = sink.position()
+    sink.__exit__(None, None, None)
+    for other in ({"a": [1, 3, 2]}, {"b": [1, 2]}, {"a": ["1", "2"]}):
+        pq.write_table(pa.table(other), path)
+        sink = Parquet(path, schema={"a": pa.int64()})
+        sink.__enter__()
+        with pytest.raises(CheckpointMismatch, match=r"out\.parquet has [23] rows, and .*rows 0 bytes; in neither are"):
+            sink.restore(position)
+        sink.__exit__(OSError, OSError("refused"), None)
+
+
 def test_the_position_of_another_sink_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "out.parquet"
     sink = written(Parquet(path), None, [{"a": 1}])
