@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Checkpoint": "checkpoint",
     "CheckpointMismatch": "errors",
     "Chunk": "model",
     "ConfigError": "errors",
@@ -48,6 +49,7 @@ _HOMES = {
 
 __all__ = [
     "DROP",
+    "Checkpoint",
     "CheckpointMismatch",
     "Child",
     "Chunk",
@@ -79,6 +81,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from pipeframe_async.checkpoint import Checkpoint
     from pipeframe_async.contracts import Sink, Source
     from pipeframe_async.errors import (
         CheckpointMismatch,

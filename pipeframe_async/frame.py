@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor as AnyExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
@@ -17,6 +17,7 @@ from pipeframe_async._engine.delivering.results import Results
 from pipeframe_async._engine.desk import Desk
 from pipeframe_async._engine.lanes.workforce import Workforce
 from pipeframe_async._engine.run import Run
+from pipeframe_async._engine.settling.checkpoint import Job, opened_job
 from pipeframe_async._engine.signals import Owner, handled_signals
 from pipeframe_async._engine.supervise import ended, spawn
 from pipeframe_async._engine.watch import watched
@@ -118,6 +119,7 @@ class PipeFrame:
         feed: FeedLike[In] | None = None,
         *,
         load: FeedLike[In] | None = None,
+        restart: bool = False,
     ) -> RunReport:
         """Run a pipeline until everything fed has its outcome.
 
@@ -125,6 +127,7 @@ class PipeFrame:
             pipeline: a `PipelineEngine` subclass, or an instance of one.
             feed: replaces the pipeline's own feed: any form of feed, or a function that returns one.
             load: the original's name for `feed`.
+            restart: of a pipeline with a `checkpoint`: begin anew, whatever was done before.
 
         Returns:
             The report: books that balance, times of each step, what bounded the run.
@@ -137,7 +140,7 @@ class PipeFrame:
         Cancellation: the feed is closed, what is in flight is aborted and counted so, workers are ended.
         """
         try:
-            async with self._run(pipeline, feed, load, streaming=False) as run:
+            async with self._run(pipeline, feed, load, streaming=False, restart=restart) as run:
                 return await run.execute()
         except KeyboardInterrupt as interrupt:
             if not hasattr(interrupt, "report"):
@@ -151,6 +154,7 @@ class PipeFrame:
         feed: FeedLike[In] | None = None,
         *,
         load: FeedLike[In] | None = None,
+        restart: bool = False,
     ) -> AsyncIterator[Results[Out]]:
         """Run a pipeline and iterate its results: `async with frame.stream(P) as results: async for r in results`.
 
@@ -161,6 +165,7 @@ class PipeFrame:
             pipeline: a `PipelineEngine` subclass, or an instance of one. Its `sink` is not called.
             feed: replaces the pipeline's own feed.
             load: the original's name for `feed`.
+            restart: as `run`. Of a job that was ended results of its last moments come once more.
 
         Yields:
             The results in the pipeline's `order`; `results.report` has the report afterwards.
@@ -169,7 +174,7 @@ class PipeFrame:
             ConfigError: at entry, as `run`.
             PipeFrameError: from the iteration, after the last result; from leaving the block where nobody saw it.
         """
-        async with self._run(pipeline, feed, load, streaming=True) as run:
+        async with self._run(pipeline, feed, load, streaming=True, restart=restart) as run:
             task = asyncio.get_running_loop().create_task(run.execute(), name=f"{self.name}-stream")
             self._consumers[run] = asyncio.current_task()
             try:
@@ -324,7 +329,7 @@ class PipeFrame:
         self._ended.ring()
 
     @asynccontextmanager
-    async def _run(self, pipeline: Any, feed: Any, load: Any, *, streaming: bool) -> AsyncIterator[Run]:
+    async def _run(self, pipeline: Any, feed: Any, load: Any, *, streaming: bool, restart: bool) -> AsyncIterator[Run]:
         """A run that is ready to be executed, and everything around it: workers, signals, progress."""
         engine = instance_of(pipeline)
         if feed is not None and load is not None:
@@ -337,16 +342,17 @@ class PipeFrame:
         executor = warm or choose.make(self._kind, self._workers, self._wear)
         try:
             workforce = self._workforce_of(executor)
-            run = Run(plan, form, workforce, self._limits, streaming=streaming, on_end=self._ended.ring)
-            self._runs.append(run)
-            try:
-                with self._signals(run):
-                    async with watched(progress_display(self._progress, run.stats)):
-                        yield run
-            finally:
-                self._runs.remove(run)
-                self._last, left_work, report = run.stats(), run.left_work, run.report
-                self._ended.ring()
+            async with _job(plan, restart=restart) as job:
+                run = Run(plan, form, workforce, self._limits, streaming=streaming, job=job, on_end=self._ended.ring)
+                self._runs.append(run)
+                try:
+                    with self._signals(run):
+                        async with watched(progress_display(self._progress, run.stats)):
+                            yield run
+                finally:
+                    self._runs.remove(run)
+                    self._last, left_work, report = run.stats(), run.left_work, run.report
+                    self._ended.ring()
         finally:
             if warm is None:
                 try:
@@ -416,6 +422,15 @@ class PipeFrame:
         for run in self._runs:
             if pipeline is None or run.is_of(pipeline):
                 run.stop()
+
+
+def _job(plan: Plan, *, restart: bool) -> AbstractAsyncContextManager[Job | None]:
+    """What is kept of a pipeline with a checkpoint, opened; nothing of others."""
+    if plan.kept is not None:
+        return opened_job(plan.kept.checkpoint, plan.kept.fingerprint, restart=restart)
+    if restart:
+        raise ConfigError(f"restart=True begins a job anew, and {plan.name} is none: it has no `checkpoint`")
+    return nullcontext()
 
 
 async def _left(run: Run, task: asyncio.Task[RunReport]) -> None:

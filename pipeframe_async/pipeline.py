@@ -5,11 +5,13 @@ Workers import this module when steps are methods, so it stays thin.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Generic, Literal, TypeVar
 
+from pipeframe_async.checkpoint import Checkpoint
 from pipeframe_async.errors import ConfigError
 
 In = TypeVar("In")
@@ -88,6 +90,8 @@ class PipelineEngine(Generic[In, Out]):
         max_failures: records that may fail before the run stops: an int, a ratio in (0, 1] judged after
             200 records, or None for any number. Default 0, or None where `dead_letter` is defined.
         batch_size: None: self-tuning. An int fixes the records per batch.
+        checkpoint: the path of a file in which it is kept how far the run has come, or a `Checkpoint`: a run that was
+            killed is gone on with by the next one. Not for `PipeFrame.call`.
 
     Process: `def` steps, `setup` and `teardown` run in worker processes; `async def` steps, `feed`, `order`, `sink`,
     `dead_letter` and `on_progress` in the parent. An instance is shipped to the workers only where a `def` step is one
@@ -103,3 +107,4 @@ class PipelineEngine(Generic[In, Out]):
     async_concurrency: int = 64
     max_failures: int | float | None
     batch_size: int | None = None
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Hashable, Iterator, Sequence
+import os
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from itertools import count, groupby
@@ -15,9 +16,11 @@ from types import FunctionType
 from typing import Any
 
 from pipeframe_async._rules import knobs
-from pipeframe_async._rules.edges import SINK_REMEDY, Edge, edge_of, plain_function, wants_keys, writes
+from pipeframe_async._rules.edges import SINK_REMEDY, Back, Edge, back_of, edge_of, plain_function, wants_keys, writes
 from pipeframe_async._rules.feed_forms import Feed, feed_form, returned
+from pipeframe_async._rules.resume import fingerprint
 from pipeframe_async._rules.step_forms import fans_out, is_async, signature, steps_of
+from pipeframe_async.checkpoint import Checkpoint
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.pipeline import PipelineEngine, Retry
 from pipeframe_async.steps import Named, OnLoop, step_name
@@ -48,6 +51,16 @@ Segment = DefSteps | AsyncSteps
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What a job keeps of itself: how, by which fingerprint, and which of its ends can be set back."""
+
+    checkpoint: Checkpoint
+    fingerprint: Mapping[str, Any]
+    sink: Back | None
+    dead_letter: Back | None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A pipeline as the engine runs it.
 
@@ -55,7 +68,7 @@ class Plan:
     `"input"`, `"completion"` or the function that gives a record's key. `fans_out`: whether a step makes any number of
     records of one. `sink`, `dead_letter` and `on_progress` are the bound hooks, or None; `sink_keys`: the sink is given
     the deliveries' keys too. `encode`: of the sink, where results do not come by its step. `edges`: what is opened and
-    closed, from the feed to the sink.
+    closed, from the feed to the sink. `kept`: of a job with a checkpoint.
     """
 
     name: str
@@ -76,6 +89,7 @@ class Plan:
     sink_keys: bool = False
     encode: Callable[[Any], Any] | None = None
     edges: tuple[Edge, ...] = ()
+    kept: Kept | None = None
 
     @property
     def puts_off(self) -> bool:
@@ -137,6 +151,7 @@ def plan_of(pipeline: object, feed: Feed | None = None, *, streams: bool = False
         sink_keys=sink is not None and sink.keys,
         encode=ends.encode,
         edges=tuple(edge for edge in (None if feed is None else feed.edge, *takers) if edge is not None),
+        kept=_kept(engine, name, all_steps, feed, None if streams else sink, dead_letter),
     )
 
 
@@ -180,6 +195,8 @@ class _Taker:
     keys: bool = False
     encode: Callable[[Any], Any] | None = None
     edge: Edge | None = None
+    back: Back | None = None
+    value: Any = None
 
 
 def _taker(engine: PipelineEngine[Any, Any], name: str, role: str) -> _Taker | None:
@@ -196,7 +213,40 @@ def _taker(engine: PipelineEngine[Any, Any], name: str, role: str) -> _Taker | N
         keys=keys,
         encode=plain_function(value, "encode", place) if role == "sink" else None,
         edge=edge_of(value, role, name),
+        back=back_of(value),
+        value=value,
     )
+
+
+def _kept(
+    engine: PipelineEngine[Any, Any],
+    name: str,
+    steps: Sequence[Callable[..., Any]],
+    feed: Feed | None,
+    sink: _Taker | None,
+    dead_letter: _Taker | None,
+) -> Kept | None:
+    """What a job keeps; calls are none."""
+    given: Any = engine.checkpoint
+    if given is None or feed is None:
+        return None
+    if not isinstance(given, (str, os.PathLike, Checkpoint)) or not given:
+        raise ConfigError(f"{name}.checkpoint={given!r}: must be the path of a file, or a Checkpoint")
+    if feed.live:
+        raise ConfigError(
+            f"{name}.checkpoint={given!r} with {type(feed.value).__name__}, whose server knows what was done: it needs "
+            "no checkpoint, and would not give it again"
+        )
+    for taker in (sink, dead_letter):
+        if taker is not None and taker.edge is not None and taker.edge.whole and taker.back is None:
+            raise ConfigError(
+                f"{name}.checkpoint={given!r} with {taker.edge}, which is whole at its end or not there, and has no "
+                "`restore`: what it held when the job was killed would be lost. Another kind of sink, or no checkpoint"
+            )
+    checkpoint = given if isinstance(given, Checkpoint) else Checkpoint(given)
+    backs = [None if taker is None else taker.back for taker in (sink, dead_letter)]
+    kept_sink = sink.value if sink is not None and sink.back is not None else None
+    return Kept(checkpoint, fingerprint(checkpoint, tuple(map(step_name, steps)), feed, kept_sink), *backs)
 
 
 def instance_of(pipeline: object) -> PipelineEngine[Any, Any]:
@@ -237,6 +287,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "order": lambda value: value in ("input", "completion") or callable(value),
     "steps": lambda value: isinstance(value, (list, tuple)) and all(map(callable, value)),
     "retry": lambda value: isinstance(value, Retry),
+    "checkpoint": lambda value: isinstance(value, (str, os.PathLike, Checkpoint)),
 }
 """What a class may set, and whether a value is one for it."""
 

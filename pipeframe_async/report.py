@@ -12,6 +12,9 @@ from typing import Literal
 NOTABLE_SETUP = 0.1
 """Seconds of `setup` that the report speaks of. Less is what every worker takes to load its steps."""
 
+NOTABLE_SKIPPING = 0.1
+"""Seconds of passing over what is done already that the report speaks of."""
+
 COLUMNS = 60
 """Characters of a line of the report; of a wider one a narrow terminal breaks each row in two."""
 
@@ -37,14 +40,16 @@ class SourceCounts:
 class Stats:
     """A snapshot of the running counters. Counts of records; `in_flight_bytes` in bytes, `elapsed` in seconds.
 
-    At every instant `fed + emitted == delivered + filtered + failed + aborted + in_flight + spilled`;
-    `bypassed` are among the delivered. `spilled` is what a batch feed holds on disk until there is room. `total` is how
-    many records the feed has, where it says so (`len(feed)`) and has not turned out to be wrong, else None.
+    At every instant `fed + emitted == skipped + delivered + filtered + failed + aborted + in_flight + spilled`;
+    `bypassed` are among the delivered, and `skipped` were done in an earlier life of a job with a checkpoint. `spilled`
+    is what a batch feed holds on disk until there is room. `total` is how many records the feed has, where it says so
+    (`len(feed)`) and has not turned out to be wrong, else None.
     `unacked`, `redelivered`, `reconnects` and `lag` are a live source's, as `SourceCounts` has them.
     """
 
     fed: int = 0
     emitted: int = 0
+    skipped: int = 0
     delivered: int = 0
     bypassed: int = 0
     filtered: int = 0
@@ -91,10 +96,12 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The final books of a run: `fed + emitted == delivered + filtered + failed + aborted`, always.
+    """The final books of a run: `fed + emitted == skipped + delivered + filtered + failed + aborted`, always.
 
     Attributes:
-        fed: records the feed handed over.
+        fed: records the feed handed over, and those before the place where a job with a checkpoint has it begin.
+        skipped: records that were done in an earlier life of a job with a checkpoint.
+        skipping: seconds that passing over them took, where the feed had to yield them again.
         emitted: records that fan-out added.
         delivered: results the consumer or sink took (without either: results made), `bypassed` included.
         filtered: records that ended in `DROP`, a false `keep_if` or an empty fan-out.
@@ -131,12 +138,13 @@ class RunReport:
     redelivered: int = 0
     reconnects: int = 0
     lag: int | None = None
+    skipped: int = 0
+    skipping: float = 0.0
 
     def __str__(self) -> str:
-        rate = self.fed / self.elapsed if self.elapsed > 0 else 0.0
+        rate = (self.fed - self.skipped) / self.elapsed if self.elapsed > 0 else 0.0
         head = f"{self.ended_by} after {duration(self.elapsed)} · {rate:,.{2 if 0 < rate < 10 else 0}f} records/s"
-        last = (self._setup_said(), self.bottleneck)
-        return "\n".join([head, *_lines(self._books()), *self._step_rows(), *filter(None, last)])
+        return "\n".join([head, *_lines(self._books()), *self._step_rows(), *self._sentences()])
 
     def _repr_html_(self) -> str:
         """The same for a notebook: the table as one."""
@@ -151,22 +159,24 @@ class RunReport:
         cells = [f"<tr>{''.join(f'<th>{column}</th>' for column in columns)}</tr>"] if rows else []
         cells += [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows]
         table = f"<table>{''.join(cells)}</table>" if cells else ""
-        return (
-            head + table + "".join(f"<p>{escape(said)}</p>" for said in (self._setup_said(), self.bottleneck) if said)
-        )
+        return head + table + "".join(f"<p>{escape(said)}</p>" for said in self._sentences())
 
     def _books(self) -> list[str]:
         """The counts, without those that are zero, where that says nothing."""
         always = ("fed", "delivered", "failed")
-        counts = ("fed", "emitted", "delivered", "bypassed", "filtered", "failed", "aborted")
+        counts = ("fed", "emitted", "skipped", "delivered", "bypassed", "filtered", "failed", "aborted")
         extras = ("retried", "re_executed", "worker_restarts", "ack_errors", "redelivered", "reconnects", "lag")
         shown = [name for name in (*counts, *extras) if name in always or getattr(self, name)]
         return [f"{name.replace('_', ' ')} {getattr(self, name):,}" for name in shown]
 
-    def _setup_said(self) -> str:
-        if self.setup < NOTABLE_SETUP:
-            return ""
-        return f"loading the steps and setup took {duration(self.setup)} in a worker"
+    def _sentences(self) -> list[str]:
+        """What there is to say besides."""
+        said = []
+        if self.skipping >= NOTABLE_SKIPPING:
+            said.append(f"passing over what was done before took {duration(self.skipping)}")
+        if self.setup >= NOTABLE_SETUP:
+            said.append(f"loading the steps and setup took {duration(self.setup)} in a worker")
+        return [*said, self.bottleneck] if self.bottleneck else said
 
     def _step_rows(self) -> list[str]:
         """A table of 60 columns; a step whose name is too long for its column has that in a line of its own."""

@@ -21,6 +21,7 @@ def run(
     feed: FeedLike[In] | None = None,
     *,
     load: FeedLike[In] | None = None,
+    restart: bool = False,
     **options: Any,
 ) -> RunReport:
     """Run a pipeline from a script, on an event loop of its own: uvloop where it is installed.
@@ -31,6 +32,7 @@ def run(
         pipeline: a `PipelineEngine` subclass, or an instance of one.
         feed: replaces the pipeline's own feed.
         load: the original's name for `feed`.
+        restart: of a pipeline with a `checkpoint`: begin anew, whatever was done before.
         options: as `PipeFrame`; `handle_signals` is True here unless said otherwise.
 
     Returns:
@@ -56,7 +58,7 @@ def run(
     frame = PipeFrame(**{"handle_signals": True, **options})
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
-            return runner.run(frame.run(pipeline, feed, load=load))
+            return runner.run(frame.run(pipeline, feed, load=load, restart=restart))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
 

@@ -191,20 +191,20 @@ class Lives:
         while self._entered:
             one = self._entered.pop()
             if one.feeds and self._conclude is not None:
-                error = await self._first(self._conclude(self._timeout, kept=error is None), error)
-            error = await self._first(one.leave(error, self._timeout), error)  # nothing is at work any more
+                error = await first_error(self._conclude(self._timeout, kept=error is None), error)
+            error = await first_error(one.leave(error, self._timeout), error)  # nothing is at work any more
         return error
 
-    @staticmethod
-    async def _first(closing: Awaitable[None], error: BaseException | None) -> BaseException | None:
-        """What has ended the run: what it was, or what closing raises."""
-        try:
-            await closing
-        except BaseException as problem:  # a cancel too: the others are closed all the same
-            if _outranks(problem, error):
-                return problem
-            logger.error("%s", problem, exc_info=problem)
-        return error
+
+async def first_error(closing: Awaitable[None], error: BaseException | None) -> BaseException | None:
+    """What has ended the run: what it was, or what closing raises."""
+    try:
+        await closing
+    except BaseException as problem:  # a cancel too: the others are closed all the same
+        if _outranks(problem, error):
+            return problem
+        logger.error("%s", problem, exc_info=problem)
+    return error
 
 
 def _outranks(problem: BaseException, error: BaseException | None) -> bool:

@@ -17,6 +17,8 @@ from pipeframe_async._engine.calls import Calls
 from pipeframe_async._engine.delivering.results import Results
 from pipeframe_async._engine.feeding.source import CLOSE_TIMEOUT
 from pipeframe_async._engine.lanes.workforce import Workforce
+from pipeframe_async._engine.living import first_error
+from pipeframe_async._engine.settling.checkpoint import Job
 from pipeframe_async._engine.stall import Watched, all_stacks, describe
 from pipeframe_async._engine.supervise import ended, finished, spawn
 from pipeframe_async._engine.usage import Accounts
@@ -40,6 +42,7 @@ class Run:
         limits: the frame's.
         streaming: whether somebody will iterate `results`.
         calls: who else takes them, each by itself; None where nobody does.
+        job: what is kept of it, where it has a checkpoint.
         on_end: called when it is over.
 
     Attributes:
@@ -57,18 +60,20 @@ class Run:
         *,
         streaming: bool = False,
         calls: Calls | None = None,
+        job: Job | None = None,
         on_end: Callable[[], object] = lambda: None,
     ) -> None:
         self._plan = plan
         self._drain_timeout = limits.drain_timeout
         self._life = Lifecycle()
         ways = Ways(dried=self._dried, tripped=self._trip)
-        self.organs = wired(plan, feed, workforce, limits, ways, streaming=streaming, calls=calls)
+        self.organs = wired(plan, feed, workforce, limits, ways, streaming=streaming, calls=calls, job=job)
         self._accounts = Accounts(self.organs)
         self._give_up = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
         self._entering: asyncio.Task[Any] | None = None  # the one in which feed and sink are being opened
         self._cut_short = False  # that was cancelled by us
+        self._entered = False  # all that has to be opened is, and set back
         self._on_end = on_end
         self.left_work = False
         self.report: RunReport | None = None
@@ -101,19 +106,36 @@ class Run:
             error = failed
         else:
             error = self.organs.intake.error or self._too_many_failures()
-        error = await self.organs.lives.leave(error)  # whatever that raises is its own and in `error`
+        error = await self._leave(error)
         for hook in self.organs.hooks.there:
             hook.close()
         self._life.close("cancelled" if isinstance(error, asyncio.CancelledError) else "failed" if error else None)
         return self._conclude(error)
 
+    async def _leave(self, error: BaseException | None) -> BaseException | None:
+        """Close what was opened, between a job's last state and the word that it is done; what has ended the run."""
+        checkpoint = self.organs.checkpoint if self._entered else None
+        if checkpoint is not None:
+            error = await first_error(checkpoint.save(), error)
+        error = await self.organs.lives.leave(error)  # whatever that raises is its own and in `error`
+        if checkpoint is not None and error is None and self._life.ended_by == "exhausted":
+            error = await first_error(checkpoint.finish(), error)
+        return error
+
     async def _enter(self) -> bool:
-        """Open what has to be; false where the run was stopped meanwhile."""
+        """Open what has to be; false where the run was stopped meanwhile, or is of a job that is done."""
+        checkpoint = self.organs.checkpoint
+        if checkpoint is not None and checkpoint.finished:
+            self.organs.books.ledger.skip(checkpoint.skipped)
+            return False
         task = asyncio.current_task()
         assert task is not None
         self._entering = task
         try:
             await self.organs.lives.enter()  # the user's; `stop` cancels here
+            if checkpoint is not None:
+                await checkpoint.restore()  # the user's too
+            self._entered = True
         except asyncio.CancelledError:
             if not self._cut_short or task.cancelling() > 1:
                 raise
@@ -183,12 +205,15 @@ class Run:
         after = []  # what comes to its end when everything is delivered
         if organs.watermark is not None:
             after.append(self._spawn("watermark", organs.watermark.run()))
+        checkpoint = [] if organs.checkpoint is None else [self._spawn("checkpoint", organs.checkpoint.run())]
         organs.stall.begin(Watched(organs.waits_for, self._accounts.moved, self._state))
         try:
             # Slots end when nothing is left. An error of any organ ends the wait, and a stop that lasts too long.
-            await finished(serving, give_up, watched=[feed, delivering, organs.stall.found])
+            await finished(serving, give_up, watched=[feed, delivering, organs.stall.found, *checkpoint])
             organs.collect.end()
-            await finished([delivering], give_up, watched=[feed, organs.stall.found])  # the sink may take its time
+            await finished(
+                [delivering], give_up, watched=[feed, organs.stall.found, *checkpoint]
+            )  # the sink may take its time
             after.append(self._spawn("taken", organs.results.drained()))
             await finished(after[-1:], give_up, watched=[feed])
             if organs.watermark is not None:
@@ -203,7 +228,9 @@ class Run:
             self.left_work = organs.dispatch.working
             organs.intake.close()
             try:
-                await ended([*serving, delivering, *after, give_up])  # each is cancelled; what it holds is given up
+                await ended(
+                    [*serving, delivering, *after, *checkpoint, give_up]
+                )  # each is cancelled; what it holds is given up
             finally:
                 await ended([feed], patience=CLOSE_TIMEOUT)  # a feed that cleans up is not cut short by a second cancel
 

@@ -88,5 +88,6 @@ class Accounts:
             feeding=organs.intake.seconds,
             sleeping=organs.journeys.slept,
             answering=organs.books.answering,
+            skipping=organs.intake.skipping_seconds,
             lost=sum(stage.carrier.lost_seconds for stage in stages),
         )

@@ -28,6 +28,7 @@ from pipeframe_async._engine.delivering.results import Results
 from pipeframe_async._engine.feeding.backlog import Backlog
 from pipeframe_async._engine.feeding.intake import Intake
 from pipeframe_async._engine.feeding.spill import Spill
+from pipeframe_async._engine.feeding.trail import Trail
 from pipeframe_async._engine.journeys.async_stage import AsyncStage
 from pipeframe_async._engine.journeys.journeys import Journeys
 from pipeframe_async._engine.journeys.tie import Tie
@@ -37,10 +38,13 @@ from pipeframe_async._engine.lanes.workforce import Workforce
 from pipeframe_async._engine.living import Lives, Living
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._engine.settling.books import Books
+from pipeframe_async._engine.settling.checkpoint import Checkpointer, Job, Position
+from pipeframe_async._engine.settling.finals import Finals
 from pipeframe_async._engine.settling.watermark import WatermarkReporter
 from pipeframe_async._engine.stall import StallDetector
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.budget import FailureBudget
+from pipeframe_async._rules.edges import Back
 from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.ordering import AsFed, AsFinished, Sequencer
@@ -92,6 +96,7 @@ class Organs:
         hooks: of the user's.
         aside: what is large is packed and read there.
         watermark: where somebody is told.
+        checkpoint: of a job that has one.
         lives: of the user's objects at both ends.
         stages: the stages, in order.
     """
@@ -109,6 +114,7 @@ class Organs:
     hooks: Hooks
     aside: DaemonThread
     watermark: WatermarkReporter | None
+    checkpoint: Checkpointer | None
     stall: StallDetector
     lives: Lives
 
@@ -162,6 +168,7 @@ def wired(
     *,
     streaming: bool,
     calls: Calls | None,
+    job: Job | None,
 ) -> Organs:
     """Make the parts of a run and join them.
 
@@ -173,38 +180,43 @@ def wired(
         ways: what the parts ask of the run.
         streaming: somebody will iterate its results.
         calls: who else takes them, each by itself; None where nobody does.
+        job: the state of a job with a checkpoint.
     """
     bell, stall = Bell(), StallDetector()
     hooks = _hooks(plan, streaming=streaming)
     forgiving = hooks.dead_letter is not None
-    watermark = (
+    finals = (
         None
-        if hooks.on_progress is None
-        else WatermarkReporter(hooks.on_progress, borne=lambda: forgiving or not collect.failed)
+        if hooks.on_progress is None and job is None
+        else Finals(None if job is None else job.state.done, borne=lambda: forgiving or not collect.failed)
     )
+    trail = None if job is None else Trail(job.state.feed if feed.seeks else None)
     threads = {role: hook.thread for role, hook in hooks._asdict().items() if hook is not None}
     living = [Living(edge, threads.get(edge.role)) for edge in plan.edges]
     ledger = Ledger(limits.buffer_size, limits.buffer_bytes)
-    books = Books(
-        ledger, work=bell, settled=stall.touch, watermark=watermark, forgiving=forgiving, puts_off=plan.puts_off
-    )
+    books = Books(ledger, work=bell, settled=stall.touch, finals=finals, forgiving=forgiving, puts_off=plan.puts_off)
     spill = Spill(workforce.executor.codec, plan.names[0], bell.ring)
     backlog = Backlog(books, spill, bell, whole=plan.source == "batch")
     tie = Tie(plan.order, len(workforce.executor.lanes)) if callable(plan.order) else None
     keep = streaming or hooks.sink is not None or calls is not None or feed.results
     collect = Collect(
         sequencer=_sequencer(plan.order, tie, looked_at=keep or hooks.dead_letter is not None),
-        budget=FailureBudget(plan.max_failures),
+        budget=_budget(plan, job),
         tripped=ways.tripped,
         kept=0 if plan.max_failures is None else KEPT_FAILURES,
         most=limits.buffer_size,
     )
-    staging = _Staging(plan, workforce, limits, books, backlog, collect, tie, keep=keep, calls=calls)
+    staging = _Staging(
+        plan, workforce, limits, books, backlog, collect, tie, keep=keep, calls=calls, whole=_whole(plan, job)
+    )
     results: Results[Any] = Results(books.settle)
+    checkpoint = _checkpoint(plan, hooks, job, finals, ledger, trail)
     return Organs(
         books=books,
         backlog=backlog,
-        intake=_intake(plan, feed, staging.stages[0], books, backlog, stall, ways, control=calls is None),
+        intake=_intake(
+            plan, feed, staging.stages[0], books, backlog, stall, ways, control=calls is None, job=job, trail=trail
+        ),
         journeys=staging.journeys,
         stages=staging.stages,
         dispatch=staging.dispatch(),
@@ -214,11 +226,13 @@ def wired(
             collect,
             _consumer(plan, books, staging.journeys, backlog, hooks.sink, results if streaming else None, calls),
             hooks.dead_letter,
+            *(() if checkpoint is None else (checkpoint.turn,)),
         ),
         results=results,
         hooks=hooks,
         aside=staging.aside,
-        watermark=watermark,
+        watermark=None if hooks.on_progress is None or finals is None else WatermarkReporter(hooks.on_progress, finals),
+        checkpoint=checkpoint,
         stall=stall,
         lives=Lives(living, limits.drain_timeout, books.handles.conclude),
     )
@@ -242,6 +256,8 @@ def _intake(
     ways: Ways,
     *,
     control: bool,
+    job: Job | None,
+    trail: Trail | None,
 ) -> Intake:
     return Intake(
         feed=feed,
@@ -253,7 +269,48 @@ def _intake(
         dried=ways.dried,
         moved=stall.touch,
         control=control,
+        trail=trail,
+        done=None if job is None else job.state.done,
     )
+
+
+def _budget(plan: Plan, job: Job | None) -> FailureBudget:
+    """A job bears no more failures in many lives than in one."""
+    budget = FailureBudget(plan.max_failures)
+    if job is not None:
+        totals = job.state.totals
+        budget.spend(totals.get("failed", 0), sum(totals.get(name, 0) for name in ("delivered", "filtered", "failed")))
+    return budget
+
+
+def _whole(plan: Plan, job: Job | None) -> bool:
+    """Whether what comes of a record must be handed on at once: a record that is there in part is to be done again,
+    and in another order than the feed's there might be one at every moment.
+    """
+    return job is not None and plan.order != "input"
+
+
+def _checkpoint(
+    plan: Plan, hooks: Hooks, job: Job | None, finals: Finals | None, ledger: Ledger, trail: Trail | None
+) -> Checkpointer | None:
+    if plan.kept is None or job is None or finals is None or trail is None:
+        return None
+    return Checkpointer(
+        job,
+        finals,
+        ledger,
+        trail.marks,
+        sink=_position(hooks.sink, plan.kept.sink),
+        dead_letter=_position(hooks.dead_letter, plan.kept.dead_letter),
+    )
+
+
+def _position(hook: Hook | None, back: Back | None) -> Position | None:
+    """An end that can be set back, called where it is given what comes."""
+    if hook is None or back is None:
+        return None
+    ask, restore = (Hook(function, f"{hook.name}.{verb}", hook.thread) for verb, function in back._asdict().items())
+    return Position(ask, restore)
 
 
 def _consumer(
@@ -296,11 +353,12 @@ class _Staging:
         *,
         keep: bool,
         calls: Calls | None,
+        whole: bool,
     ) -> None:
         self._plan = plan
         self._workforce = workforce
         self._backlog = backlog
-        self._paths = Paths(tied=tie is not None, withdrawn=calls is not None)
+        self._paths = Paths(tied=tie is not None, withdrawn=calls is not None, whole=whole)
         self._retrying = None if plan.retry is None else Retrying(plan.retry, random.random)
         self.journeys = Journeys(
             backlog=backlog,

@@ -33,7 +33,8 @@ class Usage:
     time until the first worker could be given a batch, `setup` what loading the steps and `setup` took in the worker
     that was slowest, `feeding` the time in which the feed was asked for records, `sleeping` that in which records
     waited for their next attempt, `lost` what workers that died had spent on the batch they had, summed, and
-    `answering` that in which acks and nacks kept the event loop, or records waited for nothing but async ones.
+    `answering` that in which acks and nacks kept the event loop, or records waited for nothing but async ones;
+    `skipping` how long the feed yielded what was done in an earlier life of the job.
     """
 
     elapsed: float
@@ -56,6 +57,7 @@ class Usage:
     lost: float = 0.0
     burying: float = 0.0
     answering: float = 0.0
+    skipping: float = 0.0
 
 
 def bottleneck(usage: Usage, steps: Sequence[StepReport]) -> str:

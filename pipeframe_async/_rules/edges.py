@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeframe_async.errors import ConfigError
 
@@ -95,6 +95,19 @@ def writes(value: Any, place: str) -> Callable[..., Any] | None:
         return None
     write = getattr(value, "write", None)
     return write if callable(write) else None
+
+
+class Back(NamedTuple):
+    """How what takes results, or failures, says where it is, and is set back to there."""
+
+    position: Callable[[], Any]
+    restore: Callable[[Any], Any]
+
+
+def back_of(value: Any) -> Back | None:
+    """None where it cannot be set back."""
+    found = [getattr(value, attribute, None) for attribute in ("position", "restore")]
+    return Back(*found) if all(map(callable, found)) else None  # type: ignore[arg-type]
 
 
 def wants_keys(write: Callable[..., Any]) -> bool:

@@ -42,6 +42,7 @@ class Feed:
         results: it wants to know what its records have come to.
         lease: seconds after which its server gives a record that nobody has answered to others.
         counts: says how it stands with its server.
+        seeks: it says where it is, and can begin there.
     """
 
     form: Form
@@ -54,6 +55,7 @@ class Feed:
     results: bool = False
     lease: float | None = None
     counts: Callable[[], SourceCounts] | None = None
+    seeks: bool = False
 
 
 def length_of(records: Any) -> int | None:
@@ -210,6 +212,7 @@ def _source(form: Form, feed: Any, owner: str) -> Feed:
         results=_flag(feed, "results"),
         lease=getattr(feed, "lease", None) if _flag(feed, "live") else None,
         counts=getattr(feed, "counts", None) if _flag(feed, "live") else None,
+        seeks=callable(getattr(type(feed), "seek", None)) and hasattr(feed, "position"),
     )
 
 

@@ -1,6 +1,6 @@
 """The books: every record fed has a permit until its outcome is final, and each permit is released once.
 
-    fed + emitted == delivered + filtered + failed + aborted + in_flight + spilled      at every instant
+    fed + emitted == skipped + delivered + filtered + failed + aborted + in_flight + spilled     at every instant
     in_flight + unanswered <= capacity                                                  at every instant
 
 Records come in by `admit` (a permit each) or `spill` (to disk, no permit), join a batch by `open`, and leave
@@ -56,6 +56,7 @@ class Ledger:
         self.unanswered = 0
         self.in_flight_bytes = 0
         self.spilled = 0
+        self.skipped = 0
         self.peak_in_flight = 0
         self.peak_bytes = 0
         self.retried = 0
@@ -112,6 +113,13 @@ class Ledger:
             raise InternalError(f"refusal of {records} records")
         self.fed += records
         self._book(Outcome(aborted=records))
+
+    def skip(self, records: int) -> None:
+        """Records came that an earlier life of the job was done with: they take no permit."""
+        if records < 0:
+            raise InternalError(f"{records} records skipped")
+        self.fed += records
+        self.skipped += records
 
     def retry(self) -> None:
         """A record has another attempt."""
@@ -211,6 +219,7 @@ class Ledger:
         return Stats(
             fed=self.fed + unbooked,
             emitted=t.emitted,
+            skipped=self.skipped,
             delivered=t.delivered,
             bypassed=t.bypassed,
             filtered=t.filtered,
@@ -231,7 +240,8 @@ class Ledger:
         """Raise InternalError unless the books balance; `final`: nothing may be in flight any more."""
         held = self._waiting + sum(entry.records for entry in self._open.values())
         laws = {
-            "fed = outcomes + in flight + spilled": self.fed == self._total.records + self.in_flight + self.spilled,
+            "fed = skipped + outcomes + in flight + spilled": self.fed
+            == self.skipped + self._total.records + self.in_flight + self.spilled,
             "in flight = waiting + in batches": self.in_flight == held,
             "in flight + unanswered <= capacity": 0 <= self.in_flight <= self.capacity - self.unanswered,
             "nothing left at the end": not final

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pipeframe_async._rules.bottleneck import Usage, bottleneck
 from pipeframe_async.report import EndedBy, RunReport, Stats, StepReport
 
+DONE = "All of it was done before, and nothing was left to do: restart=True (--restart) begins anew."
 IDLE = "The feed had not ended: it gave nothing for its timeout, and was ended."
 
 
@@ -15,6 +16,7 @@ def summary(stats: Stats, steps: Sequence[StepReport], usage: Usage, ended_by: E
     return RunReport(
         fed=stats.fed,
         emitted=stats.emitted,
+        skipped=stats.skipped,
         delivered=stats.delivered,
         bypassed=stats.bypassed,
         filtered=stats.filtered,
@@ -30,6 +32,14 @@ def summary(stats: Stats, steps: Sequence[StepReport], usage: Usage, ended_by: E
         elapsed=stats.elapsed,
         ended_by=ended_by,
         setup=usage.setup,
+        skipping=usage.skipping,
         steps=tuple(steps),
-        bottleneck=f"{bottleneck(usage, steps)} {IDLE if ended_by == 'idle' else ''}".strip(),
+        bottleneck=" ".join(filter(None, (bottleneck(usage, steps), _beside(stats, ended_by)))),
     )
+
+
+def _beside(stats: Stats, ended_by: EndedBy) -> str:
+    """What there is to know of how it ended."""
+    if ended_by == "idle":
+        return IDLE
+    return DONE if ended_by == "exhausted" and stats.fed and stats.fed == stats.skipped else ""

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+from pipeframe_async.checkpoint import Done
 from pipeframe_async.errors import InternalError
 
 
 class Watermark:
-    """Positions below `value` are all final. What is final above it waits as stretches, one between two gaps."""
+    """Positions below `value` are all final. What is final above it waits as stretches, one between two gaps.
 
-    def __init__(self) -> None:
-        self.value = 0
-        self._begins: list[int] = []  # of the stretches of final positions above the first gap, in order
-        self._ends: list[int] = []  # the one after the last of each
+    Args:
+        done: what is final already.
+    """
+
+    def __init__(self, done: Done | None = None) -> None:
+        done = done or Done()
+        self.value = done.watermark
+        self._begins = [first for first, _ in done.above]  # of the stretches above the first gap, in order
+        self._ends = [end for _, end in done.above]  # the one after the last of each
+
+    @property
+    def done(self) -> Done:
+        """All that is final."""
+        return Done(self.value, tuple(zip(self._begins, self._ends, strict=True)))
 
     def final(self, first: int, count: int) -> bool:
         """The records from `first` on have a final outcome; returns whether the watermark has risen."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -79,6 +80,8 @@ def _about(plan: Plan, feed: str, options: FrameOptions, where: str) -> Iterator
     yield "sink", _hook(plan.sink) or "none: results are counted and not sent back"
     yield "dead letter", _hook(plan.dead_letter) or "none"
     yield "failures", _failures(plan.max_failures)
+    if plan.kept is not None:
+        yield "checkpoint", f"every {plan.kept.checkpoint.every:g} s, in {os.fspath(plan.kept.checkpoint.path)}"
     yield "batches", "self-tuning" if plan.batch_size is None else f"{plan.batch_size:,} records each"
     yield "workers", f"{options.workers if options.executor != 'inline' else 'none: steps run inline'}"
     yield "buffer", f"{options.buffer_size:,} records"

@@ -103,6 +103,18 @@ def target_options(command: Command) -> Command:
     return target(app_dir(settings(command)))
 
 
+def job_options(command: Command) -> Command:
+    """Give a command what makes a job of a pipeline: `checkpoint`, the path of its state or None, and `restart`."""
+    checkpoint = click.option(
+        "--checkpoint",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Keep here how far the run has come: killed or stopped, it goes on there when it is run again.",
+    )
+    restart = click.option("--restart", is_flag=True, help="Begin a job anew, whatever was done before.")
+    return checkpoint(restart(command))
+
+
 def ends_options(command: Command) -> Command:
     """Give a command what replaces the pipeline's ends: `feed`, `sink`, `dead_letter`, each a URL or None."""
     feed = click.option(

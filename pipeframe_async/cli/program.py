@@ -11,6 +11,7 @@ from pipeframe_async.cli.check import check
 from pipeframe_async.cli.demo import demo
 from pipeframe_async.cli.exits import DONE, INTERRUPTED
 from pipeframe_async.cli.run import run
+from pipeframe_async.cli.state import state
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -22,7 +23,7 @@ def commands() -> None:
     """
 
 
-for command in (run, check, demo):
+for command in (run, check, demo, state):
     commands.add_command(command)
 
 

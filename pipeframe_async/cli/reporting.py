@@ -20,7 +20,12 @@ NO_ENDS = Ends()
 
 
 def reported(
-    pipeline: Pipeline, options: FrameOptions, ends: Ends = NO_ENDS, *, first: Callable[[], None] = lambda: None
+    pipeline: Pipeline,
+    options: FrameOptions,
+    ends: Ends = NO_ENDS,
+    *,
+    restart: bool = False,
+    first: Callable[[], None] = lambda: None,
 ) -> RunReport:
     """Run a pipeline and print its report to standard output; to standard error where results go there.
 
@@ -28,6 +33,7 @@ def reported(
         pipeline: what to run.
         options: how; with progress as JSON the report is a line of JSON too.
         ends: of the pipeline; a report that is cut short because nobody reads results any more is not printed.
+        restart: of a job, which begins anew.
         first: called when the run has ended well, before its report is printed.
 
     Returns:
@@ -39,7 +45,7 @@ def reported(
     """
     show = partial(print_report, as_json=options.progress == "json", aside=ends.filters)
     try:
-        report = run(pipeline, **options.keywords())
+        report = run(pipeline, restart=restart, **options.keywords())
     except PipeFrameError as error:
         quiet = ends.filters and isinstance(error.__cause__, BrokenPipeError)
         if error.report is not None and not quiet:

@@ -9,8 +9,16 @@ import click
 
 from pipeframe_async.cli.ends import Ends
 from pipeframe_async.cli.exits import DONE, FAILED, INTERRUPTED, explained
+from pipeframe_async.cli.job import keep
 from pipeframe_async.cli.logs import LOG_LEVEL, show_logs
-from pipeframe_async.cli.options import PROGRESS, FrameOptions, ends_options, frame_options, target_options
+from pipeframe_async.cli.options import (
+    PROGRESS,
+    FrameOptions,
+    ends_options,
+    frame_options,
+    job_options,
+    target_options,
+)
 from pipeframe_async.cli.reporting import reported
 from pipeframe_async.cli.settings import apply_settings
 from pipeframe_async.cli.target import add_app_dir, load_pipeline
@@ -20,6 +28,7 @@ from pipeframe_async.errors import SinkError
 @click.command()
 @target_options
 @ends_options
+@job_options
 @frame_options
 @PROGRESS
 @LOG_LEVEL
@@ -32,6 +41,8 @@ def run(
     feed: str | None,
     sink: str | None,
     dead_letter: str | None,
+    checkpoint: Path | None,
+    restart: bool,
     **frame: Any,
 ) -> int:
     """Run a pipeline to its end and print its report.
@@ -44,13 +55,16 @@ def run(
     apply_settings(pipeline, settings)
     ends = Ends(feed, sink, dead_letter)
     ends.put_on(pipeline)
+    keep(pipeline, checkpoint)
     show_logs(log_level)  # now that the module has had its chance to set up logging
     try:
-        report = reported(pipeline, FrameOptions(**frame), ends)
+        report = reported(pipeline, FrameOptions(**frame), ends, restart=restart)
     except SinkError as error:
         if ends.filters and isinstance(error.__cause__, BrokenPipeError):
             return DONE  # its reader has what it wanted
         raise
     if report.ended_by == "stopped":
+        if pipeline.checkpoint is not None:
+            click.echo("It goes on there when it is run again.", err=True)
         return INTERRUPTED
     return FAILED if report.failed or report.ack_errors else DONE

@@ -24,7 +24,7 @@ BOOLEANS: Final = {
     "0": False,
 }
 
-STRUCTURE: Final = {"steps", "feed", "sink", "dead_letter", "setup", "teardown"}
+STRUCTURE: Final = {"steps", "feed", "sink", "dead_letter", "checkpoint", "setup", "teardown"}
 """What makes the pipeline this one: code, which no command line should hold."""
 
 UNSET: Final = object()

@@ -29,12 +29,12 @@ class Rate:
 
 def overall_rate(stats: Stats) -> float:
     """Records a second over the whole run."""
-    return done(stats) / stats.elapsed if stats.elapsed > 0 else 0.0
+    return (done(stats) - stats.skipped) / stats.elapsed if stats.elapsed > 0 else 0.0
 
 
 def done(stats: Stats) -> int:
-    """Records that have their outcome."""
-    return stats.delivered + stats.filtered + stats.failed + stats.aborted
+    """Records that have their outcome, in an earlier life of the job or in this one."""
+    return stats.skipped + stats.delivered + stats.filtered + stats.failed + stats.aborted
 
 
 def reached(stats: Stats) -> tuple[int, int]:
@@ -70,6 +70,8 @@ def phrases(stats: Stats, rate: float, *, over: bool = False, beside_a_bar: bool
     said = [records, f"{rate:,.0f}/s", f"{stats.failed:,} failed"]
     if not over and (left := eta(stats, rate)) is not None:
         said.insert(1, f"{duration(left) if left >= 120 else f'{left:.0f} s'} left")
+    if stats.skipped:
+        said.append(f"{stats.skipped:,} done before")
     if stats.aborted:
         said.append(f"{stats.aborted:,} aborted")
     if stats.total is None or not beside_a_bar:

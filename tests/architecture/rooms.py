@@ -20,6 +20,8 @@ WORDS: Final = frozenset(
         "weight",
         "compression",
         "urls",
+        "checkpoint",
+        "state_file",
     }
 )
 """Values and contracts, which everything may name. They import each other, in one direction."""

@@ -249,7 +249,7 @@ def a_failure(record: Any = None, kind: Any = "raised") -> Failure[Any]:
 def balanced(counts: RunReport | Stats) -> bool:
     """The law of the books: at every instant, and of a run that is over."""
     held = counts.in_flight + counts.spilled if isinstance(counts, Stats) else 0
-    outcomes = counts.delivered + counts.filtered + counts.failed + counts.aborted
+    outcomes = counts.skipped + counts.delivered + counts.filtered + counts.failed + counts.aborted
     return counts.fed + counts.emitted == outcomes + held and counts.bypassed <= counts.delivered
 
 

@@ -31,9 +31,8 @@ def parts_of(
     plan = plan_of(pipeline)
     ways = Ways(dried=lambda: None, tripped=lambda: None)
     workforce = Workforce(executor or FakeExecutor())
-    return wired(
-        plan, feed_of(plan.pipeline, []), workforce, Limits(10, 1000, 1.0), ways, streaming=streaming, calls=calls
-    )
+    feed, limits = feed_of(plan.pipeline, []), Limits(10, 1000, 1.0)
+    return wired(plan, feed, workforce, limits, ways, streaming=streaming, calls=calls, job=None)
 
 
 def closed(parts: Organs) -> None:

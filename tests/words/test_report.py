@@ -132,7 +132,7 @@ def test_any_report_prints(count: int, seconds: float, name: str) -> None:
 
 COUNTER = st.integers(0, 10**6)
 UNKNOWN = st.none() | COUNTER
-STATS = st.builds(Stats, *[COUNTER] * 14, st.floats(0, 1e6), UNKNOWN, *[COUNTER] * 3, UNKNOWN)
+STATS = st.builds(Stats, *[COUNTER] * 15, st.floats(0, 1e6), UNKNOWN, *[COUNTER] * 3, UNKNOWN)
 
 
 @given(STATS, STATS)

@@ -7,6 +7,8 @@ fewer, longer lists.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 from pipeframe_async._engine.delivering.collect import Collect
@@ -64,12 +66,20 @@ class Deliver:
         collect: where answers come from.
         consumer: who takes results.
         dead_letter: who takes failures, or None.
+        turn: entered around each hand-over, whole: between two of them somebody else may look.
     """
 
-    def __init__(self, collect: Collect, consumer: Consumer, dead_letter: Hook | None) -> None:
+    def __init__(
+        self,
+        collect: Collect,
+        consumer: Consumer,
+        dead_letter: Hook | None,
+        turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    ) -> None:
         self._collect = collect
         self._consumer = consumer
         self._dead_letter = dead_letter
+        self._turn = turn
 
     async def run(self) -> None:
         """Deliver until no more answers come.
@@ -78,8 +88,9 @@ class Deliver:
         """
         while answers := await self._collect.take():  # they are this task's, until the consumer has settled them
             failures = [failure for answer in answers for _, failure in answer.failures]
-            if failures and self._dead_letter is not None:
-                await self._dead_letter(failures)  # the user's; the run may be stopped or given up meanwhile
-            await self._consumer.take(answers)  # and this one settles
+            async with self._turn():
+                if failures and self._dead_letter is not None:
+                    await self._dead_letter(failures)  # the user's; the run may be stopped or given up meanwhile
+                await self._consumer.take(answers)  # and this one settles
             if self._collect.more:
                 await asyncio.sleep(0)  # a consumer that does not wait lets nobody else have a turn

@@ -20,12 +20,15 @@ from pipeframe_async._engine.feeding.backlog import Backlog
 from pipeframe_async._engine.feeding.idle import IdleTimer
 from pipeframe_async._engine.feeding.source import CLOSE_TIMEOUT, Buffered, Listed, Taken, opened
 from pipeframe_async._engine.feeding.spill import BLOCK_BYTES
+from pipeframe_async._engine.feeding.trail import Trail
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._engine.supervise import BREATH
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.feed_forms import Feed, Form, length_of
+from pipeframe_async._rules.resume import Skipping, shorter
 from pipeframe_async._rules.reuse import used_again
-from pipeframe_async.errors import FeedError, text_of
+from pipeframe_async.checkpoint import Done
+from pipeframe_async.errors import CheckpointMismatch, FeedError, text_of
 from pipeframe_async.model import Chunk, Delivery, made
 from pipeframe_async.report import SourceCounts
 from pipeframe_async.weight import weight
@@ -45,6 +48,8 @@ WORD_SECONDS = 5.0
 FIRST = 16
 """Records of a feed in a thread that are taken before any was looked at, and until any were packed. More may be large
 ones, fewer cost hand-overs."""
+SKIPPED_AT_ONCE = 10_000
+"""Records of those that are done which are passed over between two looks at the clock: a millisecond's worth."""
 MOST_UNWATCHED = 1_000
 """Records between two looks at the clock. More lets a feed that turns slow keep the loop; fewer cost time."""
 
@@ -66,6 +71,13 @@ class Intake:
         dried: called when nothing came for `timeout` seconds while there was room.
         moved: called when the feed pauses after records.
         control: chunks and deliveries are unwrapped; False where what is fed is not the pipeline's own feed's.
+        trail: where the feed begins and is; of a job with a checkpoint.
+        done: what of it was done in earlier lives.
+
+    Attributes:
+        error: what the feed raised; or that it is not the one it was.
+        skipping_seconds: until the last of what is done had come once more.
+        waits_for_room: and not for the feed.
     """
 
     def __init__(
@@ -80,7 +92,12 @@ class Intake:
         dried: Callable[[], None],
         moved: Callable[[], None],
         control: bool = True,
+        trail: Trail | None = None,
+        done: Done | None = None,
     ) -> None:
+        self._trail = trail
+        self._skipping = Skipping(done or Done(), 0 if trail is None else trail.skipped)
+        self.skipping_seconds = 0.0
         self._moved = moved
         self._feed = feed
         self._control = made if control else frozenset[type]()
@@ -111,7 +128,7 @@ class Intake:
         self.waits_for_room = False  # and not for the feed
         self._cancels = 0  # of our own
         self._insisting: asyncio.TimerHandle | None = None
-        self.error: FeedError | None = None
+        self.error: FeedError | CheckpointMismatch | None = None
         self._began: float | None = None
         self._ended: float | None = None
         self._unasked = 0.0  # seconds in which there was no room for more, or no more was wanted
@@ -198,11 +215,13 @@ class Intake:
                 await self._pull()
                 self._look_for_reuse()
                 exhausted = not self._stopped
+                if exhausted and self._skipping.missing:
+                    self.error = shorter(self._name, self._skipping)
         except Stopped:
             pass
         except asyncio.CancelledError as error:
             if not self._acquit(error):
-                self._books.refuse(_flat(self._source.rest())[0] if self._source is not None else [])
+                self._books.refuse(self._rest()[0])
                 raise
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -214,7 +233,7 @@ class Intake:
             if self._insisting is not None:
                 self._insisting.cancel()
         if self._backlog.ended:  # it was stopped: what came after that is nobody's
-            self._books.refuse(_flat(self._source.rest())[0] if self._source is not None else [])
+            self._books.refuse(self._rest()[0])
         self._end()
         self._exhausted = exhausted
 
@@ -222,15 +241,17 @@ class Intake:
         """No more will come: what was handed over is all there is."""
         if self._backlog.ended:
             return
-        if self._source is not None:
-            self._keep(self._source.rest())
+        self._keep(*self._rest())
         if self.error is not None and self._whole:
             self._backlog.abort()  # a batch whose feed failed has run no step
         self._backlog.end()
 
-    def _keep(self, handed: list[Any]) -> None:
+    def _rest(self) -> tuple[list[Any], bool]:
+        """What the feed had handed over when it was stopped, as `_unpacked` gives it."""
+        return ([], False) if self._source is None else self._unpacked(self._source.rest())
+
+    def _keep(self, records: list[Any], deliveries: bool) -> None:
         """Records the feed had handed over when it was stopped are not lost, as far as there are permits for them."""
-        records, deliveries = _flat(handed)
         if self._whole and self.error is not None:  # it runs no step; and perhaps there is nowhere to keep them
             self._books.refuse(records)
             return
@@ -264,7 +285,7 @@ class Intake:
         return True
 
     def _blame(self, error: BaseException) -> None:
-        if isinstance(error, FeedError):
+        if isinstance(error, (FeedError, CheckpointMismatch)):
             self.error = error
             return
         text = text_of(error)
@@ -274,9 +295,11 @@ class Intake:
         self.error.__cause__ = error
 
     async def _pull(self) -> None:
-        async with opened(self._feed, self._name) as feed:
+        async with opened(self._feed, self._name, self._trail) as feed:
             self._idle.start()
             self._began = time.perf_counter()
+            if self._trail is not None:
+                self._ledger.skip(self._trail.skipped)
             if isinstance(feed, Listed) and self._whole:
                 self._whole = False
                 self._backlog.open()
@@ -337,6 +360,8 @@ class Intake:
         backlog, records = self._backlog, self._backlog.records
         append = records.append
         control = self._control
+        if not self._skipping.over and not await self._pass_over(feed):
+            return
         # While the feed waits, lanes take from `records` and `_paused` runs; `stop` cancels here.
         async for record in feed:
             if control and type(record) in control:
@@ -354,24 +379,65 @@ class Intake:
                 await self._checkpoint()
                 self._ours = False
 
+    async def _pass_over(self, feed: AsyncIterator[Any]) -> bool:
+        """Pull what is done, many at a time where nothing else comes between; false where that is all there is."""
+        handed, most = list[Any](), self._done_ahead()
+        async for record in feed:
+            handed.append(record)
+            if len(handed) >= most or type(record) in made:
+                self._ours = True
+                await self._extend(handed)
+                self._ours = False
+                if self._skipping.over:
+                    return True
+                handed, most = [], self._done_ahead()
+        self._unpacked(handed)
+        return False
+
+    def _done_ahead(self) -> int:
+        return max(1, min(self._skipping.ahead, SKIPPED_AT_ONCE))
+
+    def _unpacked(self, handed: list[Any]) -> tuple[list[Any], bool]:
+        """The records that were handed over, without those that are done; and whether some are deliveries."""
+        records, deliveries = _flat(handed)
+        return records if self._skipping.over else self._not_done(records), deliveries
+
+    def _not_done(self, records: list[Any]) -> list[Any]:
+        """What is done goes no further: it is booked, and its source hears of it."""
+        fresh, at = list[Any](), 0
+        for first, end in self._skipping.take(len(records)):
+            self._books.skip(records[at:first])
+            fresh += records[first:end]
+            at = end
+        self._books.skip(records[at:])
+        self._idle.touch()
+        self._moved()
+        if self._began is not None:
+            self.skipping_seconds = time.perf_counter() - self._began
+        return fresh
+
     async def _take(self, source: Buffered) -> None:
         self._source = source
         # A stop cancels the wait: what the source holds by then is kept by `run`. What it has handed over is ours.
         while (records := await source.take(self._most())) is not None:
             await self._extend(records)  # there may be less room by now: it waits for more
-            if isinstance(source, Taken) and not self._whole:
+            if isinstance(source, Taken) and not self._whole and self._skipping.over:
                 await self._wait_for_room(self._worth_asking)
                 if self._stopped:
                     raise Stopped
 
     def _most(self) -> int:
-        """Records that are taken at once: few until it is known how large they are."""
+        """Records that are taken at once: few until it is known how large they are; of those that are done, many."""
+        if ahead := self._skipping.ahead:
+            return min(ahead, SKIPPED_AT_ONCE)
         most = self._room or self._block
         return min(most, FIRST) if self._sizer().measured.guessed else most
 
     async def _extend(self, handed: list[Any]) -> None:
         """Many records at once: as many as there is room for, then the next."""
-        records, deliveries = _flat(handed)
+        records, deliveries = self._unpacked(handed)
+        if not records and handed:
+            await self._breathe(now=False)
         at = 0
         try:
             if self._stopped:

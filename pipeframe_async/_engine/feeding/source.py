@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from pipeframe_async._engine.feeding.bucket import BucketPump
 from pipeframe_async._engine.feeding.pump import Bucket, Pump
+from pipeframe_async._engine.feeding.trail import Trail, followed
 from pipeframe_async._rules.feed_forms import Feed, Form, length_of
 from pipeframe_async.errors import DrainTimeout
 from pipeframe_async.model import Chunk, made
@@ -104,12 +105,13 @@ class Listed:
 
 
 @asynccontextmanager
-async def opened(feed: Feed, name: str) -> AsyncIterator[AsyncIterator[Any] | Buffered]:
+async def opened(feed: Feed, name: str, trail: Trail | None = None) -> AsyncIterator[AsyncIterator[Any] | Buffered]:
     """Open a feed.
 
     Args:
         feed: what it is.
         name: the pipeline's, for threads and messages.
+        trail: where it begins, and what is noted of where it is; of a job with a checkpoint.
 
     Yields:
         An async iterator of records, or a `Buffered` to take lists from.
@@ -118,6 +120,8 @@ async def opened(feed: Feed, name: str) -> AsyncIterator[AsyncIterator[Any] | Bu
         DrainTimeout: it did not close in time.
     """
     feed = _called(feed)
+    if trail is not None:
+        feed = followed(feed, trail)
     match feed.form:
         case Form.STREAM:
             streamer = feed.value.stream()

@@ -38,10 +38,12 @@ class Paths:
     Attributes:
         tied: parts go to the lane of their journey's key, and no other.
         withdrawn: records may be, also while they are at work: they are called.
+        whole: what comes of a record is handed on at once, and never in portions.
     """
 
     tied: bool = False
     withdrawn: bool = False
+    whole: bool = False
 
     @property
     def by_the_stretch(self) -> bool:
@@ -139,7 +141,7 @@ class DefStage:
                 last=last,
                 # What has left cannot be tried again. And slots wait until portions are taken: all might do so, and
                 # none be left for those, where other `def` steps follow.
-                in_portions=shared.retrying is None and all_on_the_loop,
+                in_portions=shared.retrying is None and all_on_the_loop and not shared.paths.whole,
             )
             if shared.paths.by_the_stretch and index == 0
             else None

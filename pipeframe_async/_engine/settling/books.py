@@ -1,5 +1,6 @@
 """The ledger at work: the one place where outcomes become final, in this order: permits are released, handles
-answered, the watermark moved. Where an answer takes time, its record's permit is released when it has returned.
+answered, the watermark moved, which the checkpoint follows. Where an answer takes time, its record's permit is released
+when it has returned.
 
 Comes in: an answer whose results have been taken, or given up. Whoever waits for what came free is rung here.
 Runs on the loop, within one turn of it: nobody sees books that are half written.
@@ -13,8 +14,8 @@ from typing import Any
 
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.settling.answer import Answer
+from pipeframe_async._engine.settling.finals import Finals
 from pipeframe_async._engine.settling.handles import Handles
-from pipeframe_async._engine.settling.watermark import WatermarkReporter
 from pipeframe_async._rules.ledger import Ledger, Outcome
 
 
@@ -25,7 +26,7 @@ class Books:
         ledger: the counts, and how many permits and bytes are free.
         work: the bell of those who look for work.
         settled: called after each settlement.
-        watermark: follows what is final, where somebody is told.
+        finals: follows what is final, where somebody asks.
         forgiving: failures are taken by a dead letter.
         puts_off: acks wait until the sink has been closed.
 
@@ -41,7 +42,7 @@ class Books:
         *,
         work: Bell,
         settled: Callable[[], object],
-        watermark: WatermarkReporter | None = None,
+        finals: Finals | None = None,
         forgiving: bool = False,
         puts_off: bool = False,
     ) -> None:
@@ -54,7 +55,7 @@ class Books:
         self._wanted = False
         self._quiet: Callable[[], object] | None = None
         self._settled = settled
-        self._watermark = watermark
+        self._finals = finals
 
     def when_quiet(self, call: Callable[[], object]) -> None:
         """Call this, once, when nothing is in flight; now, if that is so."""
@@ -81,8 +82,8 @@ class Books:
         began = time.perf_counter()
         self.ledger.hold(self.handles.settled(answer, taken))
         self.answering += time.perf_counter() - began
-        if self._watermark is not None:
-            self._watermark.settled(answer, aborted=outcome.aborted > 0)
+        if self._finals is not None:
+            self._finals.settled(answer, aborted=outcome.aborted > 0)
         self._tell()
         self._settled()
         if answer.then is not None:
@@ -102,6 +103,11 @@ class Books:
         """Records were handed over, and nobody takes any more: fed and aborted at once."""
         self.ledger.refuse(len(records))
         self.handles.refuse(records)
+
+    def skip(self, records: Sequence[Any]) -> None:
+        """Records came that were done in an earlier life: fed and skipped at once, and their source hears of it."""
+        self.ledger.skip(len(records))
+        self.handles.done_before(records)
 
     def _released(self) -> None:
         """An async answer has returned: its permit is free."""

@@ -136,6 +136,12 @@ class Handles:
             if isinstance(record, Delivery):
                 self._nack(record, None)
 
+    def done_before(self, records: Iterable[Any]) -> None:
+        """Records that were final in an earlier life, which have no permits: their source, it seems, has not heard."""
+        for record in records:
+            if isinstance(record, Delivery):
+                self._ack(record, holds=False)
+
     def give_up(self, positions: Iterable[int]) -> None:
         """Nothing is done any more with the records at these feed positions, which have no permits."""
         if self._held:
@@ -190,11 +196,11 @@ class Handles:
                 self._nack(delivery, None)
         await self.answered(timeout)
 
-    def _ack(self, delivery: Delivery[Any]) -> bool:
+    def _ack(self, delivery: Delivery[Any], *, holds: bool = True) -> bool:
         if self._puts_off:
             self._put_off.append(delivery)
             return False
-        return self._call(delivery.ack, holds=True)
+        return self._call(delivery.ack, holds=holds)
 
     def _nack(self, delivery: Delivery[Any], failure: AnyFailure | None, *, holds: bool = False) -> bool:
         return False if delivery.nack is None else self._call(partial(delivery.nack, failure), holds=holds)

@@ -8,7 +8,7 @@ from pipeframe_async import Delivery, InternalError
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._engine.settling.books import Books
-from pipeframe_async._engine.settling.watermark import WatermarkReporter
+from pipeframe_async._engine.settling.finals import Finals
 from pipeframe_async._rules.ledger import Ledger, Outcome
 from tests.engine.harness import Answers, CountedBell, Shelf, a_failure, delivered, failed
 
@@ -78,13 +78,11 @@ def test_permits_are_free_before_a_handle_is_answered_and_the_watermark_moves_af
     said: list[str] = []
     ledger = Ledger(10, 1000)
 
-    class Seen(WatermarkReporter):
+    class Seen(Finals):
         def settled(self, answer: Answer, *, aborted: bool) -> None:
             said.append(f"watermark {answer.first} {answer.count} {aborted}")
 
-    async def nobody(value: int) -> None: ...
-
-    books = Books(ledger, work=Bell(), settled=lambda: said.append("settled"), watermark=Seen(nobody))
+    books = Books(ledger, work=Bell(), settled=lambda: said.append("settled"), finals=Seen())
     ledger.admit(1)
     ledger.open(0, 1, 0)
     books.handles.hold(0, Delivery("a", None, lambda: said.append(f"ack, {ledger.in_flight} in flight")))

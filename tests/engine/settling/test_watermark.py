@@ -13,6 +13,7 @@ import pytest
 
 from pipeframe_async import PipelineFailed, Retry
 from pipeframe_async._engine.settling.answer import Answer, answer_of
+from pipeframe_async._engine.settling.finals import Finals
 from pipeframe_async._engine.settling.watermark import WatermarkReporter
 from pipeframe_async.testing import FakeExecutor
 from tests.engine.harness import FakeFrame, Sunk, Through, a_failure, failing, now, passing, settled
@@ -149,7 +150,7 @@ async def test_a_stream_tells_what_was_taken() -> None:
 async def test_where_nobody_asks_nothing_is_counted() -> None:
     frame = FakeFrame()
     await frame.run(Through(range(10)))
-    assert frame.made[-1].organs.books._watermark is None
+    assert frame.made[-1].organs.books._finals is None
 
 
 # By itself.
@@ -178,11 +179,12 @@ async def told_of(
     async def tell(value: int) -> None:
         told.append(value)
 
-    reporter = WatermarkReporter(tell, borne=lambda: borne)
+    finals = Finals(borne=lambda: borne)
+    reporter = WatermarkReporter(tell, finals)
     running = asyncio.ensure_future(reporter.run())
     for settlement in settlements:
         answer, aborted = settlement if isinstance(settlement, tuple) else (settlement, False)
-        reporter.settled(answer, aborted=aborted)
+        finals.settled(answer, aborted=aborted)
         await asyncio.sleep(pause)
     reporter.end()
     await running

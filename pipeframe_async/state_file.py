@@ -1,0 +1,313 @@
+"""The file in which the state of a job is kept: one row of a SQLite database, replaced by one transaction each time.
+
+    WAL, synchronous=FULL: a state that was saved survives the end of the process, and that of the machine.
+
+It is one process's at a time, by a lock on a file beside it, which the system takes back when that process has ended. A
+lock that is left to a child of one that is gone is nobody's: who has the state is told by process, its start and the
+boot of the machine. Blocks: it is called in a thread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from pipeframe_async.checkpoint import Done, JobState, Mark
+from pipeframe_async.errors import CheckpointMismatch, StateError
+
+FORMAT = 1
+"""Of what is written. A file of a higher one is refused."""
+APPLICATION = 0x50664A73
+"""`PfJs`: tells a file of this kind from any other of SQLite's."""
+BUSY_SECONDS = 5.0
+"""That another connection may hold up a transaction, a backup for instance. Longer looks like a job that hangs."""
+
+REMEDY = "begin anew with restart=True (--restart), or name another file"
+
+
+class StateFile:
+    """A state file that is this process's until it is closed.
+
+    Args:
+        path: of the file; it is made where there is none.
+        restart: what is in it does not count.
+
+    Attributes:
+        state: what was in it; None of a job that begins.
+
+    Raises:
+        CheckpointMismatch: it is damaged, newer, or something else.
+        StateError: a living process has it.
+        OSError: it cannot be made or written.
+    """
+
+    def __init__(self, path: str, *, restart: bool = False) -> None:
+        self.path = path
+        self._lock = _Lock(f"{path}.lock")
+        try:
+            if restart and self._lock.mine and _is_of_no_use(path):
+                _remove(path)
+            self._database = _opened(path)
+            try:
+                with _told_of(path):
+                    self.state = None if restart else _read(self._database, path)
+                    self._claim()
+            except BaseException:
+                self._database.close()
+                raise
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def save(self, state: JobState) -> None:
+        """Replace what is in it.
+
+        Raises:
+            OSError: it could not be written: what was in it is there still.
+        """
+        with _told_of(self.path):
+            self._database.execute(
+                "UPDATE job SET state = ?, updated = ? WHERE id = 1", (json.dumps(asdict(state)), time.time())
+            )
+
+    def close(self) -> None:
+        """It is nobody's any more."""
+        try:
+            with suppress(sqlite3.Error):  # what was saved is saved
+                self._database.execute("UPDATE job SET holder = NULL WHERE id = 1")
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._database.close()
+        finally:
+            self._lock.release()
+
+    def _claim(self) -> None:
+        """Say whose it is, unless it is somebody's; of two that come at once only one finds it free."""
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            _make(self._database)
+            holder = _holder(self._database)
+            if not self._lock.mine and (holder is None or is_alive(holder)):
+                raise StateError(f"{self.path} is in use{_by(holder)}: that job is running, or another of its name is")
+            self._database.execute("UPDATE job SET holder = ? WHERE id = 1", (json.dumps(this_process()),))
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+
+def look(path: str) -> tuple[JobState | None, float, dict[str, Any] | None]:
+    """What is in a state file, when that was written (seconds since 1970), and the living process that has it.
+
+    Raises:
+        CheckpointMismatch: it is damaged, newer, or something else.
+        OSError: there is none, or it cannot be read.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"there is no {path}")
+    with _told_of(path), closing(_connected(f"{_address(path)}?mode=ro")) as database:
+        state = _read(database, path)
+        if state is None:
+            return None, os.path.getmtime(path), None
+        holder = _holder(database)
+        (updated,) = database.execute("SELECT updated FROM job WHERE id = 1").fetchone()
+    return state, updated, holder if holder is not None and is_alive(holder) else None
+
+
+def _address(path: str) -> str:
+    return Path(path).absolute().as_uri()
+
+
+def _connected(address: str) -> sqlite3.Connection:
+    return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+
+
+def _opened(path: str) -> sqlite3.Connection:
+    with _told_of(path):
+        database = _connected(_address(path))
+        try:
+            _check_kind(database, path)
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            database.close()
+            raise
+    return database
+
+
+def _make(database: sqlite3.Connection) -> None:
+    """Its one table, where there is none; in the caller's transaction."""
+    database.execute(f"PRAGMA application_id = {APPLICATION}")
+    database.execute(f"PRAGMA user_version = {FORMAT}")
+    database.execute("CREATE TABLE IF NOT EXISTS job (id INTEGER PRIMARY KEY, state TEXT, updated REAL, holder TEXT)")
+    database.execute("INSERT OR IGNORE INTO job (id) VALUES (1)")
+
+
+def _check_kind(database: sqlite3.Connection, path: str) -> None:
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if _is_something_else(database):
+        raise CheckpointMismatch(f"{path} is a database of something else, and no state of a job: name another file")
+    if version > FORMAT:
+        raise CheckpointMismatch(
+            f"{path} was written by a newer pipeframe_async, as format {version}, and this one knows {FORMAT}: "
+            f"upgrade it, or {REMEDY}"
+        )
+
+
+def _is_something_else(database: sqlite3.Connection) -> bool:
+    (application,) = database.execute("PRAGMA application_id").fetchone()
+    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return bool(tables and application != APPLICATION)
+
+
+def _read(database: sqlite3.Connection, path: str) -> JobState | None:
+    _check_kind(database, path)
+    (tables,) = database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'job'").fetchone()
+    row = database.execute("SELECT state FROM job WHERE id = 1").fetchone() if tables else None
+    if row is None or row[0] is None:
+        return None
+    try:
+        return state_of(json.loads(row[0]))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointMismatch(f"{path} is damaged, its state makes no sense ({error}): {REMEDY}") from error
+
+
+def state_of(values: Mapping[str, Any]) -> JobState:
+    """A state as it was before it became JSON.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is none.
+    """
+    done = Done(int(values["done"]["watermark"]), tuple((int(a), int(b)) for a, b in values["done"]["above"]))
+    edges = [done.watermark, *(edge for stretch in done.above for edge in stretch)]
+    if edges[0] < 0 or any(a >= b for a, b in pairwise(edges)):
+        raise ValueError("its records are in no order")
+    totals = {str(name): int(count) for name, count in values["totals"].items()}
+    counted = sum(totals.get(name, 0) for name in ("delivered", "filtered", "failed")) - totals.get("emitted", 0)
+    if counted != done.records:
+        raise ValueError(f"its books do not balance: {done.records:,} records are done, and {counted:,} are counted")
+    feed = values["feed"]
+    return JobState(
+        fingerprint=dict(values["fingerprint"]),
+        done=done,
+        totals=totals,
+        feed=None if feed is None else Mark(int(feed["records"]), feed["position"]),
+        sink=values["sink"],
+        dead_letter=values["dead_letter"],
+        finished=bool(values["finished"]),
+        lives=int(values["lives"]),
+    )
+
+
+@contextmanager
+def _told_of(path: str) -> Iterator[None]:
+    """What SQLite raises, as what is meant."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise OSError(f"the state in {path} could not be read or written: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise CheckpointMismatch(f"{path} is damaged, or no state of a job ({error}): {REMEDY}") from error
+
+
+def _is_of_no_use(path: str) -> bool:
+    """Whether a job that begins anew cannot write over what is there. What is something else's is left alone."""
+    try:
+        with closing(_connected(_address(path))) as database:
+            if not _is_something_else(database):
+                _read(database, path)
+    except (sqlite3.DatabaseError, CheckpointMismatch):
+        return True
+    return False
+
+
+def _remove(path: str) -> None:
+    for one in (path, f"{path}-wal", f"{path}-shm"):
+        with suppress(FileNotFoundError):
+            os.unlink(one)
+
+
+class _Lock:
+    """A lock that goes with the process that has it, and with the children to which it was handed down.
+
+    It is on a file of its own: SQLite's locks on the state are the process's, and would be gone when anybody closes it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        while True:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                self.mine = _locked(self._file)
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(self._file), os.stat(path)):
+                        return
+            except BaseException:
+                os.close(self._file)
+                raise
+            os.close(self._file)  # who had it has removed it meanwhile
+
+    def release(self) -> None:
+        """Let others have it."""
+        if self.mine and os.name != "nt":
+            with suppress(OSError):
+                os.unlink(self._path)
+        os.close(self._file)
+
+
+def _locked(file: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        return True  # not on Windows
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(database: sqlite3.Connection) -> dict[str, Any] | None:
+    row = database.execute("SELECT holder FROM job WHERE id = 1").fetchone()
+    return None if row is None or row[0] is None else json.loads(row[0])
+
+
+def _by(holder: Mapping[str, Any] | None) -> str:
+    return "" if holder is None else f" by process {holder.get('pid')}"
+
+
+def this_process() -> dict[str, Any]:
+    """Who has a state: a number alone is given to others later."""
+    return {"pid": os.getpid(), "started": _started(os.getpid()), "boot": _boot()}
+
+
+def is_alive(holder: Mapping[str, Any]) -> bool:
+    """Whether a process that has a state is there still. True where that cannot be known."""
+    if holder.get("boot") != (boot := _boot()) or not boot or not holder.get("started"):
+        return True
+    return bool(_started(holder["pid"]) == holder["started"])
+
+
+def _started(pid: int) -> str:
+    """When a process was started, in ticks of its boot; nothing where it is gone, or where that is not told."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    state, *rest = stat.rpartition(")")[2].split()
+    return "" if state in ("Z", "X") else rest[18]
+
+
+def _boot() -> str:
+    """Which boot of which machine, and which of its process namespaces; nothing where that is not told."""
+    try:
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
