@@ -124,8 +124,12 @@ class Owned:
 
     def _tail(self, size: int) -> str:
         at = max(0, size - TAIL)
+        return base64.b64encode(self.part(at, size - at)).decode()
+
+    def part(self, at: int, size: int) -> bytes:
+        """So many bytes from there on; fewer at its end."""
         self._file.seek(at)
-        return base64.b64encode(self._file.read(size - at) or b"").decode()
+        return self._file.read(size) or b""
 
     def append(self, data: bytes) -> None:
         """Write all of it, or none."""

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeframe_async.compression import KINDS
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.model import Failure
-from pipeframe_async.sinks.columns import (
-    REFUSED,
-    array_of,
-    arrow,
-    blame,
-    cast,
-    checked,
-    column_of,
-    fitting,
-    flat_row_of,
-    schema_of,
-    shown,
-)
+from pipeframe_async.sinks.columns import arrow, checked, column_of, fitting, flat_row_of, schema_of
+from pipeframe_async.sinks.row_groups import PIECE_ROWS, RowGroups
+from pipeframe_async.sinks.shaping import LOOKED_AT, Shaper, failures, with_columns
+from pipeframe_async.sinks.spool import Spool
+from pipeframe_async.sinks.spooled import Spooled, restored
 from pipeframe_async.sinks.values import failure_row
-from pipeframe_async.sinks.writing import Writer, writer
+from pipeframe_async.sinks.writing import writer
 from pipeframe_async.weight import weight
 
 if TYPE_CHECKING:
@@ -33,13 +24,6 @@ if TYPE_CHECKING:
 
 ROW_GROUP_BYTES: Final = 64 * 2**20
 """Bytes of columns in memory that become a row group. Fewer compress and are read worse, more are held in memory."""
-LOOKED_AT: Final = 10_000
-"""Results that a schema is made of, where none is given. Fewer miss the columns that come late, more are held as
-dicts."""
-PIECE_ROWS: Final = 1_000
-"""Rows that become columns at once. Fewer cost more calls, more hold up the loop, which waits for a column of them."""
-WRITE_BYTES: Final = 2**20
-"""Bytes that are given to the system at once."""
 FSYNC: Final = ("close", "never")
 
 
@@ -49,6 +33,11 @@ class Parquet:
     The file is written beside its place, as `out.parquet.part`, and put there when the run has ended well; of a run
     that fails or is killed nothing is there but what was before. What `write` has returned from may be in memory until
     then. No two runs or processes write the same file.
+
+    In a job with a checkpoint results are kept in `out.parquet.rows` until the file is in its place, and row groups are
+    cut at a multiple of 1,000 rows: the file is, byte for byte, that of a job that was never killed. Going on costs the
+    time to write what there is again. Without a schema, values that are of no type of Python's own (those of numpy,
+    nanoseconds) may make other columns when the job is killed within the first 10,000 results.
 
     With a `schema`, a result that does not fit is that record's failure, found in the workers. Without one it is made
     of the first 10,000 results, or those that fill a row group (or of a first `RecordBatch` or `Table`), and a later
@@ -97,7 +86,7 @@ class Parquet:
                 f"fsync={fsync!r}: must be one of {', '.join(map(repr, FSYNC))}; it cannot be read before its end"
             )
         self._fsync = fsync
-        self._file: _File | None = None
+        self._file: _File | Spooled | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"
@@ -113,9 +102,34 @@ class Parquet:
         place = writer(self.path, append=False, kind=None, fsync=self._fsync)
         try:
             place.begin()
-            self._file = _File(place, self._schema, self._row_group_bytes, self._compression)
+            groups = RowGroups(place, self._row_group_bytes, self._compression)
+            self._file = _File(groups, self._schema, self._row_group_bytes)
         except BaseException:
             place.close(whole=False)
+            raise
+
+    def position(self) -> dict[str, Any] | None:
+        """Where what is kept of the results ends; it survives the machine, unless `fsync="never"`.
+
+        None where nobody has called `restore`. Results that are no columns yet become some.
+        """
+        return self._file.position() if isinstance(self._file, Spooled) else None
+
+    def restore(self, position: dict[str, Any] | None) -> None:
+        """Go on at a position, or begin a file that can be gone on with.
+
+        From now on results are kept beside the file too, as `out.parquet.rows`; row groups are made of these again.
+        Where that is not there because the file was put in its place, they are read from there.
+
+        Raises:
+            CheckpointMismatch: neither has what the job has written, or the schema is another one.
+        """
+        assert isinstance(self._file, _File)  # it was entered, and nothing was written
+        spool = Spool(f"{os.path.realpath(self.path)}.rows", self.path, self._fsync)
+        try:
+            self._file = restored(spool, self._file.groups, self._schema, self._row_group_bytes, position)
+        except BaseException:
+            spool.give_up()
             raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
@@ -130,24 +144,16 @@ class Parquet:
 
 
 class _File:
-    """Rows on their way to columns, and columns to row groups."""
+    """Rows on their way to columns, a piece at a time."""
 
-    def __init__(self, place: Writer, schema: pa.Schema | None, group_bytes: int, compression: str) -> None:
-        self._pa, self._parquet = arrow()
-        self._place = place
-        self._schema = schema
-        self._given = schema is not None
+    def __init__(self, groups: RowGroups, schema: pa.Schema | None, group_bytes: int) -> None:
+        self.groups = groups
+        self._shaper = Shaper(schema)
         self._group_bytes = group_bytes
-        self._compression = compression
         self._rows: list[dict[str, Any]] = []
         self._row_bytes = 0
-        self._batches: list[pa.RecordBatch] = []
-        self._bytes = 0
-        self._out = _Out(place)
-        self._buffered = self._pa.output_stream(self._pa.PythonFile(self._out, mode="w"), buffer_size=WRITE_BYTES)
-        self._writer: Any = None
         if schema is not None:
-            self._open(schema)
+            groups.open(schema)
 
     def add(self, results: Sequence[Any]) -> None:
         """Take results, in order."""
@@ -156,12 +162,13 @@ class _File:
             if isinstance(result, dict):
                 self._rows.append(result)
             elif isinstance(result, Failure):
-                self._open(_failures(self._pa))
+                self._open(failures())
                 self._rows.append(failure_row(result))
             else:
                 self._flush_rows()
-                self._add_columns(result)
-        most = PIECE_ROWS if self._writer is not None else LOOKED_AT
+                self._open(with_columns(result).schema)
+                self._take(self._shaper.of_columns(result))
+        most = PIECE_ROWS if self._shaper.schema is not None else LOOKED_AT
         if len(self._rows) >= most or self._row_bytes >= self._group_bytes:
             self._flush_rows()
 
@@ -169,125 +176,30 @@ class _File:
         """Put the file in its place, or see that nothing is there."""
         try:
             if whole:
-                self._finish()
+                self._flush_rows()
+                self._open(arrow()[0].schema([]))
+                self.groups.finish()
         except BaseException:
             whole = False
             raise
         finally:
-            self._out.discards = True  # what pyarrow writes as it is closed is the file's no more
-            self._let_go()
-            self._place.close(whole=whole)
-
-    def _finish(self) -> None:
-        self._flush_rows()
-        self._open(self._pa.schema([]))
-        self._write_group()
-        self._writer.close()
-        self._buffered.flush()
-
-    def _let_go(self) -> None:
-        with suppress(Exception):
-            if self._writer is not None and self._writer.is_open:
-                self._writer.is_open = False  # else it would be closed again as it is forgotten
-                self._writer.writer.close()
-        with suppress(Exception):
-            self._buffered.close()
+            self.groups.close(whole=whole)
 
     def _open(self, schema: pa.Schema) -> None:
-        """What the columns are, from here on."""
-        if self._writer is None:
-            self._schema = schema
-            self._writer = self._parquet.ParquetWriter(
-                self._buffered, schema, compression=self._compression, write_page_checksum=True
-            )
+        if self._shaper.schema is None:
+            self._shaper.schema = schema
+            self.groups.open(schema)
 
     def _flush_rows(self) -> None:
         rows, self._rows, self._row_bytes = self._rows, [], 0
-        if rows and self._writer is None:
-            first = rows[:LOOKED_AT]
-            self._open(schema_of(first))
+        if rows and self._shaper.schema is None:
+            self._open(schema_of(rows[:LOOKED_AT]))
         for at in range(0, len(rows), PIECE_ROWS):
-            self._take(self._of_rows(rows[at : at + PIECE_ROWS]))
+            self._take([self._shaper.of_rows(rows[at : at + PIECE_ROWS])])
 
-    def _of_rows(self, rows: list[dict[str, Any]]) -> pa.RecordBatch:
-        assert self._schema is not None
-        names = {*self._schema.names}
-        for row in rows:
-            if not names.issuperset(row):
-                raise self._misfit(f"a result has a field {shown(min({*row} - names))}, which is no column")
-        arrays = []
-        for field in self._schema:
-            values = [row.get(field.name) for row in rows]
-            try:
-                arrays.append(array_of(values, field))
-            except REFUSED as error:
-                raise self._misfit(blame(values, field, error)) from error
-        return self._pa.RecordBatch.from_arrays(arrays, schema=self._schema)
-
-    def _add_columns(self, result: Any) -> None:
-        """Those of a `RecordBatch` or `Table`."""
-        if not result.num_columns:
-            raise ValueError(f"a {type(result).__name__} has no columns")
-        self._open(result.schema)
-        assert self._schema is not None
-        try:
-            fitting = cast(result, self._schema)
-        except REFUSED as error:
-            raise self._misfit(f"a {type(result).__name__} does not fit: {error}") from error
-        for batch in fitting.to_batches() if hasattr(fitting, "to_batches") else [fitting]:
-            self._take(batch)
-
-    def _misfit(self, what: str) -> ValueError:
-        if self._given:
-            return ValueError(what)
-        return ValueError(f"{what}; the columns were made of the first results, and cannot change: pass schema=")
-
-    def _take(self, batch: pa.RecordBatch) -> None:
-        self._batches.append(batch)
-        self._bytes += batch.nbytes
-        if self._bytes >= self._group_bytes:
-            self._write_group()
-
-    def _write_group(self) -> None:
-        """What is there as a row group; as several, where one batch was worth that."""
-        batches, self._batches = self._batches, []
-        groups, self._bytes = max(1, self._bytes // self._group_bytes), 0
-        if rows := sum(batch.num_rows for batch in batches):
-            table = self._pa.Table.from_batches(batches, schema=self._schema)
-            self._writer.write_table(table, row_group_size=-(-rows // groups))
-
-
-class _Out:
-    """A place for bytes, as pyarrow writes to it."""
-
-    closed = False
-    discards = False
-
-    def __init__(self, place: Writer) -> None:
-        self._place = place
-        self._size = 0
-
-    def write(self, data: Any) -> int:
-        """Take all of it."""
-        if not self.discards:
-            self._place.write([data])
-        self._size += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        """How much there is."""
-        return self._size
-
-    def flush(self) -> None:
-        """It is with the system already."""
-
-    def close(self) -> None:
-        """Its owner does."""
-
-
-def _failures(pa: Any) -> pa.Schema:
-    text = ("record", "step", "kind", "error_type", "message", "attempts", "child", "traceback")
-    return pa.schema([(name, pa.int64() if name == "attempts" else pa.string()) for name in text])
+    def _take(self, batches: Sequence[pa.RecordBatch]) -> None:
+        for batch in batches:
+            self.groups.take(batch, batch.nbytes)
 
 
 def _codec(compression: str | None) -> str:

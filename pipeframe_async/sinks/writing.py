@@ -121,11 +121,7 @@ class _Whole:
 
     def position(self) -> dict[str, Any] | None:
         """Its end, and what is in no member yet."""
-        if not self._kept:
-            return None
-        spot = _spot(self._file, self._form, self._kind)
-        sync_directory(self._path, self._fsync)  # a name that is not there after a crash is no file
-        return spot.as_json()
+        return _spot(self._file, self._form, self._kind).as_json() if self._kept else None
 
     def restore(self, position: dict[str, Any] | None) -> None:
         """Cut back the file beside its place; where one has put it there, it is taken from there."""
@@ -139,6 +135,7 @@ class _Whole:
         elif self._kind is not None:
             self._form = Members(self._kind)
         self._kept = True
+        sync_directory(self._path, self._fsync)  # of a file without a name nothing survives the machine
 
     def _gone(self, spot: Spot) -> CheckpointMismatch:
         placed = f"{os.stat(self._path).st_size:,} bytes" if os.path.isfile(self._path) else "is not there"
@@ -181,6 +178,7 @@ class _Appended:
         self._form: Form = Plain() if kind is None else Streams(kind)
         self._begun = False
         self._kept = False
+        self._fsync = fsync
         self._file = Owned(path, path, fsync)
 
     @property
@@ -226,6 +224,7 @@ class _Appended:
         elif self._kind is not None:
             self._form = Members(self._kind)
         self._kept = True
+        sync_directory(self._path, self._fsync)
 
     def close(self, *, whole: bool) -> None:
         """All of it is there already, but for a last member."""

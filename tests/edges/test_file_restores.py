@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,10 @@ KIND = {"": "", ".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
 
 def killed_at(moment: int, work: Callable[[], None]) -> bool:
     """Do work in a process that is killed at a moment; whether it was."""
-    if not (child := os.fork()):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pyarrow's threads, which it makes anew by itself
+        child = os.fork()
+    if not child:
         code = 1
         try:
             _arm(moment)
@@ -182,9 +186,10 @@ RENAME = os.rename
 class Job:
     """One that keeps its state in a file, and may stop in good order after so many results."""
 
-    def __init__(self, folder: Path, make: Callable[[], Any]) -> None:
+    def __init__(self, folder: Path, make: Callable[[], Any], results: list[Any] = RESULTS) -> None:
         self.state = folder / "state"
         self.make = make
+        self.results = results
 
     def run(self, stop: int = len(RESULTS)) -> None:
         done, position = json.loads(self.state.read_text()) if self.state.exists() else (0, None)
@@ -193,8 +198,8 @@ class Job:
         sink.restore(position)
         self.save(done, sink.position())
         while done < stop:
-            put(sink, RESULTS[done : done + 17])
-            done = min(done + 17, len(RESULTS))
+            put(sink, self.results[done : done + 17])
+            done += len(self.results[done : done + 17])
             self.save(done, sink.position())
         sink.__exit__(None, None, None)
 
@@ -208,6 +213,7 @@ def moments(job: Job, path: Path, before: Callable[[], None], stop: int = len(RE
     for moment in range(200):
         path.unlink(missing_ok=True)
         Path(f"{path}.part").unlink(missing_ok=True)
+        Path(f"{path}.rows").unlink(missing_ok=True)
         job.state.unlink(missing_ok=True)
         before()
         was_killed = killed_at(moment, lambda: job.run(stop))
