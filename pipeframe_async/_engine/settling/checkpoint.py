@@ -154,7 +154,9 @@ class Checkpointer:
             self._torn = False
 
     async def restore(self) -> None:
-        """Set sink and dead letter back to where they were with what is done; saved once, so that it is seen to begin.
+        """Set sink and dead letter back to where they were with what is done.
+
+        That is saved at once: a life that is ended before its first state has put something behind it, too.
 
         Raises:
             CheckpointMismatch: that cannot be done.
@@ -163,7 +165,7 @@ class Checkpointer:
         for position, end in ((self._state.dead_letter, self._dead_letter), (self._state.sink, self._sink)):
             if end is not None:
                 await end.restore(position)
-        await self._job.save(self._state)
+        await self.save()
 
     async def run(self) -> None:
         """Save a state whenever something has become final, and some time has passed since the last one; for ever."""
