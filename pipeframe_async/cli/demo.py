@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pipeframe_async.cli.demo_kill import killed_and_resumed
 from pipeframe_async.cli.demo_pipeline import StdlibMetrics
 from pipeframe_async.cli.demo_tables import show
 from pipeframe_async.cli.exits import DONE, INTERRUPTED, explained
@@ -30,18 +31,23 @@ from pipeframe_async.executors.cores import usable_cores
     metavar="FILE",
     help="Where results go, as JSON lines. Default: a new temporary file.",
 )
+@click.option("--kill", is_flag=True, help="Run it as a job, kill it in the middle before your eyes, and go on.")
 @click.option("--cpu-count", type=click.IntRange(min=1), metavar="N", help="Workers. Default: all usable cores.")
 @BUFFER_SIZE
 @EXECUTOR
 @PROGRESS
 @explained
-def demo(root: Path | None, limit: int | None, output: Path | None, **frame: Any) -> int:
+def demo(root: Path | None, limit: int | None, output: Path | None, *, kill: bool, **frame: Any) -> int:
     """Measure every Python file of the standard library, on all cores.
 
     A file that cannot be read or parsed, and some are broken on purpose, is counted as failed. Ends with 0 all
     the same.
     """
     frame["cpu_count"] = frame["cpu_count"] or usable_cores()  # this feed and sink need next to nothing
+    if kill and output is not None:
+        raise click.UsageError("--kill has a directory of its own for all its files: leave --output out")
+    if kill:
+        return killed_and_resumed(root, limit, FrameOptions(**frame))
     if output is not None:
         _make(output)
     pipeline = StdlibMetrics(root, limit, output)

@@ -67,24 +67,17 @@ class StdlibMetrics(PipelineEngine[str, FileMetrics]):
         self.failures: list[Failure[str]] = []
 
     async def feed(self) -> AsyncIterator[str]:
-        """Walk the directories, each one listed in a thread: a disk may take its time, the loop may not."""
+        """Walk the directories."""
         self.output = Path(self.output or _temporary_file())
         self.output.write_bytes(b"")
-        directories, fed = [self.root], 0
-        while directories:
-            files, inner = await asyncio.to_thread(listed, directories.pop())
-            directories += reversed(inner)
-            for file in files:
-                if fed == self.limit:
-                    return
-                yield file
-                fed += 1
+        async for file in walked(self.root, self.limit):
+            yield file
 
     def sink(self, metrics: list[FileMetrics]) -> None:
         """Write the files' metrics, one JSON object a line. A plain function: it runs in a thread."""
         assert self.output is not None  # the feed has seen to it
         with self.output.open("a", encoding="utf-8") as file:
-            file.writelines(f"{json.dumps(_as_json(found, self.root))}\n" for found in metrics)
+            file.writelines(f"{json.dumps(as_object(found, self.root))}\n" for found in metrics)
         self.ranking.add(metrics)
 
     async def dead_letter(self, failures: list[Failure[str]]) -> None:
@@ -94,6 +87,22 @@ class StdlibMetrics(PipelineEngine[str, FileMetrics]):
     def name_of(self, path: str) -> str:
         """A path as it is shown: from the root."""
         return os.path.relpath(path, self.root)
+
+
+async def walked(root: Path, limit: int | None) -> AsyncIterator[str]:
+    """The Python files below a directory, in order, so many at most.
+
+    Each directory is listed in a thread: a disk may take its time, the loop may not.
+    """
+    directories, found = [root], 0
+    while directories:
+        files, inner = await asyncio.to_thread(listed, directories.pop())
+        directories += reversed(inner)
+        for file in files:
+            if found == limit:
+                return
+            yield file
+            found += 1
 
 
 def listed(directory: Path) -> tuple[list[str], list[Path]]:
@@ -117,7 +126,8 @@ def listed(directory: Path) -> tuple[list[str], list[Path]]:
     return files, directories
 
 
-def _as_json(metrics: FileMetrics, root: Path) -> dict[str, object]:
+def as_object(metrics: FileMetrics, root: Path) -> dict[str, object]:
+    """What was measured of a file, for JSON; its path from the root."""
     return {
         **metrics._asdict(),
         "path": os.path.relpath(metrics.path, root),

@@ -239,3 +239,21 @@ def test_a_file_name_controls_no_terminal(pipeframe: Pipeframe, tree: Path, tmp_
     ending = pipeframe("demo", "--dir", tree, "--output", tmp_path / "out", "--executor", "inline")
     assert "\x1b[31m" not in ending.out
     assert r"\x1b[31mred.py" in ending.out
+
+
+@pytest.mark.process
+@pytest.mark.skipif(os.name == "nt", reason="it has no process groups")
+def test_killed_in_the_middle_the_demo_goes_on(pipeframe: Pipeframe) -> None:
+    ending = pipeframe("demo", "--kill", "--limit", "400", "--progress", "none")
+    assert ending.code == 0, ending.err
+    first, second = (line for line in ending.err.splitlines() if line.startswith("$ pipeframe run"))
+    assert first == second
+    assert "kill -9" in ending.err
+    assert "the job has been ended, and goes on" in ending.out
+    assert "skipped" in ending.out
+    assert "Each of the 400 files once" in ending.err
+
+
+def test_killed_the_demo_has_a_place_of_its_own(pipeframe: Pipeframe, tmp_path: Path) -> None:
+    ending = pipeframe("demo", "--kill", "--output", tmp_path / "out")
+    assert (ending.code, "leave --output out" in ending.err) == (2, True)
