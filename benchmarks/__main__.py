@@ -22,6 +22,7 @@ QUESTIONS = (
     "scaling",
     "mixed",
     "edges",
+    "jobs",
     "web",
     "chain",
     "recovery",

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from pipeframe_async.cli.exits import DONE, FAILED, INTERRUPTED, CommandFailed, explained, printable
@@ -106,17 +105,19 @@ def _named(group: Group) -> dict[str, Any]:
 
 
 def _show(groups: list[Group]) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("count", justify="right")
-    for column in ("pipeline", "step", "kind", "type", "last", "message of the newest"):
-        table.add_column(column, no_wrap=column != "message of the newest")
+    console = Console(highlight=False, soft_wrap=True)
+    width = len(f"{groups[0].count:,}")
     for group in groups:
-        texts = (group.pipeline, group.step, group.kind, group.error_type, _time(group.last), _line(group.newest))
-        table.add_row(f"{group.count:,}", *(Text(printable(text)) for text in texts))
-    console = Console(highlight=False)
-    console.print(table)
+        console.print(
+            Text.assemble(
+                (f"{group.count:>{width},}", "bold"),
+                printable(f"  {group.pipeline} · {group.step} · {group.kind} {group.error_type}"),
+                (f" · last {_time(group.last)}\n", "dim"),
+                printable(f"{' ' * width}  {_line(group.newest)}"),
+            )
+        )
     if traceback := groups[0].newest.traceback:
-        console.print(Text(f"\nThe newest of the first group, number {groups[0].newest.id}:\n\n{printable(traceback)}"))
+        console.print(Text(f"\nThe newest of the first kind, number {groups[0].newest.id}:\n\n{printable(traceback)}"))
 
 
 def _line(letter: Letter) -> str:

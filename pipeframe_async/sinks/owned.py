@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import IO, Any, Final, cast
 
 from pipeframe_async.errors import CheckpointMismatch, StateError
+from pipeframe_async.locks import locked
 
 BLOCK: Final = 2**20
 """Bytes read at once while a torn tail is looked for."""
@@ -168,7 +169,8 @@ def _locked(path: str, name: str) -> IO[bytes]:
     while True:
         file = cast("IO[bytes]", open(path, "a+b", buffering=0))  # noqa: SIM115 - closed by whoever has it
         try:
-            _lock(file.fileno(), name)
+            if not locked(file.fileno()):
+                raise StateError(f"{name} is being written by another run or process")
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                     return file
@@ -176,18 +178,6 @@ def _locked(path: str, name: str) -> IO[bytes]:
             file.close()
             raise
         file.close()
-
-
-def _lock(file: int, path: str) -> None:
-    """It is this writer's, until it is closed; also by the death of its process."""
-    try:
-        import fcntl
-    except ImportError:
-        return  # not on Windows
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StateError(f"{path} is being written by another run or process") from None
 
 
 def sync_directory(path: str, fsync: str) -> None:

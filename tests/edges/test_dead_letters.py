@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,6 +19,7 @@ from pipeframe_async import Child, ConfigError, Failure, FeedError, PipeFrame, P
 from pipeframe_async.feeds import JsonLines as JsonLinesIn
 from pipeframe_async.sinks import DeadLetters, JsonLines
 
+ROOT = Path(__file__).parents[2]
 CAUSES = (ValueError, KeyError, TypeError, OSError, ZeroDivisionError, RuntimeError)
 
 
@@ -364,3 +367,47 @@ async def test_an_outcome_that_cannot_be_written_down_ends_the_replay(
         await run(Orders(), DeadLetters(path).replay(rate=300), buffer_size=5)
     monkeypatch.undo()
     assert len(DeadLetters(path).entries()) == 60
+
+
+REPLAYS = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from tests.edges import test_dead_letters as here
+from pipeframe_async import run
+from pipeframe_async.sinks import DeadLetters
+
+here.step.mended = {0, 1, 2}
+
+class Told(here.Orders):
+    async def sink(self, records):
+        print(*records, sep="\\n", flush=True)
+
+run(Told(), DeadLetters(sys.argv[1]).replay(rate=20_000), executor="inline")
+"""
+
+
+def replayed(path: Path, *, kill_at: int | None = None) -> list[int]:
+    """What a replay in a process of its own has handled; it may be killed when that is so many records."""
+    command = [sys.executable, "-c", REPLAYS, str(path), str(ROOT)]
+    handled = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as replay:
+        assert replay.stdout is not None
+        for line in replay.stdout:
+            handled.append(int(line))
+            if len(handled) == kill_at:
+                replay.kill()
+    assert replay.returncode == (0 if kill_at is None else -9)
+    return handled
+
+
+@pytest.mark.process
+@pytest.mark.timeout(120)
+async def test_a_replay_that_is_killed_in_the_middle_leaves_exactly_the_rest(path: Path) -> None:
+    """Ten thousand of six causes, of which three are mended."""
+    await run(Orders(DeadLetters(path)), range(10_000))
+    assert [group.count for group in DeadLetters(path).groups()] == [1667] * 4 + [1666] * 2
+    handled = [*replayed(path, kill_at=1_000), *replayed(path, kill_at=1_000), *replayed(path)]
+    left = DeadLetters(path).entries()
+    assert [entry.record() for entry in left] == [record for record in range(10_000) if record % 6 > 2]
+    assert {*handled} == {record for record in range(10_000) if record % 6 <= 2}
+    assert all(entry.attempts in (2, 3, 4) for entry in left)

@@ -19,7 +19,8 @@ import pytest
 from backports import zstd
 
 from pipeframe_async import ConfigError, Failure, PipeFrame, PipelineEngine, SinkError, StateError
-from pipeframe_async.sinks import Csv, JsonLines, Lines, owned, writing
+from pipeframe_async.locks import locked
+from pipeframe_async.sinks import Csv, JsonLines, Lines, writing
 
 READ: dict[str, Any] = {
     "": bytes,
@@ -344,14 +345,14 @@ def test_who_opens_a_file_as_another_puts_it_in_place_writes_one_of_its_own(
     path = str(tmp_path / "out.txt")
     first = writing.writer(path, append=False, kind=None, fsync="never")
     first.write([b"first\n"])
-    lock, put = owned._lock, [first]
+    put = [first]
 
-    def late(file: int, name: str) -> None:
+    def late(file: int) -> bool:
         while put:
             put.pop().close(whole=True)
-        lock(file, name)
+        return locked(file)
 
-    monkeypatch.setattr(owned, "_lock", late)
+    monkeypatch.setattr("pipeframe_async.sinks.owned.locked", late)
     second = writing.writer(path, append=False, kind=None, fsync="never")
     assert Path(path).read_bytes() == b"first\n"
     monkeypatch.undo()

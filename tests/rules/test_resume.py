@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
+from random import Random
 from typing import Any
 
 import pytest
@@ -128,6 +129,19 @@ class Lives(RuleBasedStateMachine):
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+
+
+def test_what_is_kept_behind_one_straggler_is_of_what_is_under_way_and_not_of_what_was_done() -> None:
+    """Ten million records, in order of completion, of which the first stands still."""
+    watermark, size, under_way, random = Watermark(), 100, deque[int](), Random(1)
+    for first in range(1, 10_000_000, size):
+        under_way.append(first)
+        if len(under_way) == 100:  # batches of a full buffer
+            under_way.rotate(random.randrange(100))
+            watermark.final(under_way.popleft(), size)
+            assert len(watermark.done.above) <= len(under_way) + 1
+    assert watermark.value == 0
+    assert watermark.done.records == 10_000_000 - size * len(under_way)
 
 
 @given(st.lists(st.integers(0, 50)), st.integers(0, 60))
