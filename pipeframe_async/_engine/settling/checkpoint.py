@@ -84,7 +84,19 @@ async def opened_job(checkpoint: Checkpoint, wanted: Mapping[str, Any], *, resta
     finally:
         closing = thread.submit(_close, opening)
         thread.shutdown()
-        await asyncio.wait([asyncio.wrap_future(closing)])
+        await _done(asyncio.wrap_future(closing))
+
+
+async def _done(future: asyncio.Future[None]) -> None:
+    """Wait for it, through a cancel too, which is passed on then: another life may begin when this one is over."""
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 def _close(opening: Future[StateFile]) -> None:
