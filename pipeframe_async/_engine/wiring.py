@@ -29,6 +29,7 @@ from pipeframe_async._engine.feeding.backlog import Backlog
 from pipeframe_async._engine.feeding.intake import Intake
 from pipeframe_async._engine.feeding.spill import Spill
 from pipeframe_async._engine.feeding.trail import Trail
+from pipeframe_async._engine.going_on import budget_of, checkpointer_of, hands_on_whole
 from pipeframe_async._engine.journeys.async_stage import AsyncStage
 from pipeframe_async._engine.journeys.journeys import Journeys
 from pipeframe_async._engine.journeys.tie import Tie
@@ -38,13 +39,11 @@ from pipeframe_async._engine.lanes.workforce import Workforce
 from pipeframe_async._engine.living import Conclude, Lives, Living
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._engine.settling.books import Books
-from pipeframe_async._engine.settling.checkpoint import Checkpointer, Job, Position
+from pipeframe_async._engine.settling.checkpoint import Checkpointer, Job
 from pipeframe_async._engine.settling.finals import Finals
 from pipeframe_async._engine.settling.watermark import WatermarkReporter
 from pipeframe_async._engine.stall import StallDetector
 from pipeframe_async._rules.batching import Sizer
-from pipeframe_async._rules.budget import FailureBudget
-from pipeframe_async._rules.edges import Back
 from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.ordering import AsFed, AsFinished, Sequencer
@@ -201,16 +200,20 @@ def wired(
     keep = streaming or hooks.sink is not None or calls is not None or feed.results
     collect = Collect(
         sequencer=_sequencer(plan.order, tie, looked_at=keep or hooks.dead_letter is not None),
-        budget=_budget(plan, job),
+        budget=budget_of(plan, job),
         tripped=ways.tripped,
         kept=0 if plan.max_failures is None else KEPT_FAILURES,
         most=limits.buffer_size,
     )
     staging = _Staging(
-        plan, workforce, limits, books, backlog, collect, tie, keep=keep, calls=calls, whole=_whole(plan, job)
+        plan, workforce, limits, books, backlog, collect, tie, keep=keep, calls=calls, whole=hands_on_whole(plan, job)
     )
     results: Results[Any] = Results(books.settle)
-    checkpoint = _checkpoint(plan, hooks, job, finals, ledger, trail)
+    checkpoint = (
+        None
+        if job is None or finals is None or trail is None
+        else checkpointer_of(plan, job, finals, ledger, trail, sink=hooks.sink, dead_letter=hooks.dead_letter)
+    )
     watermark = None if hooks.on_progress is None or finals is None else WatermarkReporter(hooks.on_progress, finals)
     return Organs(
         books=books,
@@ -284,45 +287,6 @@ def _conclude(books: Books, watermark: WatermarkReporter | None) -> Conclude:
             await watermark.conclude(timeout)
 
     return conclude
-
-
-def _budget(plan: Plan, job: Job | None) -> FailureBudget:
-    """A job bears no more failures in many lives than in one."""
-    budget = FailureBudget(plan.max_failures)
-    if job is not None:
-        totals = job.state.totals
-        budget.spend(totals.get("failed", 0), sum(totals.get(name, 0) for name in ("delivered", "filtered", "failed")))
-    return budget
-
-
-def _whole(plan: Plan, job: Job | None) -> bool:
-    """Whether what comes of a record must be handed on at once: a record that is there in part is to be done again,
-    and in another order than the feed's there might be one at every moment.
-    """
-    return job is not None and plan.order != "input"
-
-
-def _checkpoint(
-    plan: Plan, hooks: Hooks, job: Job | None, finals: Finals | None, ledger: Ledger, trail: Trail | None
-) -> Checkpointer | None:
-    if plan.kept is None or job is None or finals is None or trail is None:
-        return None
-    return Checkpointer(
-        job,
-        finals,
-        ledger,
-        trail.marks,
-        sink=_position(hooks.sink, plan.kept.sink),
-        dead_letter=_position(hooks.dead_letter, plan.kept.dead_letter),
-    )
-
-
-def _position(hook: Hook | None, back: Back | None) -> Position | None:
-    """An end that can be set back, called where it is given what comes."""
-    if hook is None or back is None:
-        return None
-    ask, restore = (Hook(function, f"{hook.name}.{verb}", hook.thread) for verb, function in back._asdict().items())
-    return Position(ask, restore)
 
 
 def _consumer(

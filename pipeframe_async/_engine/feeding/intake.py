@@ -20,7 +20,7 @@ from pipeframe_async._engine.feeding.backlog import Backlog
 from pipeframe_async._engine.feeding.idle import IdleTimer
 from pipeframe_async._engine.feeding.source import CLOSE_TIMEOUT, Buffered, Listed, Taken, opened
 from pipeframe_async._engine.feeding.spill import BLOCK_BYTES
-from pipeframe_async._engine.feeding.trail import Trail
+from pipeframe_async._engine.feeding.trail import Trail, not_done
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._engine.supervise import BREATH
 from pipeframe_async._rules.batching import Sizer
@@ -403,13 +403,8 @@ class Intake:
         return records if self._skipping.over else self._not_done(records), deliveries
 
     def _not_done(self, records: list[Any]) -> list[Any]:
-        """What is done goes no further: it is booked, and its source hears of it."""
-        fresh, at = list[Any](), 0
-        for first, end in self._skipping.take(len(records)):
-            self._books.skip(records[at:first])
-            fresh += records[first:end]
-            at = end
-        self._books.skip(records[at:])
+        """What is done goes no further."""
+        fresh = not_done(records, self._skipping, self._books)
         self._idle.touch()
         self._moved()
         if self._began is not None:

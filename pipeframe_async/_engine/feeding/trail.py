@@ -1,6 +1,7 @@
 """A job's feed, gone on with: it begins where it was before, and where it is now is noted as it is pulled.
 
-Only of a feed that can `seek`. It may be pulled in a thread, which appends marks; the loop takes them from the front.
+Of what comes again, what is done goes no further. A feed that cannot `seek` begins at its beginning, and leaves no
+marks. It may be pulled in a thread, which appends marks; the loop takes them from the front.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ import inspect
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from typing import Any
 
+from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._rules.feed_forms import Feed, Form
+from pipeframe_async._rules.resume import Skipping
 from pipeframe_async.checkpoint import Mark
 from pipeframe_async.model import Chunk
 
@@ -121,6 +125,17 @@ async def _sought(value: object, trail: Trail) -> None:
         sought = value.seek(trail.begin.position)  # type: ignore[attr-defined]  # it has one: that was looked at
         if inspect.isawaitable(sought):
             await sought  # the user's
+
+
+def not_done(records: list[Any], skipping: Skipping, books: Books) -> list[Any]:
+    """Of records that have come again those that are not done; the others are booked, and their source hears of it."""
+    fresh, at = list[Any](), 0
+    for first, end in skipping.take(len(records)):
+        books.skip(records[at:first])
+        fresh += records[first:end]
+        at = end
+    books.skip(records[at:])
+    return fresh
 
 
 def _records(one: object) -> int:
