@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 _HOMES = {
     "Conformance": "conformance",
+    "Crashes": "crashing",
     "Deadlock": "clock",
     "FakeExecutor": "executor",
+    "FakeSource": "source",
     "Fault": "marks",
     "Faults": "injecting",
+    "Life": "crashing",
     "Overdue": "clock",
     "Tried": "trying",
     "Verdict": "conformance",
@@ -22,6 +25,7 @@ _HOMES = {
     "conform": "conformance",
     "conform_sink": "ends",
     "conform_source": "ends",
+    "crash_and_resume": "crashing",
     "faults": "injecting",
     "feed_error": "injecting",
     "hang": "injecting",
@@ -37,10 +41,13 @@ _HOMES = {
 
 __all__ = [
     "Conformance",
+    "Crashes",
     "Deadlock",
     "FakeExecutor",
+    "FakeSource",
     "Fault",
     "Faults",
+    "Life",
     "Overdue",
     "Tried",
     "Verdict",
@@ -48,6 +55,7 @@ __all__ = [
     "conform",
     "conform_sink",
     "conform_source",
+    "crash_and_resume",
     "faults",
     "feed_error",
     "hang",
@@ -64,6 +72,7 @@ __all__ = [
 if TYPE_CHECKING:
     from pipeframe_async.testing.clock import Deadlock, Overdue, VirtualClockLoop, run_virtual
     from pipeframe_async.testing.conformance import Conformance, Verdict, conform
+    from pipeframe_async.testing.crashing import Crashes, Life, crash_and_resume
     from pipeframe_async.testing.ends import conform_sink, conform_source
     from pipeframe_async.testing.executor import FakeExecutor
     from pipeframe_async.testing.injecting import (
@@ -79,6 +88,7 @@ if TYPE_CHECKING:
         unpicklable,
     )
     from pipeframe_async.testing.marks import Fault
+    from pipeframe_async.testing.source import FakeSource
     from pipeframe_async.testing.trying import Tried, try_records
 
 

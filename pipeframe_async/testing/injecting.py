@@ -12,20 +12,19 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from inspect import getattr_static, isawaitable
+from inspect import getattr_static
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FunctionType
 from typing import Any, Final, TypeVar
 
 from pipeframe_async._rules import knobs
-from pipeframe_async._rules.edges import wants_keys, writes
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.model import AnyFailure
 from pipeframe_async.pipeline import PipelineEngine
 from pipeframe_async.plan import instance_of
 from pipeframe_async.steps import step_name
 from pipeframe_async.testing.copies import copy_of, stays_at_home
+from pipeframe_async.testing.doubles import taker_double
 from pipeframe_async.testing.marking import SinkMark, bare_failure, marked_feed
 from pipeframe_async.testing.marks import MOST_MEBIBYTES, Fault, Meets, Placed, bare
 
@@ -258,9 +257,9 @@ class Faults:
         _check_executor(self._placed, executor)
         instead: dict[str, Any] = {"feed": self._marked(engine, engine.feed if feed is None else feed)}  # type: ignore[attr-defined]
         if (dead_letter := getattr(engine, "dead_letter", None)) is not None:
-            instead["dead_letter"] = BareDeadLetter(dead_letter)
+            instead["dead_letter"] = taker_double(dead_letter, "dead_letter", _Bare())
         if any(one.fault.name == "sink_error" for one in self._placed):
-            instead["sink"] = FaultySink(getattr(engine, "sink", None))
+            instead["sink"] = taker_double(getattr(engine, "sink", None), "sink", _Raises())
         if callable(order := _order(engine)):
             instead["order"] = _BareOrder(order)
         if isinstance(engine.steps, (list, tuple)) and engine.steps:
@@ -345,38 +344,25 @@ class _BareOrder:
         return self._order(bare(record))
 
 
-class BareDeadLetter:
-    """Passes failures on, with records as they were fed."""
+class _Bare:
+    """Failures, with records as they were fed."""
 
-    __reduce__ = stays_at_home
+    def given(self, items: list[Any], keys: Sequence[Any] | None) -> tuple[list[Any], Sequence[Any] | None]:
+        return [bare_failure(failure) for failure in items], keys
 
-    def __init__(self, taker: Any) -> None:
-        self._taker = taker
-        self._write = writes(taker, "dead_letter") or taker
-
-    async def write(self, failures: list[AnyFailure]) -> None:
-        """To whoever takes them."""
-        if isawaitable(answer := self._write([bare_failure(failure) for failure in failures])):
-            await answer
+    def taken(self, items: list[Any], keys: Sequence[Any] | None) -> None:
+        """Nothing is to be done."""
 
 
-class FaultySink:
-    """Passes results on, unless it is to raise."""
+class _Raises:
+    """Results, unless their sink is to raise; with the keys that they had."""
 
-    __reduce__ = stays_at_home
-
-    def __init__(self, sink: Any) -> None:
-        self._write = sink if sink is None else writes(sink, "sink") or sink
-        self._keys = self._write is not None and wants_keys(self._write)
-
-    async def write(self, records: list[Any], keys: Sequence[Any]) -> None:
-        """To the sink in its place."""
-        for key in keys:
+    def given(self, items: list[Any], keys: Sequence[Any] | None) -> tuple[list[Any], Sequence[Any] | None]:
+        for key in keys or ():
             if isinstance(key, SinkMark) and key.placed.falls_due():
                 assert key.placed.fault.error is not None
                 raise key.placed.fault.error
-        if self._write is None:
-            return
-        told = ([key.key if isinstance(key, SinkMark) else key for key in keys],) if self._keys else ()
-        if isawaitable(answer := self._write(records, *told)):
-            await answer
+        return items, [key.key if isinstance(key, SinkMark) else key for key in keys or ()]
+
+    def taken(self, items: list[Any], keys: Sequence[Any] | None) -> None:
+        """Nothing is to be done."""

@@ -13,10 +13,10 @@ from typing import Any, Final
 from pipeframe_async._rules.feed_forms import Feed, Form, feed_form
 from pipeframe_async.model import AnyFailure, Chunk, Delivery
 from pipeframe_async.testing.copies import stays_at_home
+from pipeframe_async.testing.doubles import Double, class_of_double
 from pipeframe_async.testing.marks import Decodes, Marked, Placed, bare
 
 FLAGS: Final = ("streams", "live", "results", "replays")
-PASSED_ON: Final = ("__aenter__", "__aexit__", "__enter__", "__exit__", "seek")
 
 Faulty = Mapping[int, Sequence[Placed]]
 """Faults by the position of their record."""
@@ -238,7 +238,6 @@ class _Bucket:
 def _source(found: Feed, faulty: Faulty) -> Any:
     kind = type(found.value)
     told: dict[str, Any] = {name: getattr(kind, name) for name in FLAGS if hasattr(kind, name)}
-    told |= {name: _passed_on(name) for name in PASSED_ON if hasattr(kind, name)}
     if found.form is Form.TAKEN:
         told["take"] = _take
     elif found.form is Form.SYNC:
@@ -246,35 +245,24 @@ def _source(found: Feed, faulty: Faulty) -> Any:
     else:
         told["__aiter__"] = _async_iterated
     decode = None if found.decode is None else Decodes(found.decode)
-    return type(kind.__name__, (_SourceDouble,), told)(found.value, Marker(faulty), decode)
+    return class_of_double(found.value, _SourceDouble, told)(found.value, faulty, decode)
 
 
-class _SourceDouble:
-    """Passes on what it is asked for; of its records some have faults."""
+class _SourceDouble(Double):
+    """Of its records some have faults."""
 
-    __reduce__ = stays_at_home
-
-    def __init__(self, source: Any, marker: Marker, decode: Decodes | None) -> None:
-        self._source = source
-        self._marker = marker
+    def __init__(self, source: Any, faulty: Faulty, decode: Decodes | None) -> None:
+        super().__init__(source)
+        self._faulty = faulty
+        self._marker = Marker(faulty)  # of one that is asked
         self._late: BaseException | None = None  # raised when what came before it has been taken
         self.decode = decode
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
-
-    def __repr__(self) -> str:
-        return repr(self._source)
-
-
-def _passed_on(name: str) -> Callable[..., Any]:
-    return lambda self, *arguments: getattr(self._source, name)(*arguments)
 
 
 async def _take(self: _SourceDouble, room: int) -> list[Any] | None:
     if self._late is not None:
         raise self._late
-    if (taken := await self._source.take(room)) is None:
+    if (taken := await self._behind.take(room)) is None:
         return None
     marked: list[Any] = []
     try:
@@ -288,11 +276,13 @@ async def _take(self: _SourceDouble, room: int) -> list[Any] | None:
 
 
 def _iterated(self: _SourceDouble) -> Iterator[Any]:
-    for item in self._source:
-        yield from self._marker.items(item)
+    marker = Marker(self._faulty)
+    for item in self._behind:
+        yield from marker.items(item)
 
 
 async def _async_iterated(self: _SourceDouble) -> AsyncIterator[Any]:
-    async for item in self._source:
-        for one in self._marker.items(item):
+    marker = Marker(self._faulty)
+    async for item in self._behind:
+        for one in marker.items(item):
             yield one

@@ -15,6 +15,7 @@ from pipeframe_async.plan import instance_of
 from pipeframe_async.report import RunReport
 from pipeframe_async.testing.copies import copy_of, stays_at_home
 from pipeframe_async.testing.injecting import active
+from pipeframe_async.testing.source import FakeSource
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -62,8 +63,8 @@ async def try_records(
 
     Args:
         pipeline: a `PipelineEngine` subclass, or an instance of one.
-        records: what the first step gets: a list, or any form of feed. The pipeline's own `decode` and `encode` belong
-            to its ends, and are not called: a source that is passed here has its own.
+        records: what the first step gets: a list, any form of feed, or a `FakeSource`. The pipeline's own `decode` and
+            `encode` belong to its ends, and are not called: a source that is passed here has its own.
         executor: `"inline"`, the default, runs the steps in this process, where a debugger sees them; `"processes"` in
             workers, as in production.
         options: what else `PipeFrame` takes.
@@ -84,6 +85,8 @@ async def try_records(
     kept, failed = Kept(), FailuresKept()
     ends: dict[str, Any] = {"feed": None, "sink": kept, "dead_letter": failed}
     tried = copy_of(engine, **ends, checkpoint=None, on_progress=None, max_failures=None)
+    if isinstance(records, FakeSource):
+        tried = records.watched(tried)
     frame = PipeFrame(executor=executor, **options)
     if (injected := active()) is None:
         report = await frame.run(tried, records)
