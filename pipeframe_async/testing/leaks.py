@@ -51,6 +51,9 @@ kept: Final[set[str]] = set()
 to it what a server of yours is started with. What those start themselves counts as theirs."""
 
 
+_tags: list[str] = []  # of this process, one at most
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What there is at one moment."""
@@ -66,9 +69,12 @@ def tag_session() -> str:
 
     Names of shared memory are marked, too, since nothing else about an entry of /dev/shm says who made it. Semaphores
     get the mark in this process and in all that multiprocessing starts, forked off the fork server or spawned, for
-    each process hands its configuration on to its children. Blocks get it in this process and its forks.
+    each process hands its configuration on to its children. Blocks get it in this process and its forks. A second call
+    changes nothing.
     """
-    tag = uuid.uuid4().hex
+    if _tags:
+        return _tags[0]
+    _tags.append(tag := uuid.uuid4().hex)
     os.environ[TAG_NAME] = ":".join(filter(None, [os.environ.get(TAG_NAME), tag]))
     if procfs.AVAILABLE:
         mark = tag[:MARK_LENGTH]

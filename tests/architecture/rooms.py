@@ -75,6 +75,8 @@ ROOMS: Final[dict[str, Room]] = {
         ours=WORDS | {"plan", "_rules", "_worker", "executors", "_engine", "frame"},
         outside=frozenset({"cloudpickle", "loky"}),
     ),
+    # Loaded with every session of pytest, and the only one that knows it.
+    "testing.plugin": Room(ours=frozenset({"frame", "testing"}), outside=frozenset({"pytest"})),
     "cli": Room(ours=WORDS | EDGES | {"plan", "frame", "script"}, outside=frozenset({"click", "rich", "uvloop"})),
     "__init__": Room(ours=WORDS | {"frame", "script"}),
     "__main__": Room(ours=frozenset({"cli"})),
