@@ -26,6 +26,7 @@ from typing import Any, Final, Unpack
 
 from pipeframe_async._rules import knobs
 from pipeframe_async.checkpoint import JobState
+from pipeframe_async.compression import kind_of, reader
 from pipeframe_async.errors import CheckpointMismatch, ConfigError
 from pipeframe_async.pipeline import PipelineEngine
 from pipeframe_async.state_file import look
@@ -36,6 +37,8 @@ from pipeframe_async.testing.trying import FrameOptions
 TAG: Final = "PIPEFRAME_TEST_LIFE"
 POLL: Final = 0.002
 """Seconds between two looks whether a life has begun. Longer shifts all kills behind the first moments of a run."""
+PAUSE: Final = 0.02
+"""Seconds between two looks at all processes, which costs some milliseconds."""
 START: Final = 60.0
 """Seconds a life has to import its module and begin. Less fails on a busy machine, more waits for what hangs."""
 GONE: Final = 10.0
@@ -315,7 +318,7 @@ class _Running:
         """Its processes that do not go by themselves."""
         deadline = time.monotonic() + GONE
         while (left := self._rest()) and time.monotonic() < deadline:
-            time.sleep(POLL)
+            time.sleep(PAUSE)
         return [str(process) for process in left]
 
     def kill_rest(self) -> None:
@@ -462,13 +465,19 @@ def same_bytes(expected: Path, found: Path) -> None:
         )
 
 
+def _lines(path: Path) -> list[bytes]:
+    kind = kind_of(str(path), "infer")
+    with path.open("rb") as file:
+        return (file if kind is None else reader(kind, file)).read().splitlines()
+
+
 def same_lines(expected: Path, found: Path) -> None:
-    """That two files have the same lines, each as often, in any order.
+    """That two files, compressed or not, have the same lines, each as often, in any order.
 
     Raises:
         AssertionError: they have not; it shows one.
     """
-    one, other = (Counter(path.read_bytes().splitlines()) for path in (expected, found))
+    one, other = (Counter(_lines(path)) for path in (expected, found))
     if one != other:
         missing, extra = one - other, other - one
         raise AssertionError(

@@ -254,8 +254,11 @@ class Faults:
             ConfigError: a fault needs workers, and these steps run in this process.
         """
         engine = instance_of(pipeline)
+        owner = type(engine).__name__
         _check_executor(self._placed, executor)
-        instead: dict[str, Any] = {"feed": self._marked(engine, engine.feed if feed is None else feed)}  # type: ignore[attr-defined]
+        instead: dict[str, Any] = {
+            "feed": self._marked(engine, getattr(engine, "feed", None) if feed is None else feed)
+        }
         if (dead_letter := getattr(engine, "dead_letter", None)) is not None:
             instead["dead_letter"] = taker_double(dead_letter, "dead_letter", _Bare())
         if any(one.fault.name == "sink_error" for one in self._placed):
@@ -265,15 +268,15 @@ class Faults:
         if isinstance(engine.steps, (list, tuple)) and engine.steps:
             instead["steps"] = [Meets(step_name(engine.steps[0]), os.getpid()), *engine.steps]
         if engine.time_limit is None and any(one.fault.name == "hang" for one in self._placed):
-            logger.warning("%s has no time_limit: a record is to hang, so it has one of %g s", engine, HANG_LIMIT)
+            logger.warning("%s has no time_limit, and a record is to hang: it is given %g s", owner, HANG_LIMIT)
             instead["time_limit"] = HANG_LIMIT
         return copy_of(engine, **instead)
 
-    def _marked(self, engine: PipelineEngine[Any, Any], feed: Any) -> Any:
+    def _marked(self, owner: str, feed: Any) -> Any:
         faulty: dict[int, list[Placed]] = {}
         for one in self._placed:
             faulty.setdefault(one.fault.at, []).append(one)
-        return marked_feed(feed, type(engine).__name__, faulty)
+        return marked_feed(feed, owner, faulty)
 
 
 _active: ContextVar[Faults | None] = ContextVar("pipeframe_faults", default=None)

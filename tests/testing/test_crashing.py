@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,9 @@ def test_files_of_the_same_lines_in_another_order_are_the_same_lines(tmp_path: P
     other.write_text("b\na\na\n")
     with pytest.raises(AssertionError, match="1 are missing, 1 are too many"):
         crashing.same_lines(one, other)
+    (packed := tmp_path / "one.gz").write_bytes(gzip.compress(b"a\nb\nb\n", mtime=1))
+    (other_packed := tmp_path / "other.gz").write_bytes(gzip.compress(b"b\nb\na\n", mtime=2))
+    crashing.same_lines(packed, other_packed)
 
 
 # What is refused.

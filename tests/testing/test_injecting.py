@@ -264,6 +264,22 @@ async def test_a_key_is_that_of_the_record_and_not_of_its_fault() -> None:
     assert [record for record in out.results if record % 2] == [1, 5, 7]
 
 
+@pytest.mark.process
+@pytest.mark.one_loop
+async def test_faults_go_to_disk_and_back_with_their_records() -> None:
+    with faults(kill(at=700, times=1), unpicklable(at=800)):
+        out = await try_records(Passes, range(1_000), executor="processes", cpu_count=1, buffer_size=8)
+    assert failed(out) == [(800, "unpicklable")]
+    assert len(out.results) == 999
+
+
+async def test_a_stream_of_aiostream_is_a_feed_too() -> None:
+    aiostream = pytest.importorskip("aiostream")
+    with faults(raising(at=4)):
+        out = await try_records(Passes, aiostream.stream.range(6))
+    assert out.results == [0, 1, 2, 3, 5]
+
+
 # Pipelines of other shapes.
 
 
@@ -421,6 +437,11 @@ async def test_a_worker_that_is_the_program_is_not_killed() -> None:
 def test_a_wrong_value_is_refused(make: Callable[[], Fault]) -> None:
     with pytest.raises(ConfigError):
         make()
+
+
+async def test_a_pipeline_without_a_feed_is_refused_as_a_run_of_it_is() -> None:
+    with faults() as injected, pytest.raises(ConfigError, match="Passes has no feed"):
+        injected.wrapped(Passes)
 
 
 async def test_something_that_is_no_fault_is_refused() -> None:
