@@ -240,7 +240,8 @@ class Faults:
 
         Its sink and dead letter are the pipeline's own. In its report the first step stands twice: the faults happen
         in a step of their own. Where a pipeline begins with an `async def` step, its records pass a worker in front of
-        it. Positions are those of what the feed yields in that run: of a job that goes on they begin where it does.
+        it. Positions are those of what the feed yields in that run: of a job that goes on they begin where it does, and
+        it goes on as another copy like this one, for its steps are others.
 
         Args:
             pipeline: a `PipelineEngine` subclass, or an instance of one. It is not changed.
@@ -256,9 +257,8 @@ class Faults:
         engine = instance_of(pipeline)
         owner = type(engine).__name__
         _check_executor(self._placed, executor)
-        instead: dict[str, Any] = {
-            "feed": self._marked(engine, getattr(engine, "feed", None) if feed is None else feed)
-        }
+        own = getattr(engine, "feed", None)
+        instead: dict[str, Any] = {"feed": self._marked(owner, own if feed is None else feed)}
         if (dead_letter := getattr(engine, "dead_letter", None)) is not None:
             instead["dead_letter"] = taker_double(dead_letter, "dead_letter", _Bare())
         if any(one.fault.name == "sink_error" for one in self._placed):
