@@ -39,7 +39,7 @@ end. Smaller ends what is only slow on a busy machine, larger is waited for, twi
 
 IN_PROCESS: Final = ("inline", "threads", "auto")
 """Executors that run steps in the process of the test, or may."""
-NEED_WORKERS: Final = ("kill", "hang", "unpicklable", "oom")
+NEED_WORKERS: Final = ("kill", "hang", "oom")
 
 
 def kill(at: int, *, times: int | None = None) -> Fault:
