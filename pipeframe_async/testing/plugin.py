@@ -5,7 +5,6 @@ It is loaded with every session of pytest where the library is installed: until 
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Generator
 from contextlib import ExitStack
@@ -78,6 +77,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 
 def _open_loops() -> None:
     """The first loop of a kind opens descriptors that stay for good."""
+    import asyncio
+
     asyncio.new_event_loop().close()
     if (uvloop := sys.modules.get("uvloop")) is not None:
         uvloop.new_event_loop().close()
