@@ -1,1 +1,1 @@
-"""The tests. A package, so that they can share their own means (`tests.leaks` and the like)."""
+"""The tests. A package, so that they can share their own means (`tests.process.chaos` and the like)."""

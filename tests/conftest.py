@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 import hypothesis
 import pytest
 
-from pipeframe_async.testing import VirtualClockLoop
-from tests import leaks
+from pipeframe_async.testing import VirtualClockLoop, leaks
+from tests.real.folders import SERVER_FOLDER
 
 REAL_LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
 try:
@@ -26,6 +26,7 @@ hypothesis.settings.load_profile("patient")
 
 def pytest_configure(config: pytest.Config) -> None:
     leaks.tag_session()
+    leaks.kept.add(SERVER_FOLDER)
     for new_loop in REAL_LOOPS.values():  # the first loop of a kind opens descriptors that stay for good
         new_loop().close()
 

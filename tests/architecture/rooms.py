@@ -72,8 +72,11 @@ ROOMS: Final[dict[str, Room]] = {
     "script": Room(ours=WORDS | {"frame", "portal", "_worker"}, outside=frozenset({"uvloop"})),
     # Nobody imports it but tests: it may look into every room, and the conformance suite runs what it is given.
     "testing": Room(
-        ours=WORDS | {"_worker", "executors", "_engine", "frame"}, outside=frozenset({"cloudpickle", "loky"})
+        ours=WORDS | {"plan", "_rules", "_worker", "executors", "_engine", "frame"},
+        outside=frozenset({"cloudpickle", "loky"}),
     ),
+    # Loaded with every session of pytest, and the only one that knows it.
+    "testing.plugin": Room(ours=frozenset({"frame", "testing"}), outside=frozenset({"pytest"})),
     "cli": Room(ours=WORDS | EDGES | {"plan", "frame", "script"}, outside=frozenset({"click", "rich", "uvloop"})),
     "__init__": Room(ours=WORDS | {"frame", "script"}),
     "__main__": Room(ours=frozenset({"cli"})),

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeframe_async import Failure, PipeFrame, PipelineEngine
-from tests import leaks
+from pipeframe_async.testing import leaks
 from tests.process import poison
 
 TIME_LIMIT = 0.4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests import procfs
+from pipeframe_async.testing import procfs
 
 pytest.importorskip("resource", reason="the faults are those of a POSIX system")
 

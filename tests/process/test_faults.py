@@ -18,7 +18,7 @@ import pytest
 from pipeframe_async import Failure, PipeFrame, PipelineEngine, RunReport
 from pipeframe_async.executors.processes import launch
 from pipeframe_async.executors.processes.fleet import ProcessLanes
-from tests import leaks, procfs
+from pipeframe_async.testing import leaks, procfs
 from tests.conftest import REAL_LOOPS
 
 pytest.importorskip("resource", reason="the faults are those of a POSIX system")

@@ -13,7 +13,7 @@ import pytest
 
 from pipeframe_async import ConfigError, Failure, PipeFrame
 from pipeframe_async.executors import hosts
-from tests import leaks
+from pipeframe_async.testing import leaks
 from tests.process import pipelines as p
 from tests.process.host_programs.started import linux, module, posix, program
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from pipeframe_async import Failure, PipeFrame, PipelineEngine
-from tests import procfs
+from pipeframe_async.testing import procfs
 
 pytestmark = [
     pytest.mark.process,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import procfs
+from pipeframe_async.testing import procfs
 
 pytestmark = pytest.mark.process
 

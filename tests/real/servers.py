@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.leaks import SERVER_FOLDER
+from tests.real.folders import SERVER_FOLDER
 
 PATIENCE = 30.0
 """Seconds a server has to start, or to end. Shorter fails on a busy machine."""

@@ -16,7 +16,7 @@ import redis as redis_client
 from pipeframe_async import FeedError
 from pipeframe_async.feeds import RedisStream
 from pipeframe_async.sinks import RedisStream as ToRedis
-from tests.leaks import SERVER_FOLDER
+from tests.real.folders import SERVER_FOLDER
 from tests.real.kinds import GROUP, KINDS
 from tests.real.runs import Run
 from tests.real.servers import Server, missing, redis_server

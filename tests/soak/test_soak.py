@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests import procfs
+from pipeframe_async.testing import procfs
 
 pytest.importorskip("resource", reason="the faults are those of a POSIX system")
 

@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the web app is an example for it")
 
-from tests import procfs
+from pipeframe_async.testing import procfs
 from tests.process.host_programs.started import Program, program
 
 pytestmark = [

@@ -20,7 +20,7 @@ import pytest
 from pipeframe_async._worker import bootstrap, envelope, orphan, session
 from pipeframe_async._worker.bootstrap import Ends, SharedFile, Traces
 from pipeframe_async._worker.cursor import NBYTES, Cursor
-from tests.procfs import is_open
+from pipeframe_async.testing.procfs import is_open
 
 posix = pytest.mark.skipif(os.name != "posix", reason="descriptors are handed over")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeframe_async.executors.processes import living
-from tests.procfs import is_open
+from pipeframe_async.testing.procfs import is_open
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="kills families")
 

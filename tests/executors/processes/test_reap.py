@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeframe_async.executors.processes import reap
-from tests import procfs
+from pipeframe_async.testing import procfs
 
 pytestmark = [
     pytest.mark.process,

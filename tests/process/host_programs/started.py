@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import procfs
+from pipeframe_async.testing import procfs
 
 ROOT = Path(__file__).parents[3]
 MARK = "PIPEFRAME_HOST_PROGRAM"

@@ -25,10 +25,12 @@ class Process:
 
     @property
     def identity(self) -> tuple[int, int]:
+        """What no other process has, before or after it."""
         return self.pid, self.started
 
     @property
     def command(self) -> str:
+        """Its command line."""
         words = _read(self.pid, "cmdline").rstrip(b"\0").split(b"\0")
         return b" ".join(words).decode(errors="replace")
 
@@ -37,6 +39,7 @@ class Process:
         return text.encode() in _read(self.pid, "environ")
 
     def descriptors(self) -> dict[int, str]:
+        """Its open descriptors, each with what it leads to."""
         return descriptors(self.pid)
 
     def uses(self, file: os.stat_result) -> bool:

@@ -24,8 +24,8 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from pipeframe_async.executors.processes import launch
-from pipeframe_async.testing import Deadlock, Overdue
-from tests import procfs
+from pipeframe_async.testing import procfs
+from pipeframe_async.testing.clock import Deadlock, Overdue
 
 TAG_NAME: Final = "PIPEFRAME_TEST_SESSION"
 SHARED_MEMORY: Final = Path("/dev/shm")
@@ -46,8 +46,12 @@ SERVICES: Final = (
 )
 """Part of the commands of processes that Python starts once and keeps: children of ours, not of a test's."""
 
-SERVER_FOLDER: Final = "pipeframe-test-server-"
-"""Part of the commands of servers that a session starts for its tests, and that a test may kill and start again."""
+kept: Final[set[str]] = set()
+"""Parts of the commands of processes that a test session starts for all its tests, and that are none of one test's: add
+to it what a server of yours is started with. What those start themselves counts as theirs."""
+
+
+_tags: list[str] = []  # of this process, one at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,12 @@ def tag_session() -> str:
 
     Names of shared memory are marked, too, since nothing else about an entry of /dev/shm says who made it. Semaphores
     get the mark in this process and in all that multiprocessing starts, forked off the fork server or spawned, for
-    each process hands its configuration on to its children. Blocks get it in this process and its forks.
+    each process hands its configuration on to its children. Blocks get it in this process and its forks. A second call
+    changes nothing.
     """
-    tag = uuid.uuid4().hex
+    if _tags:
+        return _tags[0]
+    _tags.append(tag := uuid.uuid4().hex)
     os.environ[TAG_NAME] = ":".join(filter(None, [os.environ.get(TAG_NAME), tag]))
     if procfs.AVAILABLE:
         mark = tag[:MARK_LENGTH]
@@ -189,9 +196,9 @@ def _services() -> list[procfs.Process]:
 def _is_service(process: procfs.Process, everything: dict[int, procfs.Process]) -> bool:
     # A worker is forked off the fork server and has its command line; only its parent tells them apart.
     if process.parent == os.getpid():
-        return any(part in process.command for part in (*SERVICES, SERVER_FOLDER))
+        return any(part in process.command for part in (*SERVICES, *kept))
     above = everything.get(process.parent)
-    return above is not None and above.parent == os.getpid() and SERVER_FOLDER in above.command
+    return above is not None and above.parent == os.getpid() and any(part in above.command for part in kept)
 
 
 def _descends(process: procfs.Process, everything: dict[int, procfs.Process]) -> bool:
