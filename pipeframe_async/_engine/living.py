@@ -198,7 +198,7 @@ class Lives:
         return error
 
 
-async def first_error(closing: Awaitable[None], error: BaseException | None) -> BaseException | None:
+async def first_error(closing: Awaitable[object], error: BaseException | None) -> BaseException | None:
     """What has ended the run: what it was, or what closing raises."""
     try:
         await closing

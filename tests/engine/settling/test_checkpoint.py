@@ -21,6 +21,7 @@ from pipeframe_async import (
     ConfigError,
     Delivery,
     FeedError,
+    PipeFrame,
     PipelineFailed,
     SinkError,
     StateError,
@@ -485,6 +486,31 @@ async def test_the_state_stands_still_between_two_writes_only(path: Path) -> Non
     await FakeFrame().run(
         Through(until(-1), sink=Slow([]), checkpoint=Checkpoint(path, every=0.001), batch_size=1, order="completion")
     )
+
+
+async def test_a_state_is_taken_between_two_records_that_come_in_portions(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something of a record is there in part at nearly every moment: the moments between two of them are not missed."""
+    save, saved = state_files.StateFile.save, list[tuple[int, Any]]()
+
+    def noted(self: Any, state: JobState) -> None:
+        saved.append((state.done.watermark, state.sink))
+        save(self, state)
+
+    monkeypatch.setattr(state_files.StateFile, "save", noted)
+    children: list[int] = []
+    job = Through(
+        range(40),
+        steps=[expand(lambda record: [record] * 3_000)],
+        sink=Page(children),
+        checkpoint=Checkpoint(path, every=0.005),
+        batch_size=1,
+    )
+    await PipeFrame(executor="inline", buffer_size=1_000).run(job)
+    assert len(children) == 120_000
+    assert all(sink == 3_000 * done for done, sink in saved if sink is not None)
+    assert len({done for done, _ in saved}) > 6
 
 
 # What goes wrong with the state.
