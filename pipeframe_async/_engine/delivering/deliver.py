@@ -7,7 +7,7 @@ fewer, longer lists.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -68,6 +68,7 @@ class Deliver:
         dead_letter: who takes failures, or None.
         turn: entered around each hand-over, whole: between two of them somebody else may look. What is all there of its
             records is then handed over before what is not.
+        taken: waits, in a turn, until the consumer has taken all it was given; called behind failures.
     """
 
     def __init__(
@@ -76,11 +77,13 @@ class Deliver:
         consumer: Consumer,
         dead_letter: Hook | None,
         turn: Callable[[], AbstractAsyncContextManager[None]] | None = None,
+        taken: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._collect = collect
         self._consumer = consumer
         self._dead_letter = dead_letter
         self._turn = turn
+        self._taken = taken
 
     async def run(self) -> None:
         """Deliver until no more answers come.
@@ -102,6 +105,8 @@ class Deliver:
         if failures and self._dead_letter is not None:
             await self._dead_letter(failures)  # the user's; the run may be stopped or given up meanwhile
         await self._consumer.take(answers)  # and this one settles
+        if failures and self._taken is not None:
+            await self._taken()  # until then `dead_letter` has what is not final
 
 
 def _complete_first(answers: list[Answer]) -> list[list[Answer]]:

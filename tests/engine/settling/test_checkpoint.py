@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -576,3 +578,32 @@ async def test_what_one_who_iterates_has_taken_is_done(path: Path) -> None:
         rest = [record async for record in results]
     assert results.report.skipped == 20 - len(rest) > 0
     assert rest == list(range(results.report.skipped, 20))
+
+
+async def test_a_failure_is_in_a_state_when_what_came_with_it_has_been_taken(path: Path, tmp_path: Path) -> None:
+    """A life is killed while results wait that came with failures: those are in the file, and not done."""
+
+    def step(record: int) -> tuple[int, bool]:
+        if record % 4 == 3:
+            raise ValueError
+        return record, True
+
+    dead: list[Any] = []
+
+    def job() -> Through:
+        return Through(range(40), steps=[step], dead_letter=Page(dead), checkpoint=Checkpoint(path, every=0.0))
+
+    killed, taken = tmp_path / "killed.state", 0
+    async with FakeFrame().stream(job()) as results:
+        async for _ in results:
+            taken += 1
+            await asyncio.sleep(0.01)
+            if taken == 10:
+                with closing(sqlite3.connect(path)) as state, closing(sqlite3.connect(killed)) as copy:
+                    state.backup(copy)  # as a kill leaves it
+    assert len(dead) == 10
+    os.replace(killed, path)
+    async with FakeFrame().stream(job()) as results:
+        rest = [record async for record in results]
+    assert len(rest) >= 30 - taken
+    assert sorted(failure.record for failure in dead) == list(range(3, 40, 4))
