@@ -9,6 +9,7 @@ import inspect
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from typing import Any
 
 from pipeframe_async._rules.feed_forms import Feed, Form
 from pipeframe_async.checkpoint import Mark
@@ -16,6 +17,11 @@ from pipeframe_async.model import Chunk
 
 SEEKING = (Form.SYNC, Form.ASYNC, Form.TAKEN)
 """Forms of feeds that are objects with methods of their own."""
+
+MARKED = 1_000
+"""Marks from which on a next one is worth having only a thousandth of what they span behind the last: fifteen thousand
+for a billion records. Fewer have more pulled again that is done; more are memory, for a batch feed is pulled to its end
+before its first record is final."""
 
 
 class Trail:
@@ -38,11 +44,14 @@ class Trail:
         """Records before the place where it begins."""
         return 0 if self.begin is None else self.begin.records
 
-    def passed(self, records: int, position: object) -> None:
+    def passed(self, records: int, feed: Any) -> None:
         """It has yielded so many more, and says where it is behind them, if it can."""
         self._yielded += records
-        if position is not None:
-            self.marks.append(Mark(self._yielded, position))
+        marks = self.marks
+        if len(marks) >= MARKED and self._yielded - marks[-1].records < (self._yielded - marks[0].records) / MARKED:
+            return
+        if (position := feed.position) is not None:
+            marks.append(Mark(self._yielded, position))
 
 
 class _Pulled:
@@ -62,7 +71,7 @@ class _Pulled:
         iterator = iter(value)
         try:
             for one in iterator:
-                trail.passed(_records(one), value.position)
+                trail.passed(_records(one), value)
                 yield one
         finally:
             if (close := getattr(iterator, "close", None)) is not None:
@@ -82,7 +91,7 @@ class _Followed:
         iterator = aiter(value)
         try:
             async for one in iterator:  # the user's; what cancels it is passed on
-                trail.passed(_records(one), value.position)
+                trail.passed(_records(one), value)
                 yield one
         finally:
             if (aclose := getattr(iterator, "aclose", None)) is not None:
@@ -104,7 +113,7 @@ class _Asked:
             await _sought(self._value, self._trail)
         taken: list[object] | None = await self._value.take(room)  # the user's; where it is cancelled it loses none
         if taken is not None:
-            self._trail.passed(sum(map(_records, taken)), self._value.position)
+            self._trail.passed(sum(map(_records, taken)), self._value)
         return taken
 
 
