@@ -88,7 +88,9 @@ class StateFile:
         try:
             _make(self._database)
             holder = _holder(self._database)
-            if not self._lock.mine and (holder is None or is_alive(holder)):
+            if not self._lock.mine and holder is not None and not is_alive(holder):
+                self._lock.take_over()  # or it would be anybody's when those have ended to whom it was handed down
+            if not self._lock.mine:
                 raise StateError(f"{self.path} is in use{_by(holder)}: that job is running, or another of its name is")
             self._database.execute("UPDATE job SET holder = ? WHERE id = 1", (json.dumps(this_process()),))
         except BaseException:

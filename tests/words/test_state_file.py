@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 
 from pipeframe_async import CheckpointMismatch, StateError
 from pipeframe_async.checkpoint import Done, JobState, Mark
-from pipeframe_async.state_file import StateFile, is_alive, look, this_process
+from pipeframe_async.state_file import StateFile, _started, is_alive, look, this_process
 
 STATE = JobState(
     fingerprint={"version": None, "steps": ["a"]},
@@ -118,6 +119,26 @@ def test_a_child_that_outlives_the_process_that_had_it_keeps_it_from_nobody(path
             StateFile(path).close()
         finally:
             os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="when a process was started is in /proc")
+def test_what_was_had_from_one_that_was_killed_is_no_others_when_its_child_has_ended(path: str) -> None:
+    with holding(path, "with a child") as other:
+        assert other.stdout is not None
+        lines = [other.stdout.readline().strip() for _ in range(2)]
+        child = int(next(line for line in lines if line != "held"))
+        try:
+            other.kill()
+            other.wait()
+            file = StateFile(path)
+        finally:
+            os.kill(child, signal.SIGKILL)
+    while _started(child):
+        time.sleep(0.001)
+    with pytest.raises(StateError, match=f"in use by process {os.getpid()}"):
+        StateFile(path)
+    file.close()
+    StateFile(path).close()
 
 
 def test_a_process_is_told_by_its_start_and_its_boot() -> None:
