@@ -10,11 +10,11 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from pipeframe_async.databases import Kind
+from pipeframe_async.databases import Kind, is_in_its_place
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.keeping import Kept, given_back, kept, shown
 from pipeframe_async.model import AnyFailure, Child, Failure
@@ -137,6 +137,7 @@ class Letters:
     def __init__(self, path: str) -> None:
         self.path = path
         self._database: sqlite3.Connection | None = None
+        self._file: os.stat_result | None = None  # that it is of
 
     def add(self, failures: Iterable[AnyFailure], *, pipeline: str, writer: str) -> None:
         """Keep failures: all of them, or none.
@@ -221,7 +222,7 @@ class Letters:
 
     def close(self) -> None:
         """Nothing more comes."""
-        database, self._database = self._database, None
+        database, self._database, self._file = self._database, None, None
         if database is not None:
             database.close()
 
@@ -244,6 +245,10 @@ class Letters:
             yield self._open() if os.path.exists(self.path) else _empty()
 
     def _open(self) -> sqlite3.Connection:
+        if self._database is not None and self._file is not None and not is_in_its_place(self.path, self._file):
+            with suppress(sqlite3.Error):
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # else only its closing would, and does not
+            self.close()
         if self._database is None:
             database = LETTERS.opened(self.path)
             try:
@@ -251,7 +256,7 @@ class Letters:
             except BaseException:
                 database.close()
                 raise
-            self._database = database
+            self._database, self._file = database, os.stat(self.path)
         return self._database
 
 

@@ -159,6 +159,19 @@ def test_entries_are_found_by_what_they_are(path: Path, wanted: dict[str, Any], 
     assert len(dead.entries()) == 3 - len(found)
 
 
+@pytest.mark.parametrize("away", [os.unlink, lambda path: os.rename(path, f"{path}.old")])
+def test_of_a_file_that_is_taken_away_while_it_is_written_what_comes_later_is_in_another(path: Path, away: Any) -> None:
+    dead = DeadLetters(path)
+    dead.write([a_failure(1)])
+    away(path)
+    dead.write([a_failure(2)])
+    dead.write([a_failure(3)])
+    dead.__exit__(None, None, None)
+    assert [letter.record() for letter in DeadLetters(path).entries()] == [2, 3]
+    if os.path.exists(f"{path}.old"):
+        assert [letter.record() for letter in DeadLetters(f"{path}.old").entries()] == [1]
+
+
 def test_two_may_write_at_once(path: Path) -> None:
     one, other = DeadLetters(path), DeadLetters(path)
     for number in range(10):

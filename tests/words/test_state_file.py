@@ -56,6 +56,18 @@ def test_what_was_saved_is_there_in_the_next_life(path: str) -> None:
     assert os.listdir(Path(path).parent) == ["job.state"]
 
 
+@pytest.mark.parametrize("away", [os.unlink, lambda path: os.rename(path, f"{path}.old")])
+def test_removed_while_the_job_runs_it_is_made_again(path: str, away: Any) -> None:
+    file = StateFile(path)
+    file.save(JobState({}))
+    away(path)
+    file.save(STATE)
+    with pytest.raises(StateError, match="in use"):
+        StateFile(path)
+    file.close()
+    assert look(path)[0] == STATE
+
+
 def test_a_job_that_begins_has_no_state(path: str) -> None:
     file = StateFile(path)
     assert file.state is None
