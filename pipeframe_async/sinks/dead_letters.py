@@ -74,14 +74,15 @@ class DeadLetters:
         """
         return _once(self.path, lambda letters: letters.groups(Wanted(**wanted)))
 
-    def entries(self, *, most: int = -1, **wanted: Any) -> list[Letter]:
+    def entries(self, *, most: int = -1, after: int = 0, **wanted: Any) -> list[Letter]:
         """Entries, oldest first. Blocks.
 
         Args:
             most: so many at most; −1 is all.
+            after: behind the one of this number, the `id` of the last that was looked at.
             wanted: which, as of `replay`.
         """
-        return _once(self.path, lambda letters: letters.find(Wanted(**wanted), most=most))
+        return _once(self.path, lambda letters: letters.find(Wanted(**wanted), most=most, after=after))
 
     def drop(self, **wanted: Any) -> int:
         """Remove entries for good; returns how many. Blocks.

@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from math import isfinite
 from typing import Any, Final, TypeVar
 
 from pipeframe_async.errors import ConfigError, StateError, text_of
@@ -35,7 +36,8 @@ class Replay:
     replays = True
 
     def __init__(self, path: str, wanted: Wanted, *, rate: float | None, trust: bool) -> None:
-        if rate is not None and (isinstance(rate, bool) or not isinstance(rate, (int, float)) or not rate > 0):
+        number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
+        if rate is not None and not (number and isfinite(rate) and rate > 0):
             raise ConfigError(f"rate={rate!r}: must be records a second, more than 0, or None")
         self._path = path
         self._wanted = wanted

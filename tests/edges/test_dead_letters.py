@@ -18,6 +18,7 @@ import pytest
 from pipeframe_async import Child, ConfigError, Failure, FeedError, PipeFrame, PipelineEngine, SinkError, expand
 from pipeframe_async.feeds import JsonLines as JsonLinesIn
 from pipeframe_async.sinks import DeadLetters, JsonLines
+from pipeframe_async.sinks.letters import Letters, Wanted
 
 ROOT = Path(__file__).parents[2]
 CAUSES = (ValueError, KeyError, TypeError, OSError, ZeroDivisionError, RuntimeError)
@@ -172,6 +173,33 @@ def test_of_a_file_that_is_taken_away_while_it_is_written_what_comes_later_is_in
         assert [letter.record() for letter in DeadLetters(f"{path}.old").entries()] == [1]
 
 
+def test_any_number_of_them_can_be_wanted_by_their_numbers(path: Path) -> None:
+    written(path, *map(a_failure, range(5)))
+    assert len(DeadLetters(path).entries(ids=tuple(range(300_000)))) == 5
+
+
+def test_those_behind_one_are_found_without_a_look_at_all_of_them(path: Path) -> None:
+    dead = written(path, *map(a_failure, range(5)))
+    assert [letter.id for letter in dead.entries(most=2, after=2, pipeline="")] == [3, 4]
+    letters, seen = Letters(str(path)), list[str]()
+    letters.count()
+    assert letters._database is not None
+    letters._database.set_trace_callback(seen.append)
+    letters.find(Wanted(pipeline="", step="price"), most=1)
+    letters.close()
+    with closing(sqlite3.connect(path)) as database:
+        (*_, plan), *more = database.execute(f"EXPLAIN QUERY PLAN {seen[-1]}").fetchall()
+    assert (plan, more) == ("SEARCH letters USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)", [])
+
+
+def test_it_can_be_looked_at_while_somebody_writes(path: Path) -> None:
+    written(path, a_failure())
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("DELETE FROM letters")
+        assert len(DeadLetters(path).entries()) == len(DeadLetters(path).groups()) == 1
+
+
 def test_two_may_write_at_once(path: Path) -> None:
     one, other = DeadLetters(path), DeadLetters(path)
     for number in range(10):
@@ -304,7 +332,7 @@ async def test_it_goes_no_faster_than_its_rate(path: Path) -> None:
     assert time.monotonic() - began >= 0.2
 
 
-@pytest.mark.parametrize("rate", [0, -1, "10", True, float("nan")])
+@pytest.mark.parametrize("rate", [0, -1, "10", True, float("nan"), float("inf")])
 def test_a_rate_that_is_none_is_refused(path: Path, rate: Any) -> None:
     with pytest.raises(ConfigError, match=r"rate=.*records a second"):
         DeadLetters(path).replay(rate=rate)
