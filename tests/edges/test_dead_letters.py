@@ -15,7 +15,17 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async import Child, ConfigError, Failure, FeedError, PipeFrame, PipelineEngine, SinkError, expand
+from pipeframe_async import (
+    CheckpointMismatch,
+    Child,
+    ConfigError,
+    Failure,
+    FeedError,
+    PipeFrame,
+    PipelineEngine,
+    SinkError,
+    expand,
+)
 from pipeframe_async.feeds import JsonLines as JsonLinesIn
 from pipeframe_async.sinks import DeadLetters, JsonLines
 from pipeframe_async.sinks.letters import Letters, Wanted
@@ -250,6 +260,13 @@ def test_set_back_it_has_what_its_job_had_then_and_all_of_others(path: Path) -> 
     assert [entry.record() for entry in again.entries()] == [1, 3]
     for dead in (mine, other, again):
         dead.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("position", [{"size": 3, "tail": ""}, 7, {"writer": "a", "id": None}])
+def test_the_position_of_another_sink_is_refused(path: Path, position: Any) -> None:
+    with pytest.raises(CheckpointMismatch, match=r"is no position in .*: it is another sink's"):
+        DeadLetters(path).restore(position)
+    assert not path.exists()
 
 
 def test_set_back_to_before_there_was_a_file_it_is_empty(path: Path) -> None:
