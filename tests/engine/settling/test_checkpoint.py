@@ -356,6 +356,23 @@ async def test_a_live_feed_needs_none() -> None:
         await FakeFrame().run(Sunk(Live(), checkpoint="state"))
 
 
+async def test_a_feed_says_where_it_is_by_a_value() -> None:
+    class Called:
+        def __iter__(self) -> Iterator[int]:
+            yield 1
+
+        def position(self) -> int:
+            return 1
+
+        def seek(self, position: int) -> None: ...
+
+    with pytest.raises(
+        ConfigError, match=r"with Called, whose position is a method: .* an attribute or a property, a JSON value"
+    ):
+        await FakeFrame().run(Sunk(Called(), checkpoint="state"))
+    assert (await FakeFrame().run(Sunk(Called()))).delivered == 1
+
+
 # Sinks.
 
 
