@@ -69,9 +69,11 @@ class Replay:
             raise
 
     async def __aexit__(self, *error: object) -> None:
-        if self._writing is not None:
-            await asyncio.wait([self._writing])  # what has been answered is written down
-        await self._end()
+        try:
+            if self._writing is not None:
+                await asyncio.wait([self._writing])  # what has been answered is written down
+        finally:
+            await self._end()
 
     async def take(self, room: int) -> list[Delivery[Any]] | None:
         """The next ones, as many as there is room for and the rate allows; None behind the last.
@@ -151,7 +153,8 @@ class Replay:
         self._written = None  # what comes from here on is for the next one
         (removed, self._removed), (again, self._again) = (self._removed, []), (self._again, [])
         try:
-            await self._in_thread(partial(self._letters.settle, removed, again))
+            if removed or again:
+                await self._in_thread(partial(self._letters.settle, removed, again))
         except Exception as error:
             self._error = error
             written.set_exception(error)
@@ -162,11 +165,22 @@ class Replay:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     async def _end(self) -> None:
-        await self._in_thread(self._close)
-        self._thread.shutdown(wait=False)
+        """Close the file, with what waits to be written down where nobody has waited for that.
 
-    def _close(self) -> None:
+        Cancellation: the thread does so all the same.
+        """
+        removed, again, self._removed, self._again = self._removed, self._again, [], []
+        try:
+            await self._in_thread(partial(self._close, removed, again))
+        finally:
+            self._thread.shutdown(wait=False)
+
+    def _close(self, removed: list[int], again: list[tuple[int, AnyFailure]]) -> None:
         """In the thread."""
-        self._letters.close()
-        if self._lock is not None:
-            self._lock.release()
+        try:
+            if removed or again:
+                self._letters.settle(removed, again)
+        finally:
+            self._letters.close()
+            if self._lock is not None:
+                self._lock.release()

@@ -340,6 +340,22 @@ async def test_what_is_cut_short_leaves_what_has_no_outcome(path: Path) -> None:
     assert DeadLetters(path).entries() == []
 
 
+async def test_closed_in_haste_it_has_what_was_answered_and_is_free(path: Path) -> None:
+    written(path, a_failure(1), a_failure(2))
+    again = DeadLetters(path).replay()
+    await again.__aenter__()
+    first, _ = await again.take(10) or []
+    assert first.ack is not None
+    answered = first.ack()
+    closing = asyncio.ensure_future(again.__aexit__())
+    await asyncio.sleep(0)
+    closing.cancel()  # while it waits for others to be written down with it
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await answered  # type: ignore[misc]  # this one's answers take time
+    assert (await run(Orders(steps=[lambda record: (record, True)]), DeadLetters(path).replay())).delivered == 1
+
+
 async def test_it_goes_no_faster_than_its_rate(path: Path) -> None:
     await run(Orders(DeadLetters(path)), range(30))
     step.mended = set(range(6))
