@@ -170,10 +170,10 @@ class Replay:
         Cancellation: the thread does so all the same.
         """
         removed, again, self._removed, self._again = self._removed, self._again, [], []
-        try:
-            await self._in_thread(partial(self._close, removed, again))
-        finally:
-            self._thread.shutdown(wait=False)
+        closing = self._thread.submit(self._close, removed, again)
+        self._thread.shutdown(wait=False)
+        await asyncio.wait([asyncio.wrap_future(closing)])  # a cancel here would take it off a queue, if it awaited it
+        closing.result()
 
     def _close(self, removed: list[int], again: list[tuple[int, AnyFailure]]) -> None:
         """In the thread."""
