@@ -98,9 +98,9 @@ import os, sys, time
 from pipeframe_async.state_file import StateFile
 file = StateFile(sys.argv[1])
 if sys.argv[2] == "with a child" and os.fork() == 0:
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\\n" % os.getpid())
     time.sleep(600)
-print("held", flush=True)
+os.write(1, b"held\\n")
 time.sleep(600)
 """
 
