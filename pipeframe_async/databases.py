@@ -7,9 +7,10 @@ Blocks: it is called in threads.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +91,13 @@ class Kind:
             raise OSError(f"{path} could not be read or written: {error}") from error
         except sqlite3.DatabaseError as error:
             raise self.error(f"{path} is damaged, or no {self.name} ({error}): {self.remedy}") from error
+
+
+def is_in_its_place(path: str, file: os.stat_result) -> bool:
+    """Whether a file is still where it was opened. One that was removed, or moved away, is written for nobody."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(file, os.stat(path))
+    return False
 
 
 def address(path: str) -> str:

@@ -18,17 +18,28 @@ class Lock:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._open()
+
+    def _open(self) -> None:
         while True:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 self.mine = locked(self._file)
                 with suppress(FileNotFoundError):
-                    if os.path.samestat(os.fstat(self._file), os.stat(path)):
+                    if os.path.samestat(os.fstat(self._file), os.stat(self._path)):
                         return
             except BaseException:
                 os.close(self._file)
                 raise
             os.close(self._file)  # who had it has removed it meanwhile
+
+    def take_over(self) -> None:
+        """Who has it is gone, and has handed it down: those may keep the file it was on. One caller at a time."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._path)
+        before = self._file
+        self._open()
+        os.close(before)
 
     def release(self) -> None:
         """Let others have it."""

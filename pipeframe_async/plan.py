@@ -242,6 +242,11 @@ def _kept(
             f"{name}.checkpoint={given!r} with {type(feed.value).__name__}, whose server knows what was done: it needs "
             "no checkpoint, and would not give it again"
         )
+    if feed.seeks and callable(feed.value.position):
+        raise ConfigError(
+            f"{name}.checkpoint={given!r} with {type(feed.value).__name__}, whose position is a method: a feed has it "
+            "as an attribute or a property, a JSON value"
+        )
     for taker in (sink, dead_letter):
         if taker is not None and taker.edge is not None and taker.edge.whole and taker.back is None:
             raise ConfigError(

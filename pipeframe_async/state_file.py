@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeframe_async.checkpoint import Done, JobState, Mark
-from pipeframe_async.databases import Kind, address, connected
+from pipeframe_async.databases import Kind, address, connected, is_in_its_place
 from pipeframe_async.errors import CheckpointMismatch, StateError
 from pipeframe_async.locks import Lock
 
@@ -49,7 +49,7 @@ class StateFile:
         try:
             if restart and self._lock.mine and _is_of_no_use(path):
                 _remove(path)
-            self._database = STATE.opened(path)
+            self._open()
             try:
                 with STATE.told_of(path):
                     self.state = None if restart else _read(self._database, path)
@@ -61,13 +61,21 @@ class StateFile:
             self._lock.release()
             raise
 
+    def _open(self) -> None:
+        self._database = STATE.opened(self.path)
+        self._file = os.stat(self.path)
+
     def save(self, state: JobState) -> None:
-        """Replace what is in it.
+        """Replace what is in it; where somebody has removed it, or moved it away, it is made again.
 
         Raises:
             OSError: it could not be written: what was in it is there still.
         """
         with STATE.told_of(self.path):
+            if not is_in_its_place(self.path, self._file):
+                self._database.close()
+                self._open()
+                self._claim()
             self._database.execute(
                 "UPDATE job SET state = ?, updated = ? WHERE id = 1", (json.dumps(asdict(state)), time.time())
             )
@@ -88,7 +96,9 @@ class StateFile:
         try:
             _make(self._database)
             holder = _holder(self._database)
-            if not self._lock.mine and (holder is None or is_alive(holder)):
+            if not self._lock.mine and holder is not None and not is_alive(holder):
+                self._lock.take_over()  # or it would be anybody's when those have ended to whom it was handed down
+            if not self._lock.mine:
                 raise StateError(f"{self.path} is in use{_by(holder)}: that job is running, or another of its name is")
             self._database.execute("UPDATE job SET holder = ? WHERE id = 1", (json.dumps(this_process()),))
         except BaseException:

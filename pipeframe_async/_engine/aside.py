@@ -26,11 +26,18 @@ class DaemonThread(Executor):
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have it called when those before have returned."""
+        return self._put(Future(), partial(fn, *args, **kwargs))
+
+    @property
+    def surely(self) -> Executor:
+        """It, for calls that are made also where who waits for them is cancelled, which takes others off the queue."""
+        return _Surely(self._put)
+
+    def _put(self, told: Future[T], call: Callable[[], T]) -> Future[T]:
         if self._thread is None:
             self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
             self._thread.start()
-        told: Future[T] = Future()
-        self._calls.put((told, partial(fn, *args, **kwargs)))
+        self._calls.put((told, call))
         return told
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
@@ -40,9 +47,19 @@ class DaemonThread(Executor):
     def _main(self) -> None:
         while (asked := self._calls.get()) is not None:
             told, call = asked
-            if not told.set_running_or_notify_cancel():
+            if not told.running() and not told.set_running_or_notify_cancel():
                 continue
             try:
                 told.set_result(call())
             except BaseException as error:
                 told.set_exception(error)
+
+
+class _Surely(Executor):
+    def __init__(self, put: Callable[[Future[Any], Callable[[], Any]], Future[Any]]) -> None:
+        self._put = put
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        told: Future[T] = Future()
+        told.set_running_or_notify_cancel()  # from here on it is not to be cancelled
+        return self._put(told, partial(fn, *args, **kwargs))

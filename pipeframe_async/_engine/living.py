@@ -114,7 +114,7 @@ class Living:
         call = partial(self._in_thread, verb, copy_context(), *arguments)
         try:
             # The call is the thread's, also after a cancel here.
-            await asyncio.get_running_loop().run_in_executor(self._thread, call)
+            await asyncio.get_running_loop().run_in_executor(self._thread.surely, call)
         except asyncio.CancelledError as error:
             if verb == "enter":
                 self._opening_in_thread = True
@@ -198,7 +198,7 @@ class Lives:
         return error
 
 
-async def first_error(closing: Awaitable[None], error: BaseException | None) -> BaseException | None:
+async def first_error(closing: Awaitable[object], error: BaseException | None) -> BaseException | None:
     """What has ended the run: what it was, or what closing raises."""
     try:
         await closing

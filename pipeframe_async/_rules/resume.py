@@ -6,6 +6,7 @@ given, those that are not done, from 0. Comes in: what is done. Plain values: no
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,8 @@ from pipeframe_async.errors import CheckpointMismatch
 
 MOST_NAMED = 1_000
 """Characters of what an object says it is. Fewer tell no two lists of files apart, more are a file of their own."""
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+"""What a repr has of a place in memory, another one in each process."""
 KEPT = ("delivered", "bypassed", "filtered", "failed", "emitted")
 """What the totals of a job are of; `aborted` is what is not done."""
 
@@ -120,7 +123,9 @@ def fingerprint(checkpoint: Checkpoint, steps: Sequence[str], feed: Feed, sink: 
 def identity(value: object) -> str:
     """What an object says it is, in all processes the same."""
     kind = type(value)
-    return _kind(value) if kind.__repr__ is object.__repr__ else f"{kind.__module__}.{repr(value)[:MOST_NAMED]}"
+    if kind.__repr__ is object.__repr__:
+        return _kind(value)
+    return f"{kind.__module__}.{ADDRESS.sub('', repr(value))[:MOST_NAMED]}"
 
 
 def _identity_of_feed(feed: Feed) -> str:

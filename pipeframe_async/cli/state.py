@@ -77,7 +77,7 @@ def _shown(position: Any) -> str:
 def _show(rows: Iterator[tuple[str, str]]) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
     for label, value in rows:
         table.add_row(f"  {label}", Text(printable(value)))
     Console(highlight=False).print(table)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from pipeframe_async.errors import CheckpointMismatch
 from pipeframe_async.model import AnyFailure
 from pipeframe_async.sinks.letters import Group, Letter, Letters, Wanted
 from pipeframe_async.sinks.replay import Replay
@@ -61,10 +62,18 @@ class DeadLetters:
         return {"writer": self._writer, "id": self._letters.newest}
 
     def restore(self, position: dict[str, Any] | None) -> None:
-        """Remove what this job has added behind that place."""
-        if position is not None:
-            self._writer = position["writer"]
-            self._letters.drop_later(position["writer"], position["id"])
+        """Remove what this job has added behind that place.
+
+        Raises:
+            CheckpointMismatch: it is no place in such a file.
+        """
+        if position is None:
+            return
+        try:
+            self._writer, number = str(position["writer"]), int(position["id"])
+        except (TypeError, KeyError, ValueError):
+            raise CheckpointMismatch(f"{position!r} is no position in {self.path}: it is another sink's") from None
+        self._letters.drop_later(self._writer, number)
 
     def groups(self, **wanted: Any) -> list[Group]:
         """Entries by pipeline, step, kind and error type, with the newest of each. Blocks.
@@ -74,14 +83,15 @@ class DeadLetters:
         """
         return _once(self.path, lambda letters: letters.groups(Wanted(**wanted)))
 
-    def entries(self, *, most: int = -1, **wanted: Any) -> list[Letter]:
+    def entries(self, *, most: int = -1, after: int = 0, **wanted: Any) -> list[Letter]:
         """Entries, oldest first. Blocks.
 
         Args:
             most: so many at most; −1 is all.
+            after: behind the one of this number, the `id` of the last that was looked at.
             wanted: which, as of `replay`.
         """
-        return _once(self.path, lambda letters: letters.find(Wanted(**wanted), most=most))
+        return _once(self.path, lambda letters: letters.find(Wanted(**wanted), most=most, after=after))
 
     def drop(self, **wanted: Any) -> int:
         """Remove entries for good; returns how many. Blocks.

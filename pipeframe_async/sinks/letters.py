@@ -10,11 +10,11 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from pipeframe_async.databases import Kind
+from pipeframe_async.databases import Kind, is_in_its_place
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.keeping import Kept, given_back, kept, shown
 from pipeframe_async.model import AnyFailure, Child, Failure
@@ -60,8 +60,8 @@ class Wanted:
             conditions.append("last >= ?")
             values.append(self.since)
         if self.ids is not None:
-            conditions.append(f"id IN ({','.join('?' * len(self.ids))})")
-            values += self.ids
+            conditions.append("id IN (SELECT value FROM json_each(?))")  # one value, for of those there may be few
+            values.append(json.dumps(list(self.ids)))
         return " AND ".join(conditions), values
 
 
@@ -137,6 +137,7 @@ class Letters:
     def __init__(self, path: str) -> None:
         self.path = path
         self._database: sqlite3.Connection | None = None
+        self._file: os.stat_result | None = None  # that it is of
 
     def add(self, failures: Iterable[AnyFailure], *, pipeline: str, writer: str) -> None:
         """Keep failures: all of them, or none.
@@ -204,7 +205,8 @@ class Letters:
         last = self.newest if until is None else until
         with self._looking() as database:
             rows = database.execute(
-                f"SELECT {FIELDS} FROM letters WHERE {clause} AND id > ? AND id <= ? ORDER BY id LIMIT ?",
+                # By their numbers, from there on: by the index all that are wanted would be sorted for each look.
+                f"SELECT {FIELDS} FROM letters NOT INDEXED WHERE {clause} AND id > ? AND id <= ? ORDER BY id LIMIT ?",
                 [*values, after, last, most],
             )
             return [_letter(row) for row in rows]
@@ -221,7 +223,7 @@ class Letters:
 
     def close(self) -> None:
         """Nothing more comes."""
-        database, self._database = self._database, None
+        database, self._database, self._file = self._database, None, None
         if database is not None:
             database.close()
 
@@ -244,14 +246,19 @@ class Letters:
             yield self._open() if os.path.exists(self.path) else _empty()
 
     def _open(self) -> sqlite3.Connection:
+        if self._database is not None and self._file is not None and not is_in_its_place(self.path, self._file):
+            with suppress(sqlite3.Error):
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # else only its closing would, and does not
+            self.close()
         if self._database is None:
             database = LETTERS.opened(self.path)
             try:
-                _make(database)
+                if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    _make(database)  # who only looks at one that is there writes nothing
             except BaseException:
                 database.close()
                 raise
-            self._database = database
+            self._database, self._file = database, os.stat(self.path)
         return self._database
 
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from math import isfinite
 from typing import Any, Final, TypeVar
 
 from pipeframe_async.errors import ConfigError, StateError, text_of
@@ -35,7 +36,8 @@ class Replay:
     replays = True
 
     def __init__(self, path: str, wanted: Wanted, *, rate: float | None, trust: bool) -> None:
-        if rate is not None and (isinstance(rate, bool) or not isinstance(rate, (int, float)) or not rate > 0):
+        number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
+        if rate is not None and not (number and isfinite(rate) and rate > 0):
             raise ConfigError(f"rate={rate!r}: must be records a second, more than 0, or None")
         self._path = path
         self._wanted = wanted
@@ -67,9 +69,11 @@ class Replay:
             raise
 
     async def __aexit__(self, *error: object) -> None:
-        if self._writing is not None:
-            await asyncio.wait([self._writing])  # what has been answered is written down
-        await self._end()
+        try:
+            if self._writing is not None:
+                await asyncio.wait([self._writing])  # what has been answered is written down
+        finally:
+            await self._end()
 
     async def take(self, room: int) -> list[Delivery[Any]] | None:
         """The next ones, as many as there is room for and the rate allows; None behind the last.
@@ -149,7 +153,8 @@ class Replay:
         self._written = None  # what comes from here on is for the next one
         (removed, self._removed), (again, self._again) = (self._removed, []), (self._again, [])
         try:
-            await self._in_thread(partial(self._letters.settle, removed, again))
+            if removed or again:
+                await self._in_thread(partial(self._letters.settle, removed, again))
         except Exception as error:
             self._error = error
             written.set_exception(error)
@@ -160,11 +165,22 @@ class Replay:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     async def _end(self) -> None:
-        await self._in_thread(self._close)
-        self._thread.shutdown(wait=False)
+        """Close the file, with what waits to be written down where nobody has waited for that.
 
-    def _close(self) -> None:
+        Cancellation: the thread does so all the same.
+        """
+        removed, again, self._removed, self._again = self._removed, self._again, [], []
+        closing = self._thread.submit(self._close, removed, again)
+        self._thread.shutdown(wait=False)
+        await asyncio.wait([asyncio.wrap_future(closing)])  # a cancel here would take it off a queue, if it awaited it
+        closing.result()
+
+    def _close(self, removed: list[int], again: list[tuple[int, AnyFailure]]) -> None:
         """In the thread."""
-        self._letters.close()
-        if self._lock is not None:
-            self._lock.release()
+        try:
+            if removed or again:
+                self._letters.settle(removed, again)
+        finally:
+            self._letters.close()
+            if self._lock is not None:
+                self._lock.release()

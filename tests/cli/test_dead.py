@@ -75,7 +75,10 @@ def test_show_shows_all_of_an_entry_and_nothing_that_controls_a_terminal(pipefra
     assert (nothing.out, nothing.err) == ("", "None is of that kind.\n")
 
 
-def test_export_is_a_line_of_json_for_each(pipeframe: Pipeframe, letters: Path) -> None:
+def test_export_is_a_line_of_json_for_each(
+    pipeframe: Pipeframe, letters: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeframe_async.cli.dead.AT_ONCE", 3)
     entries = [json.loads(line) for line in pipeframe("dead", "export", letters).out.splitlines()]
     assert [(entry["record"], entry["record_form"]) for entry in entries[:2]] == [(1, "json"), (2, "json")]
     assert [entry["record_form"] for entry in entries[2:]] == ["text", "pickle"]

@@ -95,6 +95,16 @@ def test_a_job_that_is_done_says_so_until_it_is_begun_anew(
     assert "delivered 3,000" in anew.out
 
 
+def test_what_is_in_it_is_shown_whole_on_a_narrow_terminal(
+    job: list[str], pipeframe: Pipeframe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert pipeframe(*job).code == 0
+    shown = "".join(pipeframe("state", tmp_path / "job.state").out.split())
+    assert f"JsonLines('{tmp_path}/in.jsonl')" in shown
+    assert f"JsonLines('{tmp_path}/out.jsonl')" in shown
+
+
 def test_another_job_is_refused_by_its_difference(job: list[str], pipeframe: Pipeframe, tmp_path: Path) -> None:
     assert pipeframe(*job).code == 0
     (tmp_path / "in2.jsonl").write_text("1\n")

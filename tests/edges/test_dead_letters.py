@@ -15,9 +15,20 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async import Child, ConfigError, Failure, FeedError, PipeFrame, PipelineEngine, SinkError, expand
+from pipeframe_async import (
+    CheckpointMismatch,
+    Child,
+    ConfigError,
+    Failure,
+    FeedError,
+    PipeFrame,
+    PipelineEngine,
+    SinkError,
+    expand,
+)
 from pipeframe_async.feeds import JsonLines as JsonLinesIn
 from pipeframe_async.sinks import DeadLetters, JsonLines
+from pipeframe_async.sinks.letters import Letters, Wanted
 
 ROOT = Path(__file__).parents[2]
 CAUSES = (ValueError, KeyError, TypeError, OSError, ZeroDivisionError, RuntimeError)
@@ -159,6 +170,46 @@ def test_entries_are_found_by_what_they_are(path: Path, wanted: dict[str, Any], 
     assert len(dead.entries()) == 3 - len(found)
 
 
+@pytest.mark.parametrize("away", [os.unlink, lambda path: os.rename(path, f"{path}.old")])
+def test_of_a_file_that_is_taken_away_while_it_is_written_what_comes_later_is_in_another(path: Path, away: Any) -> None:
+    dead = DeadLetters(path)
+    dead.write([a_failure(1)])
+    away(path)
+    dead.write([a_failure(2)])
+    dead.write([a_failure(3)])
+    dead.__exit__(None, None, None)
+    assert [letter.record() for letter in DeadLetters(path).entries()] == [2, 3]
+    if os.path.exists(f"{path}.old"):
+        assert [letter.record() for letter in DeadLetters(f"{path}.old").entries()] == [1]
+
+
+def test_any_number_of_them_can_be_wanted_by_their_numbers(path: Path) -> None:
+    written(path, *map(a_failure, range(5)))
+    assert len(DeadLetters(path).entries(ids=tuple(range(300_000)))) == 5
+
+
+def test_those_behind_one_are_found_without_a_look_at_all_of_them(path: Path) -> None:
+    dead = written(path, *map(a_failure, range(5)))
+    assert [letter.id for letter in dead.entries(most=2, after=2, pipeline="")] == [3, 4]
+    letters, seen = Letters(str(path)), list[str]()
+    letters.count()
+    assert letters._database is not None
+    letters._database.set_trace_callback(seen.append)
+    letters.find(Wanted(pipeline="", step="price"), most=1)
+    letters.close()
+    with closing(sqlite3.connect(path)) as database:
+        (*_, plan), *more = database.execute(f"EXPLAIN QUERY PLAN {seen[-1]}").fetchall()
+    assert (plan, more) == ("SEARCH letters USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)", [])
+
+
+def test_it_can_be_looked_at_while_somebody_writes(path: Path) -> None:
+    written(path, a_failure())
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("DELETE FROM letters")
+        assert len(DeadLetters(path).entries()) == len(DeadLetters(path).groups()) == 1
+
+
 def test_two_may_write_at_once(path: Path) -> None:
     one, other = DeadLetters(path), DeadLetters(path)
     for number in range(10):
@@ -209,6 +260,13 @@ def test_set_back_it_has_what_its_job_had_then_and_all_of_others(path: Path) -> 
     assert [entry.record() for entry in again.entries()] == [1, 3]
     for dead in (mine, other, again):
         dead.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("position", [{"size": 3, "tail": ""}, 7, {"writer": "a", "id": None}])
+def test_the_position_of_another_sink_is_refused(path: Path, position: Any) -> None:
+    with pytest.raises(CheckpointMismatch, match=r"is no position in .*: it is another sink's"):
+        DeadLetters(path).restore(position)
+    assert not path.exists()
 
 
 def test_set_back_to_before_there_was_a_file_it_is_empty(path: Path) -> None:
@@ -282,6 +340,22 @@ async def test_what_is_cut_short_leaves_what_has_no_outcome(path: Path) -> None:
     assert DeadLetters(path).entries() == []
 
 
+async def test_closed_in_haste_it_has_what_was_answered_and_is_free(path: Path) -> None:
+    written(path, a_failure(1), a_failure(2))
+    again = DeadLetters(path).replay()
+    await again.__aenter__()
+    first, _ = await again.take(10) or []
+    assert first.ack is not None
+    answered = first.ack()
+    closing = asyncio.ensure_future(again.__aexit__())
+    await asyncio.sleep(0)
+    closing.cancel()  # while it waits for others to be written down with it
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await answered  # type: ignore[misc]  # this one's answers take time
+    assert (await run(Orders(steps=[lambda record: (record, True)]), DeadLetters(path).replay())).delivered == 1
+
+
 async def test_it_goes_no_faster_than_its_rate(path: Path) -> None:
     await run(Orders(DeadLetters(path)), range(30))
     step.mended = set(range(6))
@@ -291,7 +365,7 @@ async def test_it_goes_no_faster_than_its_rate(path: Path) -> None:
     assert time.monotonic() - began >= 0.2
 
 
-@pytest.mark.parametrize("rate", [0, -1, "10", True, float("nan")])
+@pytest.mark.parametrize("rate", [0, -1, "10", True, float("nan"), float("inf")])
 def test_a_rate_that_is_none_is_refused(path: Path, rate: Any) -> None:
     with pytest.raises(ConfigError, match=r"rate=.*records a second"):
         DeadLetters(path).replay(rate=rate)

@@ -173,7 +173,7 @@ class Place:
 
     position = None
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: object) -> None:
         self.path = path
 
     def __repr__(self) -> str:
@@ -196,6 +196,7 @@ def printed(feed: Any, *, version: str | None = None, steps: Any = ("a", "b"), s
         (numbers, "test_resume.numbers"),
         (partial(numbers), "test_resume.numbers"),
         (Place("a"), "test_resume.Place('a')"),
+        (Place(object()), "test_resume.Place(<object object>)"),  # whose address is another in each process
         ([1, 2], "builtins.list"),
         (iter([1]), "builtins.list_iterator"),
     ],

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 
 from pipeframe_async import CheckpointMismatch, StateError
 from pipeframe_async.checkpoint import Done, JobState, Mark
-from pipeframe_async.state_file import StateFile, is_alive, look, this_process
+from pipeframe_async.state_file import StateFile, _started, is_alive, look, this_process
 
 STATE = JobState(
     fingerprint={"version": None, "steps": ["a"]},
@@ -55,6 +56,18 @@ def test_what_was_saved_is_there_in_the_next_life(path: str) -> None:
     assert os.listdir(Path(path).parent) == ["job.state"]
 
 
+@pytest.mark.parametrize("away", [os.unlink, lambda path: os.rename(path, f"{path}.old")])
+def test_removed_while_the_job_runs_it_is_made_again(path: str, away: Any) -> None:
+    file = StateFile(path)
+    file.save(JobState({}))
+    away(path)
+    file.save(STATE)
+    with pytest.raises(StateError, match="in use"):
+        StateFile(path)
+    file.close()
+    assert look(path)[0] == STATE
+
+
 def test_a_job_that_begins_has_no_state(path: str) -> None:
     file = StateFile(path)
     assert file.state is None
@@ -85,9 +98,9 @@ import os, sys, time
 from pipeframe_async.state_file import StateFile
 file = StateFile(sys.argv[1])
 if sys.argv[2] == "with a child" and os.fork() == 0:
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\\n" % os.getpid())
     time.sleep(600)
-print("held", flush=True)
+os.write(1, b"held\\n")
 time.sleep(600)
 """
 
@@ -118,6 +131,26 @@ def test_a_child_that_outlives_the_process_that_had_it_keeps_it_from_nobody(path
             StateFile(path).close()
         finally:
             os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="when a process was started is in /proc")
+def test_what_was_had_from_one_that_was_killed_is_no_others_when_its_child_has_ended(path: str) -> None:
+    with holding(path, "with a child") as other:
+        assert other.stdout is not None
+        lines = [other.stdout.readline().strip() for _ in range(2)]
+        child = int(next(line for line in lines if line != "held"))
+        try:
+            other.kill()
+            other.wait()
+            file = StateFile(path)
+        finally:
+            os.kill(child, signal.SIGKILL)
+    while _started(child):
+        time.sleep(0.001)
+    with pytest.raises(StateError, match=f"in use by process {os.getpid()}"):
+        StateFile(path)
+    file.close()
+    StateFile(path).close()
 
 
 def test_a_process_is_told_by_its_start_and_its_boot() -> None:

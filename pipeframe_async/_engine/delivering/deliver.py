@@ -7,8 +7,8 @@ fewer, longer lists.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from pipeframe_async._engine.delivering.collect import Collect
@@ -66,7 +66,9 @@ class Deliver:
         collect: where answers come from.
         consumer: who takes results.
         dead_letter: who takes failures, or None.
-        turn: entered around each hand-over, whole: between two of them somebody else may look.
+        turn: entered around each hand-over, whole: between two of them somebody else may look. What is all there of its
+            records is then handed over before what is not.
+        taken: waits, in a turn, until the consumer has taken all it was given; called behind failures.
     """
 
     def __init__(
@@ -74,12 +76,14 @@ class Deliver:
         collect: Collect,
         consumer: Consumer,
         dead_letter: Hook | None,
-        turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+        turn: Callable[[], AbstractAsyncContextManager[None]] | None = None,
+        taken: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._collect = collect
         self._consumer = consumer
         self._dead_letter = dead_letter
         self._turn = turn
+        self._taken = taken
 
     async def run(self) -> None:
         """Deliver until no more answers come.
@@ -87,10 +91,27 @@ class Deliver:
         Cancellation: the answers in hand are not settled; whoever closes the books counts their records as aborted.
         """
         while answers := await self._collect.take():  # they are this task's, until the consumer has settled them
-            failures = [failure for answer in answers for _, failure in answer.failures]
-            async with self._turn():
-                if failures and self._dead_letter is not None:
-                    await self._dead_letter(failures)  # the user's; the run may be stopped or given up meanwhile
-                await self._consumer.take(answers)  # and this one settles
+            if self._turn is None:
+                await self._hand_over(answers)
+            else:
+                for some in _complete_first(answers):
+                    async with self._turn():
+                        await self._hand_over(some)
             if self._collect.more:
                 await asyncio.sleep(0)  # a consumer that does not wait lets nobody else have a turn
+
+    async def _hand_over(self, answers: list[Answer]) -> None:
+        failures = [failure for answer in answers for _, failure in answer.failures]
+        if failures and self._dead_letter is not None:
+            await self._dead_letter(failures)  # the user's; the run may be stopped or given up meanwhile
+        await self._consumer.take(answers)  # and this one settles
+        if failures and self._taken is not None:
+            await self._taken()  # until then `dead_letter` has what is not final
+
+
+def _complete_first(answers: list[Answer]) -> list[list[Answer]]:
+    """Those up to the last behind which no record is there in part, and the others."""
+    end = len(answers)
+    while end and answers[end - 1].then is not None:
+        end -= 1
+    return [some for some in (answers[:end], answers[end:]) if some]

@@ -21,6 +21,11 @@ from pipeframe_async.model import Chunk
 SEEKING = (Form.SYNC, Form.ASYNC, Form.TAKEN)
 """Forms of feeds that are objects with methods of their own."""
 
+MARKED = 1_000
+"""Marks from which on a next one is worth having only a thousandth of what they span behind the last: fifteen thousand
+for a billion records. Fewer have more pulled again that is done; more are memory, for a batch feed is pulled to its end
+before its first record is final."""
+
 
 class Trail:
     """Where a feed has been.
@@ -42,11 +47,14 @@ class Trail:
         """Records before the place where it begins."""
         return 0 if self.begin is None else self.begin.records
 
-    def passed(self, records: int, position: object) -> None:
+    def passed(self, records: int, feed: Any) -> None:
         """It has yielded so many more, and says where it is behind them, if it can."""
         self._yielded += records
-        if position is not None:
-            self.marks.append(Mark(self._yielded, position))
+        marks = self.marks
+        if len(marks) >= MARKED and self._yielded - marks[-1].records < (self._yielded - marks[0].records) / MARKED:
+            return
+        if (position := feed.position) is not None:
+            marks.append(Mark(self._yielded, position))
 
 
 class _Pulled:
@@ -66,7 +74,7 @@ class _Pulled:
         iterator = iter(value)
         try:
             for one in iterator:
-                trail.passed(_records(one), value.position)
+                trail.passed(_records(one), value)
                 yield one
         finally:
             if (close := getattr(iterator, "close", None)) is not None:
@@ -86,7 +94,7 @@ class _Followed:
         iterator = aiter(value)
         try:
             async for one in iterator:  # the user's; what cancels it is passed on
-                trail.passed(_records(one), value.position)
+                trail.passed(_records(one), value)
                 yield one
         finally:
             if (aclose := getattr(iterator, "aclose", None)) is not None:
@@ -108,7 +116,7 @@ class _Asked:
             await _sought(self._value, self._trail)
         taken: list[object] | None = await self._value.take(room)  # the user's; where it is cancelled it loses none
         if taken is not None:
-            self._trail.passed(sum(map(_records, taken)), self._value.position)
+            self._trail.passed(sum(map(_records, taken)), self._value)
         return taken
 
 

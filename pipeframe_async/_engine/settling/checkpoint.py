@@ -51,7 +51,7 @@ class Job:
         """
         try:
             # The call is the thread's, also after a cancel here; those that come later are behind it.
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._file.save, state)
+            await asyncio.get_running_loop().run_in_executor(self._thread.surely, self._file.save, state)
         except Exception as error:
             raise _out_of_reach(self._file.path, error) from error
 
@@ -145,6 +145,7 @@ class Checkpointer:
         self._dead_letter = dead_letter
         self._turn = asyncio.Lock()  # of delivery, or of one who looks
         self._torn = False  # a consumer was given something, and did not come back
+        self._waits = False  # a state is due, and waits until nothing is there in part
         self._state = job.state
 
     @property
@@ -164,6 +165,8 @@ class Checkpointer:
             self._torn = True
             yield
             self._torn = False
+        if self._waits and self._finals.whole:
+            await asyncio.sleep(0)  # the next thing that is handed on may be there in part again: `run` looks before
 
     async def restore(self) -> None:
         """Set sink and dead letter back to where they were with what is done.
@@ -185,16 +188,19 @@ class Checkpointer:
             while self._finals.done == self._state.done:
                 await self._finals.bell.wait()  # rung by what becomes final, on this loop
             await asyncio.sleep(self._job.every)
-            await self.save()
+            while not await self.save():
+                self._waits = True
+                await self._finals.bell.wait()
+                self._waits = False
 
-    async def save(self) -> None:
-        """Save how far it has come, where that can be known."""
+    async def save(self) -> bool:
+        """Save how far it has come, where that can be known; returns whether it can."""
         async with self._turn:  # nothing is handed on meanwhile; it is as it was when this began
             if self._torn or not self._finals.whole:
-                return
+                return False
             sink, dead_letter = [None if end is None else await end.ask() for end in (self._sink, self._dead_letter)]
             if not self._finals.whole:  # of a stream, somebody may have left
-                return
+                return False
             self._state = replace(
                 self._state,
                 done=(done := self._finals.done),
@@ -204,6 +210,7 @@ class Checkpointer:
                 dead_letter=dead_letter,
             )
         await self._job.save(self._state)
+        return True
 
     async def finish(self) -> None:
         """All of the job is done, and its sink was closed."""

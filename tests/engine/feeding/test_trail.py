@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -137,6 +138,20 @@ def test_where_it_cannot_be_gone_back_to_there_is_no_mark() -> None:
     feed, trail = trail_of(Piped())
     assert list(feed.value) == [0, 1, 2]
     assert not trail.marks
+
+
+def test_marks_of_a_long_feed_are_no_further_apart_than_a_thousandth_of_it_and_few() -> None:
+    class Long(Numbers):
+        def __iter__(self) -> Iterator[Any]:
+            for number in range(100_000):
+                self.position = number + 1
+                yield number
+
+    feed, trail = trail_of(Long())
+    assert sum(1 for _ in feed.value) == 100_000
+    assert len(trail.marks) < 7_000
+    assert all(later.records - mark.records <= 100 for mark, later in pairwise(trail.marks))
+    assert trail.marks[-1].records > 99_900
 
 
 def test_it_is_as_long_as_it_says() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from pipeframe_async import (
     ConfigError,
     Delivery,
     FeedError,
+    PipeFrame,
     PipelineFailed,
     SinkError,
     StateError,
@@ -353,6 +356,23 @@ async def test_a_live_feed_needs_none() -> None:
         await FakeFrame().run(Sunk(Live(), checkpoint="state"))
 
 
+async def test_a_feed_says_where_it_is_by_a_value() -> None:
+    class Called:
+        def __iter__(self) -> Iterator[int]:
+            yield 1
+
+        def position(self) -> int:
+            return 1
+
+        def seek(self, position: int) -> None: ...
+
+    with pytest.raises(
+        ConfigError, match=r"with Called, whose position is a method: .* an attribute or a property, a JSON value"
+    ):
+        await FakeFrame().run(Sunk(Called(), checkpoint="state"))
+    assert (await FakeFrame().run(Sunk(Called()))).delivered == 1
+
+
 # Sinks.
 
 
@@ -487,6 +507,31 @@ async def test_the_state_stands_still_between_two_writes_only(path: Path) -> Non
     )
 
 
+async def test_a_state_is_taken_between_two_records_that_come_in_portions(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something of a record is there in part at nearly every moment: the moments between two of them are not missed."""
+    save, saved = state_files.StateFile.save, list[tuple[int, Any]]()
+
+    def noted(self: Any, state: JobState) -> None:
+        saved.append((state.done.watermark, state.sink))
+        save(self, state)
+
+    monkeypatch.setattr(state_files.StateFile, "save", noted)
+    children: list[int] = []
+    job = Through(
+        range(40),
+        steps=[expand(lambda record: [record] * 3_000)],
+        sink=Page(children),
+        checkpoint=Checkpoint(path, every=0.005),
+        batch_size=1,
+    )
+    await PipeFrame(executor="inline", buffer_size=1_000).run(job)
+    assert len(children) == 120_000
+    assert all(sink == 3_000 * done for done, sink in saved if sink is not None)
+    assert len({done for done, _ in saved}) > 6
+
+
 # What goes wrong with the state.
 
 
@@ -550,3 +595,32 @@ async def test_what_one_who_iterates_has_taken_is_done(path: Path) -> None:
         rest = [record async for record in results]
     assert results.report.skipped == 20 - len(rest) > 0
     assert rest == list(range(results.report.skipped, 20))
+
+
+async def test_a_failure_is_in_a_state_when_what_came_with_it_has_been_taken(path: Path, tmp_path: Path) -> None:
+    """A life is killed while results wait that came with failures: those are in the file, and not done."""
+
+    def step(record: int) -> tuple[int, bool]:
+        if record % 4 == 3:
+            raise ValueError
+        return record, True
+
+    dead: list[Any] = []
+
+    def job() -> Through:
+        return Through(range(40), steps=[step], dead_letter=Page(dead), checkpoint=Checkpoint(path, every=0.0))
+
+    killed, taken = tmp_path / "killed.state", 0
+    async with FakeFrame().stream(job()) as results:
+        async for _ in results:
+            taken += 1
+            await asyncio.sleep(0.01)
+            if taken == 10:
+                with closing(sqlite3.connect(path)) as state, closing(sqlite3.connect(killed)) as copy:
+                    state.backup(copy)  # as a kill leaves it
+    assert len(dead) == 10
+    os.replace(killed, path)
+    async with FakeFrame().stream(job()) as results:
+        rest = [record async for record in results]
+    assert len(rest) >= 30 - taken
+    assert sorted(failure.record for failure in dead) == list(range(3, 40, 4))
