@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -198,13 +199,25 @@ def _by(holder: Mapping[str, Any] | None) -> str:
 
 
 def this_process() -> dict[str, Any]:
-    """Who has a state: a number alone is given to others later."""
-    return {"pid": os.getpid(), "started": _started(os.getpid()), "boot": _boot()}
+    """Who has a state: a number alone is given to others later. What the system does not tell is empty."""
+    boot, namespace = _boot()
+    return {
+        "pid": os.getpid(),
+        "started": _started(os.getpid()),
+        "boot": boot,
+        "namespace": namespace,
+        "host": platform.node(),
+    }
 
 
 def is_alive(holder: Mapping[str, Any]) -> bool:
     """Whether a process that has a state is there still. True where that cannot be known."""
-    if holder.get("boot") != (boot := _boot()) or not boot or not holder.get("started"):
+    boot, namespace = _boot()
+    if not boot or not holder.get("started"):
+        return True
+    if holder.get("boot") != boot:
+        return bool(holder.get("host") != platform.node())  # of this machine, before it was started anew
+    if holder.get("namespace") != namespace:
         return True
     return bool(_started(holder["pid"]) == holder["started"])
 
@@ -219,9 +232,9 @@ def _started(pid: int) -> str:
     return "" if state in ("Z", "X") else rest[18]
 
 
-def _boot() -> str:
-    """Which boot of which machine, and which of its process namespaces; nothing where that is not told."""
+def _boot() -> tuple[str, str]:
+    """Which boot of the machine, and which of its process namespaces."""
     try:
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")
     except OSError:
-        return ""
+        return "", ""

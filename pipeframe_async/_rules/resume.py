@@ -125,18 +125,18 @@ def identity(value: object) -> str:
     kind = type(value)
     if kind.__repr__ is object.__repr__:
         return _kind(value)
-    return f"{kind.__module__}.{ADDRESS.sub('', repr(value))[:MOST_NAMED]}"
+    return ADDRESS.sub("", repr(value))[:MOST_NAMED]
 
 
 def _identity_of_feed(feed: Feed) -> str:
     value = getattr(feed.value, "func", feed.value)  # of a partial
     if name := getattr(value, "__qualname__", None):
-        return f"{getattr(value, '__module__', None)}.{name}"
+        return str(name)  # without its module: a script's is another one where it is imported
     return identity(value) if feed.form in (Form.SYNC, Form.ASYNC, Form.TAKEN) and feed.seeks else _kind(value)
 
 
 def _kind(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
+    return type(value).__qualname__
 
 
 def check(state: JobState, wanted: Mapping[str, Any], path: str) -> None:

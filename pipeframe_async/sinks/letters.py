@@ -10,7 +10,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -230,8 +230,7 @@ class Letters:
     @contextmanager
     def _changing(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
         """A transaction: all of it, or nothing. Of a file that is not there nothing is changed."""
-        with LETTERS.told_of(self.path):
-            database = self._open() if create or os.path.exists(self.path) else _empty()
+        with self._looking(create=create) as database:
             database.execute("BEGIN IMMEDIATE")
             try:
                 yield database
@@ -241,9 +240,14 @@ class Letters:
             database.execute("COMMIT")
 
     @contextmanager
-    def _looking(self) -> Iterator[sqlite3.Connection]:
+    def _looking(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
+        """The file; where none is, and none is to be made, one without entries."""
         with LETTERS.told_of(self.path):
-            yield self._open() if os.path.exists(self.path) else _empty()
+            if create or os.path.exists(self.path):
+                yield self._open()
+            else:
+                with closing(_empty()) as database:
+                    yield database
 
     def _open(self) -> sqlite3.Connection:
         if self._database is not None and self._file is not None and not is_in_its_place(self.path, self._file):

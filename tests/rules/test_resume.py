@@ -193,16 +193,16 @@ def printed(feed: Any, *, version: str | None = None, steps: Any = ("a", "b"), s
 @pytest.mark.parametrize(
     ("feed", "named"),
     [
-        (numbers, "test_resume.numbers"),
-        (partial(numbers), "test_resume.numbers"),
-        (Place("a"), "test_resume.Place('a')"),
-        (Place(object()), "test_resume.Place(<object object>)"),  # whose address is another in each process
-        ([1, 2], "builtins.list"),
-        (iter([1]), "builtins.list_iterator"),
+        (numbers, "numbers"),
+        (partial(numbers), "numbers"),
+        (Place("a"), "Place('a')"),
+        (Place(object()), "Place(<object object>)"),  # whose address is another in each process
+        ([1, 2], "list"),
+        (iter([1]), "list_iterator"),
     ],
 )
 def test_a_feed_has_the_same_name_in_each_life(feed: Any, named: str) -> None:
-    assert printed(feed)["feed"].endswith(named)
+    assert printed(feed)["feed"] == named
 
 
 def test_a_list_that_has_grown_is_the_same_feed() -> None:

@@ -159,7 +159,9 @@ def test_a_process_is_told_by_its_start_and_its_boot() -> None:
     if me["boot"]:
         assert not is_alive({**me, "started": "1"})
         assert not is_alive({**me, "pid": 2**22 + 1})
-        assert is_alive({**me, "boot": "another"})  # who knows
+        assert not is_alive({**me, "boot": "the one before"})
+        assert is_alive({**me, "boot": "another", "host": "another"})  # who knows
+        assert is_alive({**me, "namespace": "of another container", "pid": 2**22 + 1})
 
 
 def test_one_can_look_at_it_while_it_is_in_use(path: str) -> None:

@@ -52,6 +52,8 @@ class Job:
         try:
             # The call is the thread's, also after a cancel here; those that come later are behind it.
             await asyncio.get_running_loop().run_in_executor(self._thread.surely, self._file.save, state)
+        except TypeError as error:
+            raise SinkError(f"a position of feed, sink or dead letter is no JSON value: {text_of(error)}") from error
         except Exception as error:
             raise _out_of_reach(self._file.path, error) from error
 
