@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import time
@@ -62,12 +63,17 @@ def lived_before() -> bool:
 
 
 class Forgets(Good):
-    """Its state is taken away in its second life."""
+    """Its state is taken away before its second life, which is a slow one."""
+
+    def __init__(self) -> None:
+        self.again = Path("lived").exists()
+        for ending in ("", "-wal", "-shm") if self.again else ():
+            Path(f"job.state{ending}").unlink(missing_ok=True)
 
     async def feed(self) -> AsyncIterator[int]:
-        if lived_before():
-            for ending in ("", "-wal", "-shm"):
-                Path(f"job.state{ending}").unlink(missing_ok=True)  # noqa: ASYNC240
+        Path("lived").touch()  # noqa: ASYNC240
+        if self.again:
+            await asyncio.sleep(100.0)
         async for record in super().feed():
             yield record
 
