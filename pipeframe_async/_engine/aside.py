@@ -31,7 +31,7 @@ class DaemonThread(Executor):
     @property
     def surely(self) -> Executor:
         """It, for calls that are made also where who waits for them is cancelled, which takes others off the queue."""
-        return _Surely(self._put)
+        return Surely(self._put)
 
     def _put(self, told: Future[T], call: Callable[[], T]) -> Future[T]:
         if self._thread is None:
@@ -55,11 +55,14 @@ class DaemonThread(Executor):
                 told.set_exception(error)
 
 
-class _Surely(Executor):
+class Surely(Executor):
+    """A thread, for calls that are made in any case; `DaemonThread.surely` makes one."""
+
     def __init__(self, put: Callable[[Future[Any], Callable[[], Any]], Future[Any]]) -> None:
         self._put = put
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Have it called when those before have returned; that cannot be cancelled."""
         told: Future[T] = Future()
         told.set_running_or_notify_cancel()  # from here on it is not to be cancelled
         return self._put(told, partial(fn, *args, **kwargs))

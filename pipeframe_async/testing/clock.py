@@ -17,7 +17,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Final, TypeVar, TypeVarTuple
 
-from pipeframe_async._engine.aside import DaemonThread
+from pipeframe_async._engine.aside import DaemonThread, Surely
 from pipeframe_async._engine.stall import describe
 
 T = TypeVar("T")
@@ -104,7 +104,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         """As asyncio's; the clock stands still while threads and processes work."""
         future = super().run_in_executor(executor, func, *args)
-        if executor is None or isinstance(executor, ThreadPoolExecutor | ProcessPoolExecutor | DaemonThread):
+        if executor is None or isinstance(executor, ThreadPoolExecutor | ProcessPoolExecutor | DaemonThread | Surely):
             self._real_calls += 1
             future.add_done_callback(self._real_call_done)
         return future
