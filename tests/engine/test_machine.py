@@ -123,13 +123,13 @@ class Machine(RuleBasedStateMachine):
         self.coming.append(None)
         self.wake.set()
 
-    @precondition(lambda self: len(self.fed) > 5)
+    @precondition(lambda self: self.made > 5)
     @rule()
     def stop(self) -> None:
         self.drained = True
         self.do(self.called(self.run_.stop))
 
-    @precondition(lambda self: len(self.fed) > 8)
+    @precondition(lambda self: self.made > 8)
     @rule(how=st.sampled_from(["cancel", "abandon"]))
     def give_up(self, how: str) -> None:
         self.aborted = self.aborted or not self.running.done()
