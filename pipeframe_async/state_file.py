@@ -123,7 +123,8 @@ def look(path: str) -> tuple[JobState | None, float, dict[str, Any] | None]:
             return None, os.path.getmtime(path), None
         holder = _holder(database)
         (updated,) = database.execute("SELECT updated FROM job WHERE id = 1").fetchone()
-    return state, updated, holder if holder is not None and is_alive(holder) else None
+    lives = holder is not None and is_alive(holder) and not is_of_an_earlier_boot(holder)
+    return state, updated, holder if lives else None
 
 
 def _make(database: sqlite3.Connection) -> None:
@@ -213,13 +214,16 @@ def this_process() -> dict[str, Any]:
 def is_alive(holder: Mapping[str, Any]) -> bool:
     """Whether a process that has a state is there still. True where that cannot be known."""
     boot, namespace = _boot()
-    if not boot or not holder.get("started"):
-        return True
-    if holder.get("boot") != boot:
-        return bool(holder.get("host") != platform.node())  # of this machine, before it was started anew
-    if holder.get("namespace") != namespace:
+    if not boot or not holder.get("started") or (holder.get("boot"), holder.get("namespace")) != (boot, namespace):
         return True
     return bool(_started(holder["pid"]) == holder["started"])
+
+
+def is_of_an_earlier_boot(holder: Mapping[str, Any]) -> bool:
+    """Whether it was a process of this machine, before that was started anew. Only for people: names are not unique,
+    and where its lock is held somebody lives.
+    """
+    return bool(holder.get("host") == platform.node() and holder.get("boot") not in ("", _boot()[0]))
 
 
 def _started(pid: int) -> str:

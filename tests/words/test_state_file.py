@@ -18,7 +18,7 @@ import pytest
 
 from pipeframe_async import CheckpointMismatch, StateError
 from pipeframe_async.checkpoint import Done, JobState, Mark
-from pipeframe_async.state_file import StateFile, _started, is_alive, look, this_process
+from pipeframe_async.state_file import StateFile, _started, is_alive, is_of_an_earlier_boot, look, this_process
 
 STATE = JobState(
     fingerprint={"version": None, "steps": ["a"]},
@@ -159,8 +159,10 @@ def test_a_process_is_told_by_its_start_and_its_boot() -> None:
     if me["boot"]:
         assert not is_alive({**me, "started": "1"})
         assert not is_alive({**me, "pid": 2**22 + 1})
-        assert not is_alive({**me, "boot": "the one before"})
-        assert is_alive({**me, "boot": "another", "host": "another"})  # who knows
+        assert is_alive({**me, "boot": "another"})  # who knows: machines may have one name
+        assert is_of_an_earlier_boot({**me, "boot": "the one before"})
+        assert not is_of_an_earlier_boot({**me, "boot": "another", "host": "another"})
+        assert not is_of_an_earlier_boot(me)
         assert is_alive({**me, "namespace": "of another container", "pid": 2**22 + 1})
 
 
