@@ -36,10 +36,10 @@ _HOMES = {
     "SinkError": "errors",
     "Source": "contracts",
     "StateError": "errors",
-    "SourceCounts": "report",
-    "Stats": "report",
+    "SourceCounts": "stats",
+    "Stats": "stats",
     "StepError": "errors",
-    "StepReport": "report",
+    "StepReport": "stats",
     "WorkerLost": "errors",
     "apply": "steps",
     "expand": "steps",
@@ -99,8 +99,9 @@ if TYPE_CHECKING:
     from pipeframe_async.frame import PipeFrame
     from pipeframe_async.model import DROP, Child, Chunk, Delivery, Failure
     from pipeframe_async.pipeline import PipelineEngine, Retry
-    from pipeframe_async.report import RunReport, SourceCounts, Stats, StepReport
+    from pipeframe_async.report import RunReport
     from pipeframe_async.script import run
+    from pipeframe_async.stats import SourceCounts, Stats, StepReport
     from pipeframe_async.steps import apply, expand, keep_if
 
 logging.getLogger("pipeframe_async").addHandler(logging.NullHandler())  # nothing prints unless asked

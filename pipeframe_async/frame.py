@@ -31,7 +31,8 @@ from pipeframe_async.observe.progress import MODES, progress_display
 from pipeframe_async.pipeline import PipelineEngine
 from pipeframe_async.plan import Plan, feed_of, instance_of, plan_of
 from pipeframe_async.portal import Portal
-from pipeframe_async.report import RunReport, Stats
+from pipeframe_async.report import RunReport
+from pipeframe_async.stats import Stats
 
 In = TypeVar("In")
 Out = TypeVar("Out")

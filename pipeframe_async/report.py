@@ -1,13 +1,11 @@
-"""The books of a run as values: `Stats` while it runs, `RunReport` when it has ended.
-
-`RunReport` prints as a table. Numbers come in ready; nothing here measures.
-"""
+"""The books of a run that has ended, as a value that prints as a table. Nothing here measures."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from html import escape
-from typing import Literal
+
+from pipeframe_async.stats import EndedBy, StepReport
 
 NOTABLE_SETUP = 0.1
 """Seconds of `setup` that the report speaks of. Less is what every worker takes to load its steps."""
@@ -17,81 +15,6 @@ NOTABLE_SKIPPING = 0.1
 
 COLUMNS = 60
 """Characters of a line of the report; of a wider one a narrow terminal breaks each row in two."""
-
-EndedBy = Literal["exhausted", "idle", "stopped", "failed", "cancelled"]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceCounts:
-    """How a live source stands with its server, in records.
-
-    `unacked` were delivered to this run and the server has no answer for them yet; `redelivered` had been delivered
-    before, to somebody; `reconnects` counts connections after the first; `lag` are records that the server still has
-    for it, None where that is not known.
-    """
-
-    unacked: int = 0
-    redelivered: int = 0
-    reconnects: int = 0
-    lag: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """A snapshot of the running counters. Counts of records; `in_flight_bytes` in bytes, `elapsed` in seconds.
-
-    At every instant `fed + emitted == skipped + delivered + filtered + failed + aborted + in_flight + spilled`;
-    `bypassed` are among the delivered, and `skipped` were done in an earlier life of a job with a checkpoint. `spilled`
-    is what a batch feed holds on disk until there is room. `total` is how many records the feed has, where it says so
-    (`len(feed)`) and has not turned out to be wrong, else None.
-    `unacked`, `redelivered`, `reconnects` and `lag` are a live source's, as `SourceCounts` has them.
-    """
-
-    fed: int = 0
-    emitted: int = 0
-    skipped: int = 0
-    delivered: int = 0
-    bypassed: int = 0
-    filtered: int = 0
-    failed: int = 0
-    aborted: int = 0
-    retried: int = 0
-    re_executed: int = 0
-    worker_restarts: int = 0
-    ack_errors: int = 0
-    in_flight: int = 0
-    in_flight_bytes: int = 0
-    spilled: int = 0
-    elapsed: float = 0.0
-    total: int | None = None
-    unacked: int = 0
-    redelivered: int = 0
-    reconnects: int = 0
-    lag: int | None = None
-
-    def __add__(self, other: Stats) -> Stats:
-        """The books of two runs together; `elapsed` is the longer one, and what one does not know is not known."""
-        both = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
-        sums = {name: None if None in pair else sum(pair) for name, pair in both.items()}
-        return Stats(**{**sums, "elapsed": max(both["elapsed"])})
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """One step: `calls` are counted, times are measured in the worker (seconds), on a sample where steps are fast.
-
-    `max` is the longest of them, and `slowest` the feed position of its record, None where that is not known.
-    """
-
-    name: str
-    where: str
-    calls: int
-    seconds: float
-    mean: float
-    p50: float
-    p99: float
-    max: float = 0.0
-    slowest: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async._rules.lifecycle import Lifecycle, State
 from pipeframe_async.errors import InternalError, PipeFrameError, PipelineFailed, StateError
 from pipeframe_async.plan import Plan
-from pipeframe_async.report import EndedBy, RunReport, Stats
+from pipeframe_async.report import RunReport
+from pipeframe_async.stats import EndedBy, Stats
 
 logger = logging.getLogger("pipeframe_async")
 

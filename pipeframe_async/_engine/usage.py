@@ -12,7 +12,8 @@ from dataclasses import replace
 from pipeframe_async._engine.wiring import Organs
 from pipeframe_async._rules.bottleneck import Usage
 from pipeframe_async._rules.summary import summary
-from pipeframe_async.report import EndedBy, RunReport, Stats, StepReport
+from pipeframe_async.report import RunReport
+from pipeframe_async.stats import EndedBy, Stats, StepReport
 
 
 class Accounts:

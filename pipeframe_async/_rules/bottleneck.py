@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from pipeframe_async.report import StepReport, duration
+from pipeframe_async.report import duration
+from pipeframe_async.stats import StepReport
 
 MOSTLY = 0.6
 """Share of the time from which on a part is called the bottleneck."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeframe_async._rules.edges import Edge, edge_of, plain_function
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.report import SourceCounts
+from pipeframe_async.stats import SourceCounts
 
 
 class Form(Enum):

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeframe_async.errors import InternalError
-from pipeframe_async.report import Stats
+from pipeframe_async.stats import Stats
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 
 from pipeframe_async.errors import InternalError
-from pipeframe_async.report import EndedBy
+from pipeframe_async.stats import EndedBy
 
 
 class State(Enum):

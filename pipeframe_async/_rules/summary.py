@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeframe_async._rules.bottleneck import Usage, bottleneck
-from pipeframe_async.report import EndedBy, RunReport, Stats, StepReport
+from pipeframe_async.report import RunReport
+from pipeframe_async.stats import EndedBy, Stats, StepReport
 
 DONE = "All of it was done before, and nothing was left to do: restart=True (--restart) begins anew."
 IDLE = "The feed had not ended: it gave nothing for its timeout, and was ended."

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from pipeframe_async.report import StepReport
+from pipeframe_async.stats import StepReport
 from pipeframe_async.wire import StepTimes
 
 _EDGES = (*range(8), *(leading << octave for octave in range(61) for leading in range(8, 16)))

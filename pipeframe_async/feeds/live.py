@@ -21,8 +21,8 @@ from typing import Any, Generic, TypeVar
 from pipeframe_async.errors import FeedError, text_of
 from pipeframe_async.feeds.queue import Message, Nack, Queue, Token
 from pipeframe_async.model import AnyFailure, Chunk, Failure
-from pipeframe_async.report import SourceCounts
 from pipeframe_async.servers.reach import Reach, ended, positive
+from pipeframe_async.stats import SourceCounts
 
 logger = logging.getLogger("pipeframe_async")
 

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeframe_async.observe.counters import Rate, done, overall_rate, phrases, reached
-from pipeframe_async.report import Stats
+from pipeframe_async.stats import Stats
 
 MAX_BAR: Final = 30
 """Cells of the bar itself. A longer one says no more."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from pipeframe_async.report import Stats, duration
+from pipeframe_async.report import duration
+from pipeframe_async.stats import Stats
 
 RATE_WINDOW: Final = 3.0
 """Seconds a rate looks back. Shorter jumps about, longer hides that a run has slowed down."""

@@ -17,7 +17,7 @@ from typing import Final, TextIO
 from pipeframe_async.contracts import Display
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.observe.counters import Rate, eta, overall_rate, phrases
-from pipeframe_async.report import Stats
+from pipeframe_async.stats import Stats
 
 MODES: Final = ("auto", "plain", "json", "none")
 

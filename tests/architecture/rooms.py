@@ -12,6 +12,7 @@ WORDS: Final = frozenset(
         "errors",
         "model",
         "report",
+        "stats",
         "steps",
         "wire",
         "contracts",

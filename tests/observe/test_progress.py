@@ -25,7 +25,7 @@ from pipeframe_async.observe.bar import ERASE, Bar, Line
 from pipeframe_async.observe.counters import Rate, phrases
 from pipeframe_async.observe.progress import Lines, json_line, progress_display
 from pipeframe_async.pipeline import PipelineEngine
-from pipeframe_async.report import Stats
+from pipeframe_async.stats import Stats
 from pipeframe_async.steps import apply
 
 if os.name == "posix":
@@ -300,7 +300,7 @@ def test_a_terminal_that_goes_away_is_no_error(monkeypatch: pytest.MonkeyPatch) 
 PRINTING = """
 import logging, sys, threading
 from pipeframe_async.observe.progress import progress_display
-from pipeframe_async.report import Stats
+from pipeframe_async.stats import Stats
 
 display = progress_display(True, lambda: Stats(fed=10, delivered=5, elapsed=1.0))
 before = sys.stdout, sys.stderr
@@ -357,7 +357,7 @@ def test_what_goes_to_a_file_stays_there(tmp_path: Path) -> None:
 @needs_terminal
 def test_a_line_that_the_program_has_not_ended_is_left_alone() -> None:
     with terminal() as screen:
-        script = "from pipeframe_async.observe.progress import *; from pipeframe_async.report import Stats\n"
+        script = "from pipeframe_async.observe.progress import *; from pipeframe_async.stats import Stats\n"
         script += "d = progress_display(True, Stats); d.start(); print('no end', end=''); d.update(); d.finish()"
         env = {**os.environ, "TERM": "xterm"}
         subprocess.run([sys.executable, "-c", script], stdout=screen.slave, stderr=screen.slave, env=env, check=True)

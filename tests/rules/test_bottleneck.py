@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeframe_async._rules.bottleneck import Usage, bottleneck
-from pipeframe_async.report import StepReport
+from pipeframe_async.stats import StepReport
 
 QUIET = Usage(elapsed=10.0, workers=2, work=0.0, loop=0.0, delivering=0.0, taking=0.0)
 

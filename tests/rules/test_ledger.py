@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pipeframe_async._rules.ledger import Ledger, Outcome
 from pipeframe_async.errors import InternalError
-from pipeframe_async.report import Stats
+from pipeframe_async.stats import Stats
 
 COUNTS = st.integers(0, 40)
 BYTES = st.integers(0, 10_000)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeframe_async._rules.lifecycle import TURNS, Lifecycle, State
 from pipeframe_async.errors import InternalError
-from pipeframe_async.report import EndedBy
+from pipeframe_async.stats import EndedBy
 
 
 def in_state(state: State) -> Lifecycle:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from pipeframe_async._rules.bottleneck import Usage
 from pipeframe_async._rules.summary import summary
-from pipeframe_async.report import Stats, StepReport
+from pipeframe_async.stats import Stats, StepReport
 
 
 def test_a_report_has_every_counter_of_the_run_and_says_what_bounded_it() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeframe_async._rules.timing import StepClock, bucket, gather, middle
-from pipeframe_async.report import StepReport
+from pipeframe_async.stats import StepReport
 from pipeframe_async.wire import StepTimes
 
 DURATIONS = st.one_of(st.integers(0, 40), st.integers(0, 10**6), st.integers(0, 10**13))

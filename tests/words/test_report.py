@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeframe_async.report import RunReport, Stats, StepReport, _short, duration
+from pipeframe_async.report import RunReport, _short, duration
+from pipeframe_async.stats import StepReport
 
 STEPS = (
     StepReport("parse", "worker", 1_234_567, 12.5, 10.1e-6, 9e-6, 45e-6, 2.5e-3),
@@ -128,22 +129,6 @@ def test_a_report_of_a_run_that_took_no_time_is_printed_too() -> None:
 def test_any_report_prints(count: int, seconds: float, name: str) -> None:
     step = StepReport(name, "worker", count, seconds, seconds, seconds, seconds)
     assert f"fed {count:,}" in str(RunReport(fed=count, elapsed=seconds, steps=(step,)))
-
-
-COUNTER = st.integers(0, 10**6)
-UNKNOWN = st.none() | COUNTER
-STATS = st.builds(Stats, *[COUNTER] * 15, st.floats(0, 1e6), UNKNOWN, *[COUNTER] * 3, UNKNOWN)
-
-
-@given(STATS, STATS)
-def test_the_books_of_two_runs_together_are_their_sums_over_the_longer_time(one: Stats, other: Stats) -> None:
-    both = one + other
-    for name in Stats.__dataclass_fields__:
-        mine, theirs = getattr(one, name), getattr(other, name)
-        if name in ("total", "lag"):
-            assert getattr(both, name) == (None if None in (mine, theirs) else mine + theirs)
-        else:
-            assert getattr(both, name) == (max(mine, theirs) if name == "elapsed" else mine + theirs)
 
 
 def test_a_report_has_the_names_it_promises() -> None:

@@ -30,7 +30,7 @@ from pipeframe_async._rules.reuse import used_again
 from pipeframe_async.checkpoint import Done
 from pipeframe_async.errors import CheckpointMismatch, FeedError, text_of
 from pipeframe_async.model import Chunk, Delivery, made
-from pipeframe_async.report import SourceCounts
+from pipeframe_async.stats import SourceCounts
 from pipeframe_async.weight import weight
 
 logger = logging.getLogger("pipeframe_async")

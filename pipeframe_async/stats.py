@@ -1,0 +1,235 @@
+"""What there is to see of runs, as values: counts, stages, steps, workers, failures by group, and how long things take.
+
+One snapshot has all of it; whatever shows a run, a bar, a page, metrics or a health check, is made of that. Nothing here
+measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+EndedBy = Literal["exhausted", "idle", "stopped", "failed", "cancelled"]
+
+RunState = Literal["feeding", "draining", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCounts:
+    """How a live source stands with its server, in records.
+
+    `unacked` were delivered to this run and the server has no answer for them yet; `redelivered` had been delivered
+    before, to somebody; `reconnects` counts connections after the first; `lag` are records that the server still has
+    for it, None where that is not known; `away` is whether the server could not be reached when it was last tried.
+    """
+
+    unacked: int = 0
+    redelivered: int = 0
+    reconnects: int = 0
+    lag: int | None = None
+    away: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How a quantity is spread: seconds, or records.
+
+    `bounds` are upper bounds, and `counts` how many were at most so large, so the last of these is less than `count`
+    where some were larger; `sum` is that of all. Counts are no whole numbers where only some were measured, which then
+    stand for the others. `p50` and `p99` are within an eighth of the true ones.
+    """
+
+    bounds: tuple[float, ...] = ()
+    counts: tuple[float, ...] = ()
+    count: float = 0.0
+    sum: float = 0.0
+    p50: float = 0.0
+    p99: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One step: `calls` are counted, times are measured in the worker (seconds), on a sample where steps are fast.
+
+    `max` is the longest of them, and `slowest` the feed position of its record, None where that is not known.
+    """
+
+    name: str
+    where: str
+    calls: int
+    seconds: float
+    mean: float
+    p50: float
+    p99: float
+    max: float = 0.0
+    slowest: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageStats:
+    """One part of the way that records go: what waits for it, what is in it, and how many came out of it.
+
+    `kind` is `"feed"`, `"steps"` or `"deliver"`. `waiting` are records that wait to be taken by it (of the feed: on
+    disk), `running` those it is at work with, both with their bytes, which are guessed where records have not been
+    pickled. `done` counts since the start of the run: records fed, records that have come through its steps, records
+    that are final.
+    """
+
+    name: str
+    kind: Literal["feed", "steps", "deliver"]
+    waiting: int = 0
+    waiting_bytes: int = 0
+    running: int = 0
+    running_bytes: int = 0
+    done: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStats:
+    """One lane and the worker it has.
+
+    `state` is `"busy"`, `"idle"`, `"starting"`, `"restarting"` or `"stopped"`; `pid` is None where it is no process of
+    its own. `batches` are with it, `busy_seconds` is how long it has had something to do without a break. `restarts`
+    counts by cause: `"crashed"`, `"killed"` (by somebody else), `"time_limit"`, `"memory"` (`max_worker_rss` in the
+    middle of a record), `"worn"` (`max_worker_rss`, `max_worker_batches`), `"abandoned"` (at work for nobody any more).
+    `at` is what it is at, as the batch and the index of the record in it; it changes whenever the worker goes on.
+    """
+
+    name: str
+    state: Literal["busy", "idle", "starting", "restarting", "stopped"]
+    pid: int | None = None
+    batches: int = 0
+    busy_seconds: float = 0.0
+    restarts: Mapping[str, int] = field(default_factory=dict)
+    at: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failures of one step, kind and error type.
+
+    `newest` is when the last one came, in seconds since the epoch. `traceback` is that of the first, without the
+    messages of its errors, which may have something of a record in them.
+    """
+
+    step: str
+    kind: str
+    error_type: str
+    count: int
+    newest: float
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """A snapshot of the running counters. Counts of records; `in_flight_bytes` in bytes, `elapsed` in seconds.
+
+    At every instant `fed + emitted == skipped + delivered + filtered + failed + aborted + in_flight + spilled`;
+    `bypassed` are among the delivered, and `skipped` were done in an earlier life of a job with a checkpoint. `spilled`
+    is what a batch feed holds on disk until there is room. `total` is how many records the feed has, where it says so
+    (`len(feed)`) and has not turned out to be wrong, else None.
+    `unacked`, `redelivered`, `reconnects`, `lag` and `away` are a live source's, as `SourceCounts` has them.
+    `counters` are what steps have counted, by name (`pipeframe_async.count`). `calls_waiting` are calls that wait to
+    be begun, `calls_rejected` those that were refused with `Overloaded`, `logs_dropped` lines that steps have logged
+    faster than they could be handled.
+
+    Of a frame (`frame.stats()`): the sums over its runs, and `runs` and `workers` one by one.
+    """
+
+    fed: int = 0
+    emitted: int = 0
+    skipped: int = 0
+    delivered: int = 0
+    bypassed: int = 0
+    filtered: int = 0
+    failed: int = 0
+    aborted: int = 0
+    retried: int = 0
+    re_executed: int = 0
+    worker_restarts: int = 0
+    ack_errors: int = 0
+    in_flight: int = 0
+    in_flight_bytes: int = 0
+    spilled: int = 0
+    elapsed: float = 0.0
+    total: int | None = None
+    unacked: int = 0
+    redelivered: int = 0
+    reconnects: int = 0
+    lag: int | None = None
+    away: bool = False
+    counters: Mapping[str, int] = field(default_factory=dict)
+    calls_waiting: int = 0
+    calls_rejected: int = 0
+    logs_dropped: int = 0
+    runs: tuple[RunStats, ...] = ()
+    workers: tuple[WorkerStats, ...] = ()
+
+    def __add__(self, other: Stats) -> Stats:
+        """The books of two runs together; `elapsed` is the longer one, and what one does not know is not known."""
+        both = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self) if f.name not in _APART}
+        sums: dict[str, Any] = {name: None if None in pair else sum(pair) for name, pair in both.items()}
+        names = dict.fromkeys((*self.counters, *other.counters))
+        return Stats(
+            **sums,
+            elapsed=max(self.elapsed, other.elapsed),
+            away=self.away or other.away,
+            counters={name: self.counters.get(name, 0) + other.counters.get(name, 0) for name in names},
+            runs=(*self.runs, *other.runs),
+            workers=self.workers or other.workers,
+        )
+
+
+_APART = frozenset({"elapsed", "away", "counters", "runs", "workers"})
+
+
+@dataclass(frozen=True, slots=True)
+class RunStats:
+    """One run of a frame, or the run that the calls of one pipeline go through.
+
+    Attributes:
+        pipeline: its name.
+        number: of the run in its frame, from 1; tells runs of one pipeline apart.
+        kind: `"run"`, `"stream"` or `"calls"`.
+        state: `"feeding"`, `"draining"` (no more is fed) or `"closed"`.
+        ended_by: of one that is closed.
+        began: when, in seconds since the epoch.
+        counts: its counters.
+        stages: the way its records go, from the feed to the delivery.
+        steps: as its report will have them.
+        step_seconds: of each step, in the order of `steps`.
+        queue_seconds: how long records waited between the feed and the first worker or step that took them.
+        batch_records: how many records batches had.
+        packing_seconds, reading_seconds: of a batch, to bytes and back, in this process.
+        failures: by group; at most 500, what is beyond those is in one group more that has no names.
+        bottleneck: what bounds it, a sentence.
+        waits_for: whom outside of it the run waits for: `"a lane"`, `"the feed"`, `"the consumer"` …; empty where it
+            is at work by itself.
+        oldest: seconds since the oldest record that has no outcome yet was fed; None where there is none.
+        quiet: seconds since anything of it has moved.
+        watermark: how many records from the start of the feed are all final; None where nobody follows that.
+        time_limit: that of its steps.
+    """
+
+    pipeline: str
+    number: int = 1
+    kind: Literal["run", "stream", "calls"] = "run"
+    state: RunState = "feeding"
+    ended_by: EndedBy | None = None
+    began: float = 0.0
+    counts: Stats = field(default_factory=Stats)
+    stages: tuple[StageStats, ...] = ()
+    steps: tuple[StepReport, ...] = ()
+    step_seconds: tuple[Histogram, ...] = ()
+    queue_seconds: Histogram = field(default_factory=Histogram)
+    batch_records: Histogram = field(default_factory=Histogram)
+    packing_seconds: Histogram = field(default_factory=Histogram)
+    reading_seconds: Histogram = field(default_factory=Histogram)
+    failures: tuple[FailureGroup, ...] = ()
+    bottleneck: str = ""
+    waits_for: str = ""
+    oldest: float | None = None
+    quiet: float = 0.0
+    watermark: int | None = None
+    time_limit: float | None = None
