@@ -42,6 +42,7 @@ _HOMES = {
     "StepReport": "stats",
     "WorkerLost": "errors",
     "apply": "steps",
+    "count": "counting",
     "expand": "steps",
     "keep_if": "steps",
     "run": "script",
@@ -75,6 +76,7 @@ __all__ = [
     "StepReport",
     "WorkerLost",
     "apply",
+    "count",
     "expand",
     "keep_if",
     "run",
@@ -83,6 +85,7 @@ __all__ = [
 if TYPE_CHECKING:
     from pipeframe_async.checkpoint import Checkpoint
     from pipeframe_async.contracts import Sink, Source
+    from pipeframe_async.counting import count
     from pipeframe_async.errors import (
         CheckpointMismatch,
         ConfigError,

@@ -109,7 +109,11 @@ class Sink(Protocol[T_contra]):
 
 
 class Lane(Protocol):
-    """Where batches are run: a worker process, or somebody's whole executor."""
+    """Where batches are run: a worker process, or somebody's whole executor.
+
+    It may have `stats()` besides, a `WorkerStats` that says what its worker is at; it is called from any thread, and
+    returns at once. Of one that has none is shown what it was given.
+    """
 
     @property
     def name(self) -> str:

@@ -97,6 +97,13 @@ class Plan:
         return any(edge.whole for edge in self.edges) and any(edge.role == "feed" for edge in self.edges)
 
     @property
+    def time_limit(self) -> float | None:
+        """Of its steps, seconds."""
+        if self.chain is not None:
+            return self.chain.time_limit
+        return next((segment.time_limit for segment in self.segments if isinstance(segment, AsyncSteps)), None)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The steps' names."""
         return tuple(name for segment in self.segments for name in segment.names)

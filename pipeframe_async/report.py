@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from html import escape
 
 from pipeframe_async.stats import EndedBy, StepReport
@@ -40,6 +41,7 @@ class RunReport:
         ended_by: `"exhausted"`, `"idle"`, `"stopped"`, `"failed"` or `"cancelled"`.
         steps: one `StepReport` a step.
         bottleneck: a sentence that says what bounded the run.
+        counters: what steps have counted, by name (`pipeframe_async.count`).
     """
 
     fed: int = 0
@@ -63,6 +65,7 @@ class RunReport:
     lag: int | None = None
     skipped: int = 0
     skipping: float = 0.0
+    counters: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         rate = (self.fed - self.skipped) / self.elapsed if self.elapsed > 0 else 0.0
@@ -95,6 +98,8 @@ class RunReport:
     def _sentences(self) -> list[str]:
         """What there is to say besides."""
         said = []
+        if self.counters:
+            said += _lines([f"{name or 'other counters'} {n:,}" for name, n in sorted(self.counters.items())])
         if self.skipping >= NOTABLE_SKIPPING:
             said.append(f"passing over what was done before took {duration(self.skipping)}")
         if self.setup >= NOTABLE_SETUP:

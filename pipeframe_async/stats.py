@@ -1,7 +1,7 @@
-"""What there is to see of runs, as values: counts, stages, steps, workers, failures by group, and how long things take.
+"""What there is to see of runs, as values: counts, stages, steps, workers, failures by group, how long things take.
 
-One snapshot has all of it; whatever shows a run, a bar, a page, metrics or a health check, is made of that. Nothing here
-measures.
+One snapshot has all of it, and whatever shows a run is made of that: a bar, a page, metrics, a health check. Nothing
+here measures.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Literal
 EndedBy = Literal["exhausted", "idle", "stopped", "failed", "cancelled"]
 
 RunState = Literal["feeding", "draining", "closed"]
+RunKind = Literal["run", "stream", "calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +215,7 @@ class RunStats:
 
     pipeline: str
     number: int = 1
-    kind: Literal["run", "stream", "calls"] = "run"
+    kind: RunKind = "run"
     state: RunState = "feeding"
     ended_by: EndedBy | None = None
     began: float = 0.0
@@ -233,3 +234,24 @@ class RunStats:
     quiet: float = 0.0
     watermark: int | None = None
     time_limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a program is well, for whoever restarts it or sends it work.
+
+    Attributes:
+        live: something has moved within `stall_after` seconds, or there is nothing to do. Where it is false, a restart
+            is the remedy.
+        ready: it can take more: its workers are up, its feed is open and its source there, it is not draining, and
+            refuses no calls.
+        reason: why it is not live, or else not ready; empty where it is both.
+        oldest_in_flight: seconds since the oldest record that has no outcome was fed; None where there is none.
+        last_progress: seconds since anything has moved, as far as it was looked at.
+    """
+
+    live: bool
+    ready: bool
+    reason: str = ""
+    oldest_in_flight: float | None = None
+    last_progress: float = 0.0

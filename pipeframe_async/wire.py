@@ -240,7 +240,7 @@ class Reply(NamedTuple):
     consumes them. `cpu`: all seconds of CPU the worker spent on the batch, with reading, writing and copying it;
     `worked`: those spent in the steps, on the wall where the steps rather wait than compute. `setup`: seconds that
     loading the steps and `setup` have taken before it, where that was not done. `rss`: resident bytes of
-    the worker's memory after it, 0 where nobody wants to know.
+    the worker's memory after it, 0 where nobody wants to know. `counters`: what its steps have counted, by name.
 
     A portion has `suspended` set, which says how the batch is asked to go on: its `records` have come to their end, and
     of the record after them some outcomes are here too, all of them in `grown`; `gone` is as `Portions` has it.
@@ -266,6 +266,7 @@ class Reply(NamedTuple):
     suspended: int = 0
     setup: float = 0.0
     gone: tuple[int, ...] = ()
+    counters: dict[str, int] | None = None
 
     @property
     def bypassed(self) -> int:

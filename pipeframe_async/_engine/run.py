@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from pipeframe_async._engine.calls import Calls
@@ -28,7 +30,7 @@ from pipeframe_async._rules.lifecycle import Lifecycle, State
 from pipeframe_async.errors import InternalError, PipeFrameError, PipelineFailed, StateError
 from pipeframe_async.plan import Plan
 from pipeframe_async.report import RunReport
-from pipeframe_async.stats import EndedBy, Stats
+from pipeframe_async.stats import EndedBy, RunKind, RunStats, Stats
 
 logger = logging.getLogger("pipeframe_async")
 
@@ -45,6 +47,7 @@ class Run:
         calls: who else takes them, each by itself; None where nobody does.
         job: what is kept of it, where it has a checkpoint.
         on_end: called when it is over.
+        number: tells it from others of its frame, where it is shown.
 
     Attributes:
         organs: what it is made of.
@@ -63,13 +66,16 @@ class Run:
         calls: Calls | None = None,
         job: Job | None = None,
         on_end: Callable[[], object] = lambda: None,
+        number: int = 1,
     ) -> None:
         self._plan = plan
         self._drain_timeout = limits.drain_timeout
         self._life = Lifecycle()
         ways = Ways(dried=self._dried, tripped=self._trip)
         self.organs = wired(plan, feed, workforce, limits, ways, streaming=streaming, calls=calls, job=job)
-        self._accounts = Accounts(self.organs)
+        kind: RunKind = "calls" if calls is not None else "stream" if streaming else "run"
+        about = RunStats(plan.name, number=number, kind=kind, began=time.time(), time_limit=plan.time_limit)
+        self._accounts = Accounts(self.organs, about)
         self._give_up = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
         self._entering: asyncio.Task[Any] | None = None  # the one in which feed and sink are being opened
@@ -191,6 +197,11 @@ class Run:
     def stats(self) -> Stats:
         """The books as they are now. Looks only, so any thread may ask."""
         return self._accounts.stats()
+
+    def seen(self) -> RunStats:
+        """All there is to see of it as it is now. Any thread may ask."""
+        seen = self._accounts.seen(self._life.state.value, self.organs.workforce.stats())
+        return replace(seen, ended_by=self._life.ended_by if self.over else None)
 
     async def _work(self) -> None:
         """Start the organs; they end from left to right.

@@ -6,31 +6,40 @@ Comes in: the organs of a run, which are looked at and never changed. Which of t
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeframe_async._engine.wiring import Organs
-from pipeframe_async._rules.bottleneck import Usage
+from pipeframe_async._rules.bottleneck import Usage, bottleneck
 from pipeframe_async._rules.summary import summary
+from pipeframe_async._rules.timing import RECORDS
 from pipeframe_async.report import RunReport
-from pipeframe_async.stats import EndedBy, Stats, StepReport
+from pipeframe_async.stats import EndedBy, RunState, RunStats, StageStats, Stats, StepReport, WorkerStats
 
 
 class Accounts:
-    """The accounts of one run; they begin when they are made.
+    """The accounts of one run; they begin when they are made, on the run's loop.
 
     Args:
         organs: the run's.
+        about: what is known of it from the start.
     """
 
-    def __init__(self, organs: Organs) -> None:
+    def __init__(self, organs: Organs, about: RunStats) -> None:
         self._organs = organs
+        self._about = about
+        self._thread = threading.get_ident()
+        self._loop_seconds = 0.0  # CPU time of the loop, when it was looked at last
+        self._moved_at = time.perf_counter()
+        self._seen: object = None  # what would be other if anything had moved since
         self._restarts_before = organs.workforce.executor.restarts
         self._started, self._started_cpu = time.perf_counter(), time.thread_time()
         self._ended: float | None = None
 
     def stats(self) -> Stats:
-        """The books as they are now. Looks only, so any thread may ask."""
+        """The books as they are now: counters only. Looks only, so any thread may ask."""
         organs = self._organs
         counts = organs.intake.counts()
         stats = organs.books.ledger.stats(
@@ -46,7 +55,68 @@ class Accounts:
             redelivered=counts.redelivered,
             reconnects=counts.reconnects,
             lag=counts.lag,
+            away=counts.away,
+            counters=organs.counters.copy(),
         )
+
+    def seen(self, state: RunState, workers: Sequence[WorkerStats]) -> RunStats:
+        """All there is to see of the run as it is now. Any thread may ask.
+
+        Args:
+            state: where it is in its life.
+            workers: what the lanes are at.
+        """
+        organs, stats = self._organs, self.stats()
+        now = time.perf_counter()
+        position = organs.backlog.position if (first := organs.books.ledger.oldest) is None else first
+        organs.backlog.waits.settled(position)
+        since = organs.backlog.waits.since(position) if stats.in_flight or stats.spilled else None
+        steps = self._steps()
+        return replace(
+            self._about,
+            state=state,
+            counts=stats,
+            stages=self._stages(stats),
+            steps=tuple(steps),
+            step_seconds=tuple(clock.spread.histogram() for stage in organs.stages for clock in stage.clocks),
+            queue_seconds=organs.backlog.waits.spread.histogram(),
+            batch_records=organs.batches.records.histogram(RECORDS, 1.0),
+            packing_seconds=organs.batches.packing.histogram(),
+            reading_seconds=organs.batches.reading.histogram(),
+            failures=organs.collect.groups.groups(),
+            bottleneck=bottleneck(self._usage(stats.elapsed), steps),
+            waits_for="" if self._ended is not None else organs.waits_for(),
+            oldest=None if since is None else max(0.0, now - since),
+            quiet=self._quiet(stats, steps, workers, now),
+            watermark=None if organs.finals is None else organs.finals.watermark,
+        )
+
+    def _quiet(self, stats: Stats, steps: Sequence[StepReport], workers: Sequence[WorkerStats], now: float) -> float:
+        """Seconds in which nothing has moved, as far as it was looked at: no count, no step, no worker."""
+        seen = replace(stats, elapsed=0.0), sum(step.calls for step in steps), tuple(worker.at for worker in workers)
+        if seen != self._seen:
+            self._seen, self._moved_at = seen, now
+        return now - self._moved_at
+
+    def _stages(self, stats: Stats) -> tuple[StageStats, ...]:
+        """From the feed to the delivery: what each has. What waits to be delivered is all the others do not have."""
+        organs, ended = self._organs, self._ended is not None
+        waiting = 0 if ended else min(len(organs.backlog.records), stats.in_flight)
+        first = organs.stages[0]
+        feed = StageStats(
+            "feed", "feed", stats.spilled, first.sizer.record_bytes(stats.spilled), done=stats.fed - stats.skipped
+        )
+        stages = [stage.stats() for stage in organs.stages]
+        stages[0] = replace(
+            stages[0],
+            waiting=stages[0].waiting + waiting,
+            waiting_bytes=stages[0].waiting_bytes + first.sizer.record_bytes(waiting),
+        )
+        left = stats.in_flight - sum(stage.waiting + stage.running for stage in stages)
+        left_bytes = stats.in_flight_bytes - sum(stage.running_bytes for stage in stages)
+        final = stats.delivered + stats.filtered + stats.failed + stats.aborted
+        deliver = StageStats("deliver", "deliver", max(0, left), max(0, left_bytes) if left > 0 else 0, done=final)
+        return (feed, *stages, deliver)
 
     def moved(self) -> Stats:
         """The books without the clock: the same as before where nothing has moved."""
@@ -64,6 +134,12 @@ class Accounts:
         steps = [clock.report() for stage in self._organs.stages for clock in stage.clocks]
         return [replace(step, where="both") if both and step.where != "loop" else step for step in steps]
 
+    def _on_the_loop(self) -> float:
+        """Seconds of CPU of the loop's thread; as it was looked at last, where another one asks."""
+        if threading.get_ident() == self._thread:
+            self._loop_seconds = time.thread_time() - self._started_cpu
+        return self._loop_seconds
+
     def _usage(self, elapsed: float) -> Usage:
         organs, stages = self._organs, self._organs.def_stages
         sink, dead_letter, *_ = organs.hooks
@@ -71,7 +147,7 @@ class Accounts:
         slowest = max(organs.async_stages, key=lambda stage: stage.seconds, default=None)
         return Usage(
             elapsed=elapsed,
-            loop=time.thread_time() - self._started_cpu,
+            loop=self._on_the_loop(),
             delivering=sink.seconds if sink is not None else 0.0,
             burying=dead_letter.seconds if dead_letter is not None else 0.0,
             taking=elapsed - organs.results.waited if organs.results.taken else 0.0,

@@ -48,6 +48,8 @@ from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.ordering import AsFed, AsFinished, Sequencer
 from pipeframe_async._rules.retry import Retrying
+from pipeframe_async._rules.timing import BatchClock
+from pipeframe_async.counting import Counts
 from pipeframe_async.plan import AsyncSteps, Plan, Segment
 from pipeframe_async.wire import ChainSpec
 
@@ -98,6 +100,8 @@ class Organs:
         checkpoint: of a job that has one.
         lives: of the user's objects at both ends.
         stages: the stages, in order.
+        counters, batches: what steps count, and what batches are like.
+        finals: what is final, where somebody follows that.
     """
 
     books: Books
@@ -116,6 +120,9 @@ class Organs:
     checkpoint: Checkpointer | None
     stall: StallDetector
     lives: Lives
+    counters: Counts
+    batches: BatchClock
+    finals: Finals | None
 
     @property
     def def_stages(self) -> list[DefStage]:
@@ -240,6 +247,9 @@ def wired(
         checkpoint=checkpoint,
         stall=stall,
         lives=Lives(living, limits.drain_timeout, _conclude(books, watermark if plan.puts_off else None)),
+        counters=staging.counters,
+        batches=staging.batches,
+        finals=finals,
     )
 
 
@@ -335,6 +345,8 @@ class _Staging:
         self._plan = plan
         self._workforce = workforce
         self._backlog = backlog
+        self.counters: Counts = {}
+        self.batches = BatchClock()
         self._paths = Paths(tied=tie is not None, withdrawn=calls is not None, whole=whole)
         self._retrying = None if plan.retry is None else Retrying(plan.retry, random.random)
         self.journeys = Journeys(
@@ -378,6 +390,8 @@ class _Staging:
             paths=self._paths,
             aside=self.aside,
             stages=len(self._plan.segments),
+            counters=self.counters,
+            batches=self.batches,
         )
 
     def _stage(self, index: int, segment: Segment) -> DefStage | AsyncStage:
@@ -389,6 +403,7 @@ class _Staging:
                 backlog=self._backlog,
                 journeys=self.journeys,
                 retrying=self._retrying,
+                counters=self.counters,
             )
         assert self._shared is not None  # the plan has a chain where it has a run of def steps
         return DefStage(index, segment, self._shared)

@@ -82,6 +82,11 @@ class Ledger:
         return not self.in_flight_bytes
 
     @property
+    def oldest(self) -> int | None:
+        """Feed position of the first record in a batch, None where none is in one. Looks only: any thread may ask."""
+        return min(list(self._open), default=None)
+
+    @property
     def total(self) -> Outcome:
         """All outcomes so far."""
         return self._total

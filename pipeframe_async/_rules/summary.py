@@ -34,6 +34,7 @@ def summary(stats: Stats, steps: Sequence[StepReport], usage: Usage, ended_by: E
         ended_by=ended_by,
         setup=usage.setup,
         skipping=usage.skipping,
+        counters=stats.counters,
         steps=tuple(steps),
         bottleneck=" ".join(filter(None, (bottleneck(usage, steps), _beside(stats, ended_by)))),
     )

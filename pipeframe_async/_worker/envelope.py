@@ -12,6 +12,7 @@ from threading import Lock, get_ident
 from time import monotonic, perf_counter, process_time, thread_time
 from typing import Any
 
+from pipeframe_async import counting
 from pipeframe_async._worker import codec, forks, making, standin
 from pipeframe_async._worker.batch import Batch, Dumps, reply_of
 from pipeframe_async._worker.chain import Chain
@@ -81,6 +82,7 @@ def attach_cursor(cursor: Cursor) -> None:
     """Use this cursor for every batch of this process from now on (called once, by a lane's worker)."""
     global _cursor
     _cursor = cursor
+    counting.count_in_process()
 
 
 def work(
@@ -155,7 +157,8 @@ def finished_part() -> Reply | None:
     """
     if (batch := _at_work) is None or _cursor is None or (at := _cursor.read().at) is None or batch.gaps:
         return None
-    return reply_of(batch, batch.tally.before(at), at - batch.tally.first, _spare_cells())
+    reply = reply_of(batch, batch.tally.before(at), at - batch.tally.first, _spare_cells())
+    return reply._replace(counters=counting.counted())
 
 
 def _suspended_of(chain: Chain) -> int:
@@ -278,10 +281,14 @@ def _run(batch: Batch, whole: Dumps) -> Reply:
     cells = batch.cells
     cells[STEP] = 0
     _at_work = batch
+    counts: counting.Counts = {}
+    counted = None if _cursor is not None else counting.count_in(counts)  # a worker's go with whatever it answers next
     try:
         worked = _timed(batch, cells, shared=whole is Live)
     finally:
         _at_work = None
+        if counted is not None:
+            counting.count_no_more(counted)
     batch.cursor.phase(Phase.WRITING)
     token = 0
     if (fan_out := batch.tally.under_way) is None:
@@ -291,7 +298,13 @@ def _run(batch: Batch, whole: Dumps) -> Reply:
         reply = reply_of(batch, portion, fan_out.index - portion.first, cells, whole=whole)
         token = 1 + int.from_bytes(os.urandom(7))  # of no other process either: it may come to the wrong one
         _suspended[token] = batch
-    return reply._replace(wall=perf_counter() - wall, cpu=thread_time() - cpu, worked=worked, suspended=token)
+    return reply._replace(
+        wall=perf_counter() - wall,
+        cpu=thread_time() - cpu,
+        worked=worked,
+        suspended=token,
+        counters=counting.counted() if counted is None else counts or None,
+    )
 
 
 def _timed(batch: Batch, cells: Any, *, shared: bool) -> float:

@@ -114,7 +114,7 @@ class Live(Generic[Token]):
 
     def counts(self) -> SourceCounts:
         """How it stands with its server. Looks only."""
-        return SourceCounts(len(self._held), self._redelivered, self._reach.returns, self._lag)
+        return SourceCounts(len(self._held), self._redelivered, self._reach.returns, self._lag, self._reach.away)
 
     async def take(self, room: int) -> list[Message[Token]] | None:
         """Deliveries, at least one and at most `room`; None when it was stopped.

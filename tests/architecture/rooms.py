@@ -26,6 +26,7 @@ WORDS: Final = frozenset(
         "databases",
         "keeping",
         "locks",
+        "counting",
     }
 )
 """Values and contracts, which everything may name. They import each other, in one direction."""

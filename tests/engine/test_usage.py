@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipeframe_async._engine.usage import Accounts
+from pipeframe_async.stats import RunStats
 from pipeframe_async.testing import FakeExecutor
 from tests.engine.harness import Kept, Stream, a_run, balanced, failing
 
@@ -21,7 +22,7 @@ async def waits(record: Any) -> tuple[Any, bool]:
 
 async def test_records_that_nobody_has_looked_at_are_fed_and_in_flight() -> None:
     run = a_run(Kept())
-    accounts = Accounts(run.organs)
+    accounts = Accounts(run.organs, RunStats("Kept"))
     run.organs.backlog.records += [1, 2, 3]
     stats = accounts.stats()
     assert (stats.fed, stats.in_flight) == (3, 3)
@@ -30,7 +31,7 @@ async def test_records_that_nobody_has_looked_at_are_fed_and_in_flight() -> None
 
 async def test_looking_changes_nothing() -> None:
     run = a_run(Kept())
-    accounts = Accounts(run.organs)
+    accounts = Accounts(run.organs, RunStats("Kept"))
     run.organs.backlog.records += [1, 2, 3]
     assert accounts.moved() == accounts.moved()
     assert run.organs.books.ledger.fed == 0
@@ -38,7 +39,7 @@ async def test_looking_changes_nothing() -> None:
 
 async def test_what_has_moved_is_seen_without_the_clock() -> None:
     run = a_run(Kept())
-    accounts = Accounts(run.organs)
+    accounts = Accounts(run.organs, RunStats("Kept"))
     before = accounts.moved()
     assert before.elapsed == 0.0
     run.organs.backlog.records.append(1)
@@ -87,7 +88,7 @@ async def test_concluded_accounts_stand_still() -> None:
 async def test_the_report_says_which_part_bounded_the_run() -> None:
     run = a_run(Stream(range(10), steps=[waits], async_concurrency=1))
     await run.execute()
-    accounts = Accounts(run.organs)
+    accounts = Accounts(run.organs, RunStats("Kept"))
     run.organs.async_stages[0].seconds = 1e6
     assert "async_concurrency=1 places taken" in accounts.conclude("exhausted").bottleneck
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._rules.budget import FailureBudget
+from pipeframe_async._rules.failure_groups import FailureGroups
 from pipeframe_async._rules.ordering import Sequencer
 from pipeframe_async.model import AnyFailure
 
@@ -27,6 +29,9 @@ class Collect:
         tripped: called once when they were too many, while whoever has brought the answer is at work.
         kept: failures that are kept for the error that says so; none where nothing can be too many.
         most: results and failures that are handed on at once, if more than one answer has them.
+
+    Attributes:
+        groups: what has failed, by step, kind and type.
     """
 
     def __init__(
@@ -46,11 +51,14 @@ class Collect:
         self._ready: list[Answer] = []
         self._bell = Bell()
         self._ended = False
+        self.groups = FailureGroups()
         self.failures: list[AnyFailure] = []
         self.failed = False
 
     def add(self, answer: Answer) -> bool:
         """An answer came in; whether it, or one that it was waited for, may leave."""
+        if answer.failures:
+            self.groups.add((failure for _, failure in answer.failures), time.time())
         if answer.failures and len(self.failures) < self._kept:
             self.failures += [failure for _, failure in answer.failures[: self._kept - len(self.failures)]]
         outcomes = answer.outcome.delivered + answer.outcome.filtered + answer.outcome.failed

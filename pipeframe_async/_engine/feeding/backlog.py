@@ -6,6 +6,7 @@ last look is noted in the ledger by whoever looks next. Feed positions are count
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.feeding.spill import Spill
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._rules.backlog_life import BacklogLife
+from pipeframe_async._rules.waits import Waits
 from pipeframe_async.model import AnyFailure
 from pipeframe_async.wire import Packed
 
@@ -50,6 +52,7 @@ class Backlog:
         position: in the feed, of the next record to be taken.
         paused: the feed is waiting for something, so a partial batch may go.
         whole: it is a batch feed.
+        waits: how long records do.
     """
 
     def __init__(self, books: Books, spill: Spill, bell: Bell, *, whole: bool) -> None:
@@ -64,6 +67,7 @@ class Backlog:
         self._life = BacklogLife(whole=whole)
         self.whole = whole
         self._most = self._ledger.capacity
+        self.waits = Waits()
         self._noted = 0  # how many of `records` are in the books
 
     def __repr__(self) -> str:
@@ -115,6 +119,8 @@ class Backlog:
 
     def note(self) -> None:
         """Book what was appended since the last time: with a permit each, or bound for the disk."""
+        if len(self.records) > self._noted:
+            self.waits.fed(self.entered, time.perf_counter())
         if self.whole:
             self._overflow()
         if new := len(self.records) - self._noted:
@@ -189,6 +195,10 @@ class Backlog:
             if lot.first <= position < lot.first + count:
                 lot.rejected[position - lot.first] = failure
         return lot
+
+    def left(self, first: int, records: int) -> None:
+        """So many records, from this feed position on, were taken for good."""
+        self.waits.taken(first, first + records, time.perf_counter())
 
     def give_back(self, lot: Lot) -> None:
         """Put records that could not be sent yet back to the front."""

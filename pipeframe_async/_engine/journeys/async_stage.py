@@ -24,9 +24,11 @@ from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.journey import Came, Part
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async._rules.timing import StepClock
+from pipeframe_async.counting import Counts, count_in
 from pipeframe_async.failures import WrongShape, pair_of
 from pipeframe_async.model import DROP
 from pipeframe_async.plan import AsyncSteps
+from pipeframe_async.stats import StageStats
 from pipeframe_async.wire import StepTimes
 
 ONE_BY_ONE = Sizer(fixed=1, capacity=2**62, capacity_bytes=2**62, slots=1)
@@ -43,6 +45,7 @@ class AsyncStage:
         backlog: its bell rings when there may be something to do.
         journeys: whose parts come.
         retrying: which failures are worth another attempt; None where none is.
+        counters: what steps have counted.
 
     Attributes:
         names: of the steps.
@@ -62,6 +65,7 @@ class AsyncStage:
         backlog: Backlog,
         journeys: Journeys,
         retrying: Retrying | None,
+        counters: Counts,
     ) -> None:
         self._index = index
         self._steps = segment.steps
@@ -72,6 +76,7 @@ class AsyncStage:
         self._journeys = journeys
         self.clocks = [StepClock(name, "loop") for name in segment.names]
         self._retrying = retrying
+        self._counters = counters
         self.sizer = ONE_BY_ONE
         self._context = copy_context()  # of whoever began the run; nobody who happens to start a task here gives his
         self._waiting: dict[Part, None] = {}  # in order; a dict, for they leave from anywhere
@@ -88,6 +93,11 @@ class AsyncStage:
     def working(self) -> bool:
         """Whether a step is at work."""
         return bool(self._running)
+
+    def stats(self) -> StageStats:
+        """What waits for it, and what is at work. Looks only, so any thread may ask."""
+        name, done = " → ".join(self.names), self.clocks[0].calls
+        return StageStats(name, "steps", len(self._waiting), 0, len(self._running), 0, done)
 
     def put(self, part: Part) -> None:
         """It begins at once where it is its turn."""
@@ -164,6 +174,7 @@ class AsyncStage:
 
     async def _walk(self, part: Part) -> None:
         """One part's way through the steps that are left to it."""
+        count_in(self._counters)  # in the context of this task, which ends with it
         started = time.perf_counter()
         begin = self._index, part.step
         value = self._journeys.thaw(part.value)

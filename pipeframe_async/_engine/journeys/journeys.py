@@ -115,6 +115,7 @@ class Journeys:
             if (lot := self._backlog.take(most)) is None:
                 return
             records, failures = (lot.values, lot.rejected) if lot.values is not None else self._read(lot)
+            self._backlog.left(lot.first, len(records))
             for index, record in enumerate(records):
                 if self._aborted:  # one that failed as it began was one too many: those in hand are given up too
                     self._books.given_up(lot.first + index, lot.first + len(records))

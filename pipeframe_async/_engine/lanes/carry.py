@@ -26,8 +26,9 @@ from pipeframe_async._engine.settling.answer import NOBODY, Answer, answer_of
 from pipeframe_async._rules.blame import Inquest
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.retry import Retrying
-from pipeframe_async._rules.timing import StepClock, gather
+from pipeframe_async._rules.timing import BatchClock, StepClock, gather
 from pipeframe_async.contracts import Codec, Lane
+from pipeframe_async.counting import Counts, add
 from pipeframe_async.errors import InternalError, StepError
 from pipeframe_async.model import AnyFailure, FailureKind, made_again
 from pipeframe_async.weight import LARGE_BYTES
@@ -119,6 +120,8 @@ class Carrier:
         ship: whether results are wanted back.
         ledger: the books.
         clocks: gather step times.
+        counters: what steps have counted.
+        batches: gathers what batches are like.
         aside: calls what takes long, in a thread.
         retrying: which failures are worth another attempt; None where none is.
         portions: how much of a fan-out may be under way, where its line takes portions.
@@ -132,6 +135,8 @@ class Carrier:
         ship: bool,
         ledger: Ledger,
         clocks: Sequence[StepClock],
+        counters: Counts,
+        batches: BatchClock,
         aside: Executor | None = None,
         retrying: Retrying | None = None,
         portions: Portions | None = None,
@@ -143,6 +148,8 @@ class Carrier:
         self._ship = ship
         self._ledger = ledger
         self._clocks = clocks
+        self._counters = counters
+        self._batches = batches
         self._aside = aside
         self._turns: defaultdict[Lane, asyncio.Lock] = defaultdict(asyncio.Lock)  # fair: first come, first served
         self.work_seconds = self.setup_seconds = self.lost_seconds = 0.0
@@ -299,6 +306,7 @@ class Carrier:
         if reply.records == trial.batch.count:
             parent = trial.batch.packing + trial.reading + unpacking
             self._places.ran(trial.batch.place, trial.lane, reply, parent)
+            self._batches.add(reply.records, trial.batch.packing, trial.reading + unpacking)
 
     def _unpacked(
         self, codec: Codec, reply: Reply, framed: bool, read: Unpacked | BaseException | None = None
@@ -319,6 +327,8 @@ class Carrier:
         if not saved:  # what was saved of a worker's end has no times
             self._learn(trial.batch.place, reply)
         self.setup_seconds = max(self.setup_seconds, reply.setup)
+        if reply.counters is not None:
+            add(self._counters, reply.counters)
         gather(self._clocks, reply.steps, lambda index: trial.batch.position(start + index))
         trial.pieces.append((start, reply, results))
 

@@ -91,6 +91,7 @@ class FeedLine:
     def open(self, taken: Taken, nbytes: int) -> None:
         """Book the stretch; some of it may come back for more."""
         assert taken.packed is not None
+        self._backlog.left(taken.first, taken.packed.records)
         self._ledger.open(taken.first, taken.packed.records, nbytes)
         self._journeys.sent(taken.packed.records)
 

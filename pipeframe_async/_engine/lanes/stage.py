@@ -25,9 +25,11 @@ from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.cutting import portions
 from pipeframe_async._rules.journey import Part
 from pipeframe_async._rules.retry import Retrying
-from pipeframe_async._rules.timing import StepClock
+from pipeframe_async._rules.timing import BatchClock, StepClock
 from pipeframe_async.contracts import Executor, Lane
+from pipeframe_async.counting import Counts
 from pipeframe_async.plan import DefSteps
+from pipeframe_async.stats import StageStats
 from pipeframe_async.wire import ChainRef, ChainSpec
 
 
@@ -67,6 +69,7 @@ class Shared:
         paths: which way records may go.
         stages: how many there are.
         aside: calls what takes long, in a thread.
+        counters, batches: what steps count, and what batches are like.
     """
 
     executor: Executor
@@ -83,6 +86,8 @@ class Shared:
     paths: Paths
     stages: int
     aside: DaemonThread
+    counters: Counts
+    batches: BatchClock
 
 
 class DefStage:
@@ -121,6 +126,8 @@ class DefStage:
             ship=ship,
             ledger=shared.books.ledger,
             clocks=self.clocks,
+            counters=shared.counters,
+            batches=shared.batches,
             aside=shared.aside,
             retrying=shared.retrying,
             portions=portions(
@@ -146,6 +153,8 @@ class DefStage:
             if shared.paths.by_the_stretch and index == 0
             else None
         )
+        self._names = segment.names
+        self._at_work = self._at_work_bytes = 0  # records that lanes have, and their bytes
         self._parts: dict[int | None, PartLine] = {}  # by the number of the lane they are tied to; None is every lane's
 
     def __repr__(self) -> str:
@@ -155,6 +164,19 @@ class DefStage:
     def waits(self) -> bool:
         """Whether there is anything for it: parts, or records that begin here."""
         return (self._index == 0 and self._shared.backlog.takable > 0) or any(map(len, self._parts.values()))
+
+    def stats(self) -> StageStats:
+        """What waits for it in lines of its own, and what lanes have. Looks only, so any thread may ask."""
+        waiting = sum(map(len, [*self._parts.values()]))
+        return StageStats(
+            " → ".join(self._names),
+            "steps",
+            waiting,
+            self.sizer.record_bytes(waiting),
+            self._at_work,
+            self._at_work_bytes,
+            self.clocks[0].calls,
+        )
 
     @property
     def sizer(self) -> Sizer:
@@ -200,6 +222,14 @@ class DefStage:
 
     async def carry(self, lane: Lane, batch: Batch) -> Answer | None:
         """Have a batch run; see `Carrier.carry`. None where all its records were withdrawn before it had an answer."""
+        nbytes = batch.packed.nbytes
+        self._at_work, self._at_work_bytes = self._at_work + batch.count, self._at_work_bytes + nbytes
+        try:
+            return await self._carried(lane, batch)
+        finally:
+            self._at_work, self._at_work_bytes = self._at_work - batch.count, self._at_work_bytes - nbytes
+
+    async def _carried(self, lane: Lane, batch: Batch) -> Answer | None:
         if not self._shared.paths.withdrawn:
             return await self.carrier.carry(lane, batch)
         carrying = spawn(self.carrier.carry(lane, batch), f"pipeframe-batch {batch.number}")

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeframe_async._engine.lanes.carry import refused
 from pipeframe_async.contracts import Executor, Lane
 from pipeframe_async.errors import WorkerLost
+from pipeframe_async.stats import WorkerStats
 from pipeframe_async.wire import PAUSED, ChainRef, ChainSpec, Death, Packed
 
 NOTHING = pickle.dumps([])
@@ -28,6 +31,7 @@ class Workforce:
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
         self._batches: dict[Lane, int] = dict.fromkeys(executor.lanes, 0)
+        self._since: dict[Lane, float] = {}  # when each was given something after a pause
 
     async def ready(self, chains: Sequence[ChainSpec]) -> None:
         """Start all workers, and have each load these chains and run their `setup`.
@@ -54,11 +58,25 @@ class Workforce:
 
     def gave(self, lane: Lane) -> None:
         """A lane has one batch more."""
+        if not self._batches[lane]:
+            self._since[lane] = time.perf_counter()
         self._batches[lane] += 1
 
     def got_back(self, lane: Lane) -> None:
         """A lane has one batch less."""
         self._batches[lane] -= 1
+
+    def stats(self) -> tuple[WorkerStats, ...]:
+        """What each lane is at. Looks only, so any thread may ask."""
+        return tuple(map(self._stats, self.executor.lanes))
+
+    def _stats(self, lane: Lane) -> WorkerStats:
+        look = getattr(lane, "stats", None)
+        stats: WorkerStats = WorkerStats(lane.name, "idle") if look is None else look()
+        if not (batches := self._batches[lane]):
+            return stats
+        state = "busy" if stats.state == "idle" else stats.state
+        return replace(stats, state=state, batches=batches, busy_seconds=time.perf_counter() - self._since[lane])
 
     def busy(self, lane: Lane) -> bool:
         """Whether all its workers have something to do."""

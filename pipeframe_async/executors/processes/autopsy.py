@@ -57,6 +57,23 @@ def death_of(
     return death._replace(at=spot.at, step=spot.step, ran=0 if done is not None else spot.at, done=done)
 
 
+CAUSES = {
+    EndedFor.TIME_LIMIT: "time_limit",
+    EndedFor.ABANDONED: "abandoned",
+    EndedFor.MEMORY: "memory",
+    EndedFor.OVERDUE: "abandoned",
+    EndedFor.NOT_BEGUN: "crashed",
+}
+"""What the reasons are called where restarts are counted."""
+
+
+def cause_of(remains: Remains, ended_for: EndedFor | None, *, worn: bool) -> str:
+    """Why a worker was replaced, in a word, as `WorkerStats.restarts` has them."""
+    if ended_for is not None:
+        return CAUSES[ended_for]
+    return "worn" if worn else "killed" if remains.foreign else "crashed"
+
+
 def _for_its_own(ended_for: EndedFor, remains: Remains) -> bool:
     """Whether the record it was at is the one it was ended for, and not the next one, it having gone on just then."""
     return ended_for in (EndedFor.TIME_LIMIT, EndedFor.MEMORY) and remains.sought

@@ -17,6 +17,7 @@ import logging
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,10 +30,11 @@ from pipeframe_async._rules.restarts import Restarts
 from pipeframe_async._rules.wear import Wear
 from pipeframe_async._rules.worker_life import State, WorkerLife
 from pipeframe_async.errors import ConfigError, WorkerLost
-from pipeframe_async.executors.processes.autopsy import death_of
+from pipeframe_async.executors.processes.autopsy import cause_of, death_of
 from pipeframe_async.executors.processes.guard import Guard
 from pipeframe_async.executors.processes.remains import Remains
 from pipeframe_async.executors.processes.worker import StartFailed, Worker
+from pipeframe_async.stats import WorkerStats
 from pipeframe_async.wire import GONE, UNKNOWN_CHAIN, WANTED, ChainRef, Death, Packed, Phase, Refusal, Reply
 
 logger = logging.getLogger("pipeframe_async")
@@ -60,6 +62,7 @@ class Hired:
         guard: ends it where it takes too long, and knows why it was ended.
         life: where it is between its start and its end.
         ended: what it left, once it is being put away.
+        worn: it is replaced because it has done enough.
         chains: by ticket, the key of the chain of each batch that it has not answered.
         suspended: batches that are to go on in it, when what came of them so far was taken.
     """
@@ -68,6 +71,7 @@ class Hired:
     guard: Guard
     life: WorkerLife = field(default_factory=WorkerLife)
     ended: asyncio.Future[Remains] | None = None
+    worn: bool = False
     chains: dict[int, str] = field(default_factory=dict)
     suspended: set[int] = field(default_factory=set)
 
@@ -112,6 +116,7 @@ class ProcessLane:
         self.hired: list[Hired] = []
         self._starting: asyncio.Future[None] | None = None
         self._closing = threading.Event()
+        self._replaced: Counter[str] = Counter()  # workers that are no more, by cause
         self._problems: list[str] = []
         self._last = ""  # why the last worker died that had done nothing
 
@@ -124,6 +129,15 @@ class ProcessLane:
     def _worker(self) -> Worker | None:
         """Its worker; benchmarks count by it."""
         return hired.worker if (hired := self._serving) is not None else None
+
+    def stats(self) -> WorkerStats:
+        """What its worker is at. Looks only, so any thread may ask."""
+        restarts = self._replaced.copy()
+        if (hired := self._serving) is not None:
+            return WorkerStats(self.name, "idle", hired.worker.pid, restarts=restarts, at=hired.worker.at)
+        if self._closing.is_set() or self._starting is None or self._starting.done():
+            return WorkerStats(self.name, "stopped", restarts=restarts)
+        return WorkerStats(self.name, "restarting" if self.starts else "starting", restarts=restarts)
 
     async def start(self) -> None:
         """Have a worker; callers that come while one is being started wait for the same one."""
@@ -300,6 +314,7 @@ class ProcessLane:
 
     def _retire(self, hired: Hired) -> None:
         """A worn worker has finished what it had: end it, while the next one works."""
+        hired.worn = True
         watchdog = asyncio.get_running_loop().call_later(TEARDOWN_TIMEOUT, hired.guard.end, EndedFor.OVERDUE)
         self._put_away(self._undertaker, hired, self._end).add_done_callback(lambda ended: watchdog.cancel())
 
@@ -322,6 +337,7 @@ class ProcessLane:
         hired.worker.lost()
         if ended.cancelled() or ended.exception() is not None:
             return
+        self._replaced[cause_of(ended.result(), hired.guard.why, worn=hired.worn)] += 1
         remains, who = ended.result(), f"the last one (pid {hired.worker.pid})"
         how = f"{remains.ending}\n{remains.stack}".rstrip()
         idle = remains.spot.phase is Phase.LOADING

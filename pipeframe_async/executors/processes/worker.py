@@ -192,6 +192,15 @@ class Worker:
         """It has answered a batch."""
         self.answered += 1
 
+    @property
+    def at(self) -> tuple[int, int] | None:
+        """The batch it has, and where in it it is; None where that cannot be read any more. Any thread may ask."""
+        try:
+            batch, index, *_ = self.cursor.cells
+        except ValueError:  # it is being put away
+            return None
+        return batch, index
+
     def kill(self) -> None:
         """Have the process ended, with all it has started; returns at once, and may be called again and again."""
         process = self._context.process

@@ -18,7 +18,7 @@ from pipeframe_async._engine.lanes.places import Places
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.ledger import Ledger
-from pipeframe_async._rules.timing import StepClock
+from pipeframe_async._rules.timing import BatchClock, StepClock
 from pipeframe_async._worker import envelope
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import InternalError
@@ -61,6 +61,8 @@ class Carried:
             ship=ship,
             ledger=self.ledger,
             clocks=[StepClock("step", "fake")],
+            counters={},
+            batches=BatchClock(),
         )
         packed, rejected = (CODEC.pack_frames if disk else CODEC.pack)(items, "step")
         self.ledger.admit(len(items))
@@ -319,6 +321,8 @@ def test_too_large_a_record_is_a_batch_without_bytes() -> None:
         ship=True,
         ledger=ledger,
         clocks=[StepClock("step", "fake")],
+        counters={},
+        batches=BatchClock(),
     )
     batch = Batch(0, NO_LINE, 0, Packed(1, (b"",)), items_of("passes"), rejected, PLACES.now)
     answer = asyncio.run(carrier.carry(lane, batch))

@@ -14,6 +14,7 @@ from pipeframe_async._engine.lanes.stage import DefStage, Paths, Shared
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.journey import Journey, Part
+from pipeframe_async._rules.timing import BatchClock
 from pipeframe_async.plan import DefSteps
 from pipeframe_async.testing import FakeExecutor
 from pipeframe_async.wire import ChainSpec
@@ -58,6 +59,8 @@ class Bench:
                 paths=Paths(tied=tied, withdrawn=withdrawn),
                 aside=DaemonThread("aside"),
                 stages=stages,
+                counters={},
+                batches=BatchClock(),
             ),
         )
         self.journeys.join([self.stage] * stages)
