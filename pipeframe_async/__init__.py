@@ -25,6 +25,7 @@ _HOMES = {
     "Failure": "model",
     "Child": "model",
     "FeedError": "errors",
+    "Health": "stats",
     "InternalError": "errors",
     "PipeFrame": "frame",
     "PipeFrameError": "errors",
@@ -59,6 +60,7 @@ __all__ = [
     "DrainTimeout",
     "Failure",
     "FeedError",
+    "Health",
     "InternalError",
     "PipeFrame",
     "PipeFrameError",
@@ -104,7 +106,7 @@ if TYPE_CHECKING:
     from pipeframe_async.pipeline import PipelineEngine, Retry
     from pipeframe_async.report import RunReport
     from pipeframe_async.script import run
-    from pipeframe_async.stats import SourceCounts, Stats, StepReport
+    from pipeframe_async.stats import Health, SourceCounts, Stats, StepReport
     from pipeframe_async.steps import apply, expand, keep_if
 
 logging.getLogger("pipeframe_async").addHandler(logging.NullHandler())  # nothing prints unless asked

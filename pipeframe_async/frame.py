@@ -7,11 +7,19 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor as AnyExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import replace
 from itertools import count
+from os import PathLike
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 from pipeframe_async._engine.bell import Bell
@@ -26,16 +34,20 @@ from pipeframe_async._engine.supervise import ended, spawn
 from pipeframe_async._engine.watch import watched
 from pipeframe_async._engine.wiring import Limits
 from pipeframe_async._rules import knobs
+from pipeframe_async._rules.feed_forms import Feed
+from pipeframe_async._rules.merging import by_pipeline
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import ConfigError, FeedError, InternalError, PipeFrameError, StateError
 from pipeframe_async.executors import choose, hosts
 from pipeframe_async.model import FeedLike
+from pipeframe_async.observe.monitor.address import address_of
 from pipeframe_async.observe.progress import MODES, progress_display
+from pipeframe_async.observe.watching import Condition, Wanted, Watching
 from pipeframe_async.pipeline import PipelineEngine
 from pipeframe_async.plan import Plan, feed_of, instance_of, plan_of
 from pipeframe_async.portal import Portal
 from pipeframe_async.report import RunReport
-from pipeframe_async.stats import RunStats, Stats
+from pipeframe_async.stats import Health, RunStats, Stats
 
 KEPT_RUNS = 16
 """Runs that have ended and are still shown. More would hold the memory of a service that runs many, some 10 kB each."""
@@ -76,6 +88,15 @@ class PipeFrame:
             the middle of a long record is killed, and the record tried alone. None: no limit.
         max_worker_batches: batches after which a worker is replaced, for steps that leak something else. None:
             no limit. Only for `executor="processes"` and `"auto"`, as `max_worker_rss`.
+        monitor: where to show the live page, the metrics and the probes: `"host:port"`, port 0 for any that is free
+            (`monitor_url` says which), True for `"127.0.0.1:8787"`. From a thread of its own, as long as the frame is
+            open or a run is under way. Extra `monitor`.
+        monitor_token: what requests must carry (`?token=`, or `Authorization: Bearer`); probes need none. Must be set
+            where other machines can reach the address; False there: anybody may look.
+        stall_after: seconds after which a run in which nothing has moved, without a reason, is not live.
+        health_file: is written every 2 s, for probes that run a command (`pipeframe health FILE`), and removed at the
+            end.
+        report: a file the page is written to, as it is when runs have ended: it shows the last 16.
 
     Raises:
         ConfigError: a value is wrong; it names the knob, the value and what is allowed.
@@ -95,6 +116,11 @@ class PipeFrame:
         stream_buffer_size: int | None = None,
         max_worker_rss: int | None = None,
         max_worker_batches: int | None = None,
+        monitor: str | bool = False,
+        monitor_token: str | Literal[False] | None = None,
+        stall_after: float = 60.0,
+        health_file: str | PathLike[str] | None = None,
+        report: str | PathLike[str] | None = None,
     ) -> None:
         self._kind = choose.check(executor)
         self._workers = choose.workers(self._kind, cpu_count)
@@ -104,6 +130,14 @@ class PipeFrame:
             buffer_bytes=knobs.positive_int("buffer_bytes", buffer_bytes),
             drain_timeout=knobs.seconds("drain_timeout", drain_timeout),
         )
+        wanted = Wanted(
+            address=address_of(monitor, monitor_token),
+            stall_after=knobs.seconds("stall_after", stall_after),
+            health_file=None if health_file is None else knobs.path("health_file", health_file),
+            report=None if report is None else knobs.path("report", report),
+            notify=knobs.flag("handle_signals", handle_signals),
+        )
+        self._watching = Watching(wanted, name or "pipeframe", self.stats, self._condition)
         self._handle_signals = knobs.flag("handle_signals", handle_signals)
         self._progress = progress if isinstance(progress, bool) else knobs.one_of("progress", progress, MODES)
         if name is not None and not isinstance(name, str):
@@ -119,7 +153,8 @@ class PipeFrame:
         self._readying: set[asyncio.Task[None]] = set()  # what `ready` waits for
         self._ended = Bell()  # rings when a run has ended
         self._last = Stats()
-        self._past: deque[RunStats] = deque(maxlen=KEPT_RUNS)  # runs that have ended, as they were then
+        self._past: deque[RunStats] = deque()  # runs that have ended, as they were then
+        self._before: dict[str, RunStats] = {}  # earlier ones, together by their pipelines
         self._numbers = count(1)
 
     async def run(
@@ -283,7 +318,24 @@ class PipeFrame:
         runs = [*self._runs]
         counts = sum((run.stats() for run in runs[1:]), runs[0].stats()) if runs else self._last
         workers = self._workforce.stats() if self._workforce is not None and (runs or self._warm is not None) else ()
-        return replace(counts, runs=(*self._past, *(run.seen() for run in runs)), workers=workers)
+        seen = (*self._past.copy(), *(run.seen() for run in runs))
+        return replace(counts, runs=seen, before=tuple(self._before.copy().values()), workers=workers)
+
+    def health(self) -> Health:
+        """Whether it is live and ready, and why not; for probes of one's own. May be called from any thread.
+
+        Without `monitor=`, `health_file=` or a service manager nobody looks regularly: then what has moved is known
+        since it was called last, and a loop that is blocked is not noticed.
+        """
+        return self._watching.health()
+
+    @property
+    def monitor_url(self) -> str | None:
+        """Where the live page is; None while there is none."""
+        return self._watching.url
+
+    def _condition(self) -> Condition:
+        return Condition(opened=self._warm is not None)
 
     async def __aenter__(self) -> Self:
         """Keep workers warm until the block is left."""
@@ -293,7 +345,10 @@ class PipeFrame:
                 f"{self.name} is open already: one `async with` at a time, runs inside it as many as you like"
             )
         self._home = self._check_loop("open")
-        self._warm = choose.make(self._kind, self._workers, self._wear)
+        with ExitStack() as undo:
+            undo.enter_context(self._watching)
+            self._warm = choose.make(self._kind, self._workers, self._wear)
+            undo.pop_all()
         self._process = os.getpid()
         self._desk = Desk(self._begin_calls, self._end_calls)
         return self
@@ -317,7 +372,10 @@ class PipeFrame:
             if desk is not None:
                 await desk.ended()  # callers are told there
         finally:
-            await executor.close(kill=error is not None, timeout=self._limits.drain_timeout)
+            try:
+                await executor.close(kill=error is not None, timeout=self._limits.drain_timeout)
+            finally:
+                self._watching.__exit__()
 
     def _left_behind(self, run: Run) -> bool:
         """Whether nobody will take its results any more: who opened the stream has ended, or stands here and leaves."""
@@ -348,6 +406,9 @@ class PipeFrame:
         self._runs.remove(run)
         self._last = run.stats()
         self._past.append(run.seen())
+        if len(self._past) > KEPT_RUNS:
+            gone = self._past.popleft()
+            self._before |= by_pipeline([*filter(None, [self._before.get(gone.pipeline)]), gone])
 
     @asynccontextmanager
     async def _run(self, pipeline: Any, feed: Any, load: Any, *, streaming: bool, restart: bool) -> AsyncIterator[Run]:
@@ -359,6 +420,12 @@ class PipeFrame:
         plan = plan_of(engine, form, streams=streaming)
         self._check_process()
         self._home, self._process = self._check_loop("run"), os.getpid()
+        with self._watching:
+            async with self._executed(plan, form, streaming=streaming, restart=restart) as run:
+                yield run
+
+    @asynccontextmanager
+    async def _executed(self, plan: Plan, form: Feed, *, streaming: bool, restart: bool) -> AsyncIterator[Run]:
         warm, left_work, report = self._warm, False, None
         executor = warm or choose.make(self._kind, self._workers, self._wear)
         try:

@@ -135,7 +135,8 @@ class Stats:
     be begun, `calls_rejected` those that were refused with `Overloaded`, `logs_dropped` lines that steps have logged
     faster than they could be handled.
 
-    Of a frame (`frame.stats()`): the sums over its runs, and `runs` and `workers` one by one.
+    Of a frame (`frame.stats()`): the sums over its runs; one by one those `runs` and the last that have ended, and the
+    `workers`; and `before`, together by pipeline, the runs that ended earlier.
     """
 
     fed: int = 0
@@ -165,6 +166,7 @@ class Stats:
     calls_rejected: int = 0
     logs_dropped: int = 0
     runs: tuple[RunStats, ...] = ()
+    before: tuple[RunStats, ...] = ()
     workers: tuple[WorkerStats, ...] = ()
 
     def __add__(self, other: Stats) -> Stats:
@@ -178,11 +180,12 @@ class Stats:
             away=self.away or other.away,
             counters={name: self.counters.get(name, 0) + other.counters.get(name, 0) for name in names},
             runs=(*self.runs, *other.runs),
+            before=self.before or other.before,
             workers=self.workers or other.workers,
         )
 
 
-_APART = frozenset({"elapsed", "away", "counters", "runs", "workers"})
+_APART = frozenset({"elapsed", "away", "counters", "runs", "before", "workers"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,7 @@ class RunStats:
         number: of the run in its frame, from 1; tells runs of one pipeline apart.
         kind: `"run"`, `"stream"` or `"calls"`.
         state: `"feeding"`, `"draining"` (no more is fed) or `"closed"`.
-        ended_by: of one that is closed.
+        ended_by: why no more is fed; None while more is.
         began: when, in seconds since the epoch.
         counts: its counters.
         stages: the way its records go, from the feed to the delivery.

@@ -201,7 +201,7 @@ class Run:
     def seen(self) -> RunStats:
         """All there is to see of it as it is now. Any thread may ask."""
         seen = self._accounts.seen(self._life.state.value, self.organs.workforce.stats())
-        return replace(seen, ended_by=self._life.ended_by if self.over else None)
+        return replace(seen, ended_by=self._life.ended_by if self.stopping else None)
 
     async def _work(self) -> None:
         """Start the organs; they end from left to right.

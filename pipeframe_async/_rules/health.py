@@ -18,7 +18,7 @@ PATIENT: Final = frozenset({"the feed", "the consumer", "the next attempt", "an 
 """Whom a run may wait for, however long: nothing is to do, or others are to do it, and a restart would not help."""
 
 
-def health(stats: Stats, *, stall_after: float, blocked: float, refusing: bool = False, closed: bool = False) -> Health:
+def health(stats: Stats, *, stall_after: float, blocked: float, refusing: bool = False, opened: bool = True) -> Health:
     """The verdict.
 
     Args:
@@ -26,13 +26,13 @@ def health(stats: Stats, *, stall_after: float, blocked: float, refusing: bool =
         stall_after: seconds in which something must have moved.
         blocked: seconds for which the loop has had no turn.
         refusing: calls were refused just now.
-        closed: the frame is closed, or was not opened.
+        opened: runs and calls may still begin; else there are only those that run.
     """
     runs = [run for run in stats.runs if run.state != "closed"]
     oldest = max((run.oldest for run in runs if run.oldest is not None), default=None)
     quiet = min((run.quiet for run in runs), default=0.0)
     not_live = _blocked(blocked, stall_after) or next(filter(None, (_stands(run, stall_after) for run in runs)), "")
-    not_ready = not_live or _not_ready(stats, runs, blocked, refusing=refusing, closed=closed)
+    not_ready = not_live or _not_ready(stats, runs, blocked, refusing=refusing, opened=opened)
     return Health(
         live=not not_live,
         ready=not not_ready,
@@ -56,17 +56,19 @@ def _stands(run: RunStats, stall_after: float) -> str:
     return f"{run.pipeline} has stood still for {run.quiet:.0f} s with {run.counts.in_flight:,} in flight{what}"
 
 
-def _not_ready(stats: Stats, runs: list[RunStats], blocked: float, *, refusing: bool, closed: bool) -> str:
-    if closed:
+def _not_ready(stats: Stats, runs: list[RunStats], blocked: float, *, refusing: bool, opened: bool) -> str:
+    if not opened and not runs:
         return "the frame is not open, and nothing runs"
     if blocked > BLOCKED_SECONDS:
         return f"the event loop has been blocked for {blocked:.0f} s"
+    if stopped := [run.pipeline for run in runs if run.state == "draining" and run.ended_by in ("stopped", "failed")]:
+        return f"{stopped[0]} is stopping"
     if any(run.counts.away for run in runs):
         return f"the source of {next(run.pipeline for run in runs if run.counts.away)} is away"
     if stats.workers and not any(map(_up, stats.workers)):
         return f"no worker is up: {', '.join(dict.fromkeys(worker.state for worker in stats.workers))}"
-    if runs and all(run.state == "draining" for run in runs):
-        return f"{runs[0].pipeline} takes no more records"
+    if not opened and runs and all(run.state == "draining" for run in runs):
+        return f"the feed of {runs[0].pipeline} has ended"
     return "calls are refused" if refusing else ""
 
 

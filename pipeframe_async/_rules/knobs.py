@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from os import PathLike
+from pathlib import Path
+
 from pipeframe_async.errors import ConfigError
 
 
@@ -45,3 +48,13 @@ def failure_limit(name: str, value: object) -> int | float | None:
     raise ConfigError(
         f"{name}={value!r}: must be an int of at least 0 (records), a float in (0, 1] (ratio), or None (any number)"
     )
+
+
+def path(name: str, value: object) -> Path:
+    """The path of a file whose folder is there."""
+    if not isinstance(value, (str, PathLike)) or not str(value):
+        raise ConfigError(f"{name}={value!r}: must be the path of a file")
+    wanted = Path(value)
+    if not wanted.parent.is_dir():
+        raise ConfigError(f"{name}={str(value)!r}: {wanted.parent} is no folder; make it first")
+    return wanted

@@ -12,6 +12,7 @@ import click
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors import choose
 from pipeframe_async.executors.cores import default_workers
+from pipeframe_async.observe.monitor import address
 from pipeframe_async.observe.progress import MODES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -62,6 +63,10 @@ class FrameOptions:
     buffer_size: int
     executor: str
     progress: str = "none"
+    monitor: str | None = None
+    monitor_token: str | None = None
+    report: Path | None = None
+    health_file: Path | None = None
 
     @property
     def workers(self) -> int:
@@ -76,12 +81,39 @@ class FrameOptions:
             "executor": self.executor,
             "progress": self.progress,
             "handle_signals": True,
+            **({} if self.monitor is None else {"monitor": self.monitor, "monitor_token": self.monitor_token}),
+            **({} if self.report is None else {"report": self.report}),
+            **({} if self.health_file is None else {"health_file": self.health_file}),
         }
 
 
 def frame_options(command: Command) -> Command:
     """Give a command the options about the frame; it gets them as the fields of `FrameOptions`."""
     return CPU_COUNT(BUFFER_SIZE(EXECUTOR(command)))
+
+
+def watched_options(command: Command) -> Command:
+    """Give a command what shows its run to others; it gets them as the fields of `FrameOptions`."""
+    monitor = click.option(
+        "--monitor",
+        metavar="[HOST:PORT]",
+        is_flag=False,
+        flag_value=address.DEFAULT,
+        help=f"Show the run live, with metrics and probes, at this address; {address.DEFAULT} where none is said.",
+    )
+    token = click.option(
+        "--monitor-token",
+        envvar="PIPEFRAME_MONITOR_TOKEN",
+        metavar="SECRET",
+        help="What requests must carry where other machines can reach the address. Better by its variable "
+        "PIPEFRAME_MONITOR_TOKEN: others see the command line.",
+    )
+    file = click.Path(dir_okay=False, path_type=Path)
+    report = click.option("--report", type=file, metavar="FILE", help="Write the page here as it is at the end (HTML).")
+    health = click.option(
+        "--health-file", type=file, metavar="FILE", help="Keep here whether it is well, for `pipeframe health FILE`."
+    )
+    return monitor(token(report(health(command))))
 
 
 def target_options(command: Command) -> Command:

@@ -11,6 +11,7 @@ from pipeframe_async.cli.check import check
 from pipeframe_async.cli.dead import dead
 from pipeframe_async.cli.demo import demo
 from pipeframe_async.cli.exits import DONE, INTERRUPTED
+from pipeframe_async.cli.health import health
 from pipeframe_async.cli.run import run
 from pipeframe_async.cli.state import state
 
@@ -24,7 +25,7 @@ def commands() -> None:
     """
 
 
-for command in (run, check, demo, state, dead):
+for command in (run, check, demo, state, dead, health):
     commands.add_command(command)
 
 

@@ -18,6 +18,7 @@ from pipeframe_async.cli.options import (
     frame_options,
     job_options,
     target_options,
+    watched_options,
 )
 from pipeframe_async.cli.reporting import reported
 from pipeframe_async.cli.settings import apply_settings
@@ -30,6 +31,7 @@ from pipeframe_async.errors import SinkError
 @ends_options
 @job_options
 @frame_options
+@watched_options
 @PROGRESS
 @LOG_LEVEL
 @explained

@@ -115,8 +115,11 @@ def plain_line(stats: Stats, rate: float, over: bool = False) -> str:
 
 
 def json_line(stats: Stats, rate: float, over: bool = False) -> str:
-    """The counters for a program: all of `Stats`, the rate, the seconds that are left, and `"event": "progress"`."""
+    """The counters for a program: those of `Stats`, the rate, the seconds that are left, and `"event": "progress"`."""
     left = None if over else eta(stats, rate)
+    counts = asdict(stats)
+    for parts in ("runs", "before", "workers"):
+        del counts[parts]
     return json.dumps(
-        {"event": "progress", **asdict(stats), "rate": round(rate, 1), "eta": None if left is None else round(left, 1)}
+        {"event": "progress", **counts, "rate": round(rate, 1), "eta": None if left is None else round(left, 1)}
     )

@@ -65,6 +65,9 @@ ROOMS: Final[dict[str, Room]] = {
     ),
     "executors": Room(ours=WORDS | {"_rules", "_worker"}, outside=frozenset({"cloudpickle"})),
     "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"rich"})),
+    "observe.monitor": Room(
+        ours=WORDS | {"_rules", "observe"}, outside=frozenset({"prometheus_client", "starlette", "uvicorn"})
+    ),
     # One file per system, each behind its extra.
     "feeds": Room(ours=WORDS | {"servers"}, never=frozenset({"multiprocessing"}), outside=frozenset({"pyarrow"})),
     "sinks": Room(ours=WORDS | {"servers"}, never=frozenset({"multiprocessing"}), outside=frozenset({"pyarrow"})),

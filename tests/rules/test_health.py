@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pipeframe_async._rules.health import BLOCKED_SECONDS, PATIENT, health
-from pipeframe_async.stats import Health, RunState, RunStats, Stats, WorkerStats
+from pipeframe_async.stats import EndedBy, Health, RunState, RunStats, Stats, WorkerStats
 
 IDLE = WorkerStats("lane 0", "idle")
 RUN = RunStats("Orders", counts=Stats(fed=10, in_flight=10), waits_for="a lane", oldest=70.0, quiet=70.0)
@@ -83,11 +83,18 @@ def test_while_its_broker_is_away_it_is_live_and_not_ready() -> None:
 
 
 def test_one_that_drains_is_not_ready_unless_another_takes_more() -> None:
-    draining = replace(RUN, state="draining", quiet=0.0)
-    assert of(draining).reason == "Orders takes no more records"
-    assert of(draining, replace(RUN, quiet=0.0)).ready
+    draining = replace(RUN, state="draining", ended_by="exhausted", quiet=0.0)
+    assert of(draining, opened=False).reason == "the feed of Orders has ended"
+    assert of(draining, replace(RUN, quiet=0.0), opened=False).ready
+    assert of(draining).ready  # of an open frame
+
+
+@pytest.mark.parametrize("why", ["stopped", "failed"])
+def test_one_that_is_stopping_is_not_ready(why: EndedBy) -> None:
+    stopping = replace(RUN, state="draining", ended_by=why, quiet=0.0)
+    assert of(stopping, replace(RUN, quiet=0.0)).reason == "Orders is stopping"
 
 
 def test_one_that_refuses_calls_or_is_closed_is_not_ready() -> None:
     assert of(refusing=True) == Health(True, False, "calls are refused")
-    assert of(closed=True) == Health(True, False, "the frame is not open, and nothing runs")
+    assert of(opened=False) == Health(True, False, "the frame is not open, and nothing runs")

@@ -1,0 +1,191 @@
+"""The monitor's server: a thread of its own with a loop of its own, so that a blocked loop is reported and not shared.
+
+    /  the page     /events  what it shows, as it changes     /stats.json  the same, once     /failures.json  tracebacks
+    /metrics        /livez   /readyz
+
+Comes in: what there is to show, whenever somebody asks. Only requests that carry the token are answered, where there is
+one; probes are answered without, for they tell no more than whether it is well, and why not.
+
+Process: the parent; all of it but `begin` and `end` runs in its own thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import json
+import logging
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final, Protocol
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from pipeframe_async.observe.monitor.page import page
+from pipeframe_async.stats import Health
+
+logger = logging.getLogger("pipeframe_async")
+
+UPDATE: Final = 0.5
+"""Seconds between two updates of a page, at least."""
+END_SECONDS: Final = 2.0
+"""Seconds that the thread has to end. Pages are told at once; longer would hold up a run's end for a slow browser."""
+HEADERS: Final[Mapping[str, str]] = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+class Watched(Protocol):
+    """What the server asks; in any thread, and at once."""
+
+    def told(self, *, tracebacks: bool = False) -> dict[str, Any]:
+        """What there is to show."""
+
+    def health(self) -> Health:
+        """Whether it is well."""
+
+    def metrics(self, accept: str) -> tuple[bytes, str]:
+        """Its metrics, and their content type."""
+
+
+class Server:
+    """Serves from `begin` to `end`.
+
+    Args:
+        listening: the socket; the server's from here on.
+        watched: what it shows.
+        token: what requests must carry; None where anybody may look.
+    """
+
+    def __init__(self, listening: socket.socket, watched: Watched, token: str | None) -> None:
+        self._socket = listening
+        self._watched = watched
+        self._token = token
+        self._ended = threading.Event()
+        config = uvicorn.Config(
+            self._app(),
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+            ws="none",
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._serve, name="pipeframe-monitor", daemon=True)
+
+    def begin(self) -> None:
+        """Serve from now on."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Tell the pages that are open how it ended, and stop."""
+        self._ended.set()
+        self._server.should_exit = True
+        self._thread.join(END_SECONDS)
+        self._socket.close()
+
+    def _serve(self) -> None:
+        try:
+            asyncio.run(self._server.serve(sockets=[self._socket]))
+        except Exception:
+            logger.exception("the monitor has ended")
+
+    def _app(self) -> Starlette:
+        routes: dict[str, Callable[[Request], Response]] = {
+            "/": self._page,
+            "/events": self._events,
+            "/stats.json": lambda request: JSONResponse(self._watched.told()),
+            "/failures.json": lambda request: JSONResponse(self._watched.told(tracebacks=True)["runs"]),
+            "/metrics": self._metrics,
+        }
+        probes: dict[str, Callable[[Request], Response]] = {
+            "/livez": lambda request: self._probe(request, "live"),
+            "/readyz": lambda request: self._probe(request, "ready"),
+        }
+        return Starlette(
+            routes=[
+                *(Route(path, self._guarded(answer), methods=["GET"]) for path, answer in routes.items()),
+                *(Route(path, _answered(answer), methods=["GET"]) for path, answer in probes.items()),
+            ]
+        )
+
+    def _guarded(self, answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
+        """With a look at who asks: another site's page must not read ours through the browser of who has it open."""
+
+        async def guarded(request: Request) -> Response:
+            if not _is_ours(request.headers.get("host", "")) and self._token is None:
+                return PlainTextResponse("this name is not the monitor's: use the address it has said\n", 403)
+            if self._token is not None and not _same(_token_of(request), self._token):
+                return PlainTextResponse(
+                    "the monitor wants its token: ?token=… or Authorization: Bearer …\n",
+                    401,
+                    {"www-authenticate": "Bearer"},
+                )
+            response = answer(request)
+            response.headers.update(HEADERS)
+            return response
+
+        return guarded
+
+    def _page(self, request: Request) -> Response:
+        return HTMLResponse(page(None))
+
+    def _metrics(self, request: Request) -> Response:
+        text, content_type = self._watched.metrics(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": content_type})
+
+    def _probe(self, request: Request, what: str) -> Response:
+        health = self._watched.health()
+        well = health.live if what == "live" else health.ready
+        said = "ok" if well else f"not {what}: {health.reason}"
+        return PlainTextResponse(f"{said}\n", 200 if well else 503, dict(HEADERS))
+
+    def _events(self, request: Request) -> Response:
+        return StreamingResponse(self._told(), media_type="text/event-stream")
+
+    async def _told(self) -> AsyncIterator[str]:
+        """What there is to show, twice a second; and at the end once more, as how it ended."""
+        yield "retry: 1000\n\n"
+        while not self._ended.is_set():
+            yield f"data: {json.dumps(self._watched.told())}\n\n"
+            await asyncio.sleep(UPDATE)  # the server cancels it where the browser has left
+        yield f"event: ended\ndata: {json.dumps(self._watched.told())}\n\n"
+
+
+def _answered(answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
+    async def answered(request: Request) -> Response:
+        return answer(request)
+
+    return answered
+
+
+def _token_of(request: Request) -> str:
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    return value if scheme.lower() == "bearer" else request.query_params.get("token", "")
+
+
+def _same(given: str, token: str) -> bool:
+    return hmac.compare_digest(given.encode(), token.encode())
+
+
+def _is_ours(host: str) -> bool:
+    """Whether a Host header names an address, or this machine: a name of somebody else's may lead here too."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() and not host.endswith("]") else host
+    if name == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,81 @@
+"""The pulse of a frame: on its loop, ten times a second, how late that is; and now and then a snapshot for others.
+
+Whoever shows a frame runs in another thread and reads what is here: the last snapshot, and for how long the loop has
+not had a turn. So a loop that is blocked is seen, and holds up nobody.
+
+Process: the parent. `begin`, `end` and the beats on the loop; all else in any thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from pipeframe_async._rules.timing import Spread
+from pipeframe_async.stats import Histogram, Stats
+
+BEAT: Final = 0.1
+"""Seconds between two looks at the clock. Shorter costs turns of the loop, longer misses short blocks."""
+LOOK: Final = 0.5
+"""Seconds between two snapshots: 0.6 ms each, so 0.1 % of the loop. Shorter costs more, longer looks stuck."""
+
+
+class Pulse:
+    """Beats from `begin` to `end`.
+
+    Args:
+        look: takes a snapshot; called on the loop.
+
+    Attributes:
+        stats: the last one.
+        looked: rings with each.
+    """
+
+    def __init__(self, look: Callable[[], Stats]) -> None:
+        self._look = look
+        self._lateness = Spread()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = self._looks_at = 0.0
+        self.stats = Stats()
+        self.looked = threading.Condition()
+        self.ended = False
+
+    def begin(self) -> None:
+        """Beat, on the loop that runs here."""
+        self.ended = False
+        self._due = time.monotonic()
+        self._beat()
+
+    def end(self) -> None:
+        """A last look, and no more beats."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.ended = True
+        self._see()
+
+    def blocked(self) -> float:
+        """Seconds for which the loop should have had a turn and has not."""
+        return 0.0 if self.ended or self._timer is None else max(0.0, time.monotonic() - self._due)
+
+    def lateness(self) -> Histogram:
+        """By how many seconds its turns came late."""
+        return self._lateness.histogram()
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        self._lateness.add(max(0, int((now - self._due) * 1e9)))
+        if now >= self._looks_at:
+            self._looks_at = now + LOOK
+            self._see()
+        self._due = time.monotonic() + BEAT
+        self._timer = asyncio.get_running_loop().call_later(BEAT, self._beat)
+
+    def _see(self) -> None:
+        stats = self._look()
+        with self.looked:
+            self.stats = stats
+            self.looked.notify_all()

@@ -1,0 +1,57 @@
+"""What a service manager of systemd's kind is told, where it asks: that we are ready, still well, and stopping.
+
+Protocol: datagrams of `NAME=value` lines to the Unix socket that `NOTIFY_SOCKET` names, by sd_notify(3).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+
+from pipeframe_async.stats import Health
+
+
+class Service:
+    """Tells the manager.
+
+    Args:
+        environment: of this process.
+    """
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        address = environment.get("NOTIFY_SOCKET", "")
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._asked = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        self._microseconds = environment.get("WATCHDOG_USEC", "")
+        self._ready = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is one that wants to be told."""
+        return bool(self._address) and hasattr(socket, "AF_UNIX")
+
+    @property
+    def interval(self) -> float | None:
+        """Seconds between two words that we are well, at most; None where none are wanted."""
+        wanted = self._asked and self._microseconds.isdigit() and int(self._microseconds) > 0
+        return int(self._microseconds) / 1e6 / 2 if wanted else None
+
+    def tell(self, health: Health, status: str) -> None:
+        """How it is: that we are ready, once; that we are well, where we are; and what a person reads."""
+        lines = [f"STATUS={health.reason or status}"]
+        if health.ready and not self._ready:
+            self._ready = True
+            lines.append("READY=1")
+        if health.live and self.interval is not None:
+            lines.append("WATCHDOG=1")
+        self._send(*lines)
+
+    def stopping(self) -> None:
+        """No more is taken."""
+        self._send("STOPPING=1", "STATUS=draining")
+
+    def _send(self, *lines: str) -> None:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
+            sending.sendto("\n".join(lines).encode(), self._address)

@@ -1,0 +1,243 @@
+"""Everything that shows a frame to others: the monitor, the health file, the service manager, the report.
+
+They are there as long as the frame is open or a run is under way, and read the same snapshots, which the pulse takes on
+the loop. Nothing here has counters of its own.
+
+Process: the parent. `begin` and `end` on the loop; the monitor and what is kept up to date have a thread each.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+
+from pipeframe_async._rules.health import health
+from pipeframe_async.errors import text_of
+from pipeframe_async.observe import health_file
+from pipeframe_async.observe.counters import overall_rate, phrases
+from pipeframe_async.observe.monitor.address import Address, listening, url_of
+from pipeframe_async.observe.monitor.page import write_report
+from pipeframe_async.observe.monitor.view import View
+from pipeframe_async.observe.pulse import Pulse
+from pipeframe_async.observe.service import Service
+from pipeframe_async.stats import Health, Stats
+
+if TYPE_CHECKING:
+    from pipeframe_async.observe.monitor.server import Server
+
+logger = logging.getLogger("pipeframe_async")
+
+TICK: Final = 0.5
+"""Seconds between two looks at what is to be told. Shorter costs the GIL, longer tells late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of it a user wants.
+
+    Attributes:
+        address: where the monitor listens; None: nowhere.
+        stall_after: seconds after which a frame in which nothing moves is not live.
+        health_file: is written every few seconds.
+        report: where the frozen page is written when a run has ended.
+        notify: the program is ours: its service manager is told, where it asks.
+    """
+
+    address: Address | None = None
+    stall_after: float = 60.0
+    health_file: Path | None = None
+    report: Path | None = None
+    notify: bool = False
+
+
+class Condition(NamedTuple):
+    """Whether a frame refuses calls just now, and whether it is open, so that runs and calls may begin."""
+
+    refusing: bool = False
+    opened: bool = False
+
+
+class Watching:
+    """Shows one frame, from when it is entered until it is left; it may be entered several times at once.
+
+    Args:
+        wanted: to whom.
+        name: the frame's.
+        look: takes a snapshot, on the loop or elsewhere.
+        condition: what a snapshot does not tell.
+    """
+
+    def __init__(
+        self, wanted: Wanted, name: str, look: Callable[[], Stats], condition: Callable[[], Condition]
+    ) -> None:
+        self._wanted = wanted
+        self._look = look
+        self._condition = condition
+        self._view = View(name)
+        self._service = Service() if wanted.notify else None
+        if self._service is not None and not self._service.asks:
+            self._service = None
+        tells = wanted.health_file is not None or self._service is not None
+        self._pulse = Pulse(self._seen) if wanted.address or wanted.report or tells else None  # None: nobody looks
+        self._users = 0
+        self._server: Server | None = None
+        self._keeper = _Keeper(self, self._service, wanted.health_file) if tells else None
+        self.url: str | None = None
+
+    def __enter__(self) -> Self:
+        """The frame is opened, or a run begins; on its loop.
+
+        Raises:
+            ConfigError: the monitor cannot listen where it is to.
+        """
+        if self._pulse is None:
+            return self
+        if not self._users:
+            if self._wanted.address is not None:
+                self._serve(self._wanted.address)
+            self._pulse.begin()
+            if self._keeper is not None:
+                self._keeper.begin()
+        self._users += 1
+        return self
+
+    def _serve(self, address: Address) -> None:
+        listens = listening(address)
+        from pipeframe_async.observe.monitor.metrics import Metrics, Seen
+        from pipeframe_async.observe.monitor.server import Server
+
+        pulse = self._pulse
+        assert pulse is not None
+        metrics = Metrics(lambda: Seen(pulse.stats, pulse.lateness()))
+        self.url = url_of(listens)
+        self._server = Server(listens, _Shown(self, metrics.exposed), address.token)
+        self._server.begin()
+        logger.info("the monitor is at %s", self.url)
+
+    def __exit__(self, *error: object) -> None:
+        """A run has ended, or the frame is closed; the last one takes all of it along."""
+        if self._pulse is None:
+            return
+        self._users -= 1
+        if self._users:
+            return
+        self._pulse.end()
+        if self._wanted.report is not None:
+            try:
+                write_report(self._wanted.report, self.told(tracebacks=True))
+            except OSError as error:
+                logger.warning("the report could not be written to %s: %s", self._wanted.report, text_of(error))
+        if self._keeper is not None:
+            self._keeper.end()
+        if self._server is not None:
+            self._server.end()
+            self._server, self.url = None, None
+
+    def _seen(self) -> Stats:
+        stats = self._look()
+        self._view.see(stats)
+        return stats
+
+    def health(self) -> Health:
+        """How it is; by the last snapshot where the loop may be blocked, else by a new one."""
+        pulse = self._pulse
+        beats = pulse is not None and self._users > 0
+        refusing, opened = self._condition()
+        return health(
+            pulse.stats if pulse is not None and beats else self._look(),
+            stall_after=self._wanted.stall_after,
+            blocked=pulse.blocked() if pulse is not None and beats else 0.0,
+            refusing=refusing,
+            opened=opened,
+        )
+
+    def told(self, *, tracebacks: bool = False) -> dict[str, Any]:
+        """What the page shows."""
+        assert self._pulse is not None
+        return self._view.told(self._pulse.stats, self.health(), self._pulse.lateness(), tracebacks=tracebacks)
+
+    @property
+    def stats(self) -> Stats:
+        """The last snapshot."""
+        assert self._pulse is not None
+        return self._pulse.stats
+
+    def status(self) -> str:
+        """Where it is, in a line."""
+        return " · ".join(phrases(self.stats, overall_rate(self.stats)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What the server asks."""
+
+    watching: Watching
+    metrics: Callable[[str], tuple[bytes, str]]
+
+    def told(self, *, tracebacks: bool = False) -> dict[str, Any]:
+        return self.watching.told(tracebacks=tracebacks)
+
+    def health(self) -> Health:
+        return self.watching.health()
+
+
+class _Keeper:
+    """Keeps the health file and the service manager up to date, in a thread, whatever the loop is at."""
+
+    def __init__(self, watching: Watching, service: Service | None, path: Path | None) -> None:
+        self._watching = watching
+        self._service = service
+        self._path = path
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        self._over.clear()
+        self._thread = threading.Thread(target=self._keep, name="pipeframe-health", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(TICK)
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+
+    def _keep(self) -> None:
+        tick, said, stopping = TICK, "", False
+        if self._service is not None and self._service.interval is not None:
+            tick = min(tick, self._service.interval)
+        written = -health_file.EVERY
+        while True:
+            health, now = self._watching.health(), time.monotonic()
+            if self._path is not None and now - written >= health_file.EVERY:
+                written = now
+                said = self._write(self._path, health, said)
+            if self._service is not None:
+                self._service.tell(health, self._watching.status())
+                if not stopping and any(
+                    run.state == "draining" and run.ended_by == "stopped" for run in self._watching.stats.runs
+                ):
+                    stopping = True
+                    self._service.stopping()
+            if self._over.wait(tick):
+                if self._service is not None and not stopping:
+                    self._service.stopping()
+                return
+
+    @staticmethod
+    def _write(path: Path, health: Health, said: str) -> str:
+        try:
+            health_file.write(path, health)
+        except OSError as error:
+            if (text := text_of(error)) != said:
+                logger.warning("the health file %s cannot be written: %s", path, text)
+            return text
+        return ""
