@@ -41,13 +41,13 @@ def problem(path: Path, *, ready: bool, now: float) -> str:
     """
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        live, is_ready, reason, at = said["live"], said["ready"], said["reason"], said["at"]
+        live, is_ready, reason, age = said["live"], said["ready"], said["reason"], now - said["at"]
     except FileNotFoundError:
         return f"{path} is not there: nothing that writes it runs yet, or it has ended"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{path} cannot be read: {type(error).__name__}: {error}"
-    if now - at > OLD:
-        return f"{path} is {now - at:.0f} s old: nobody writes it any more"
+    if age > OLD:
+        return f"{path} is {age:.0f} s old: nobody writes it any more"
     if not live:
         return f"not live: {reason}"
     return f"not ready: {reason}" if ready and not is_ready else ""

@@ -45,9 +45,13 @@ class Pulse:
 
     def begin(self) -> None:
         """Beat, on the loop that runs here."""
-        self.ended = False
+        self.ended, self._looks_at = False, 0.0
         self._due = time.monotonic()
         self._beat()
+
+    def hurry(self) -> None:
+        """Look with the next beat: something has begun or ended."""
+        self._looks_at = 0.0
 
     def end(self) -> None:
         """A last look, and no more beats."""

@@ -105,6 +105,7 @@ class Watching:
             if self._keeper is not None:
                 self._keeper.begin()
         self._users += 1
+        self._pulse.hurry()
         return self
 
     def _serve(self, address: Address) -> None:
@@ -126,6 +127,7 @@ class Watching:
             return
         self._users -= 1
         if self._users:
+            self._pulse.hurry()
             return
         self._pulse.end()
         if self._wanted.report is not None:

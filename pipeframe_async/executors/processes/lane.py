@@ -132,7 +132,7 @@ class ProcessLane:
 
     def stats(self) -> WorkerStats:
         """What its worker is at. Looks only, so any thread may ask."""
-        restarts = self._replaced.copy()
+        restarts = dict(self._replaced)
         if (hired := self._serving) is not None:
             return WorkerStats(self.name, "idle", hired.worker.pid, restarts=restarts, at=hired.worker.at)
         if self._closing.is_set() or self._starting is None or self._starting.done():
