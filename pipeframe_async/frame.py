@@ -473,7 +473,7 @@ class PipeFrame:
             task.cancel()
 
         try:
-            with handled_signals(Owner(self._stop, abort)):
+            with handled_signals(Owner(self._stop, abort, lambda: _left_of(run, self._limits.drain_timeout))):
                 yield
         except asyncio.CancelledError:
             if not aborted:
@@ -528,6 +528,12 @@ def _job(plan: Plan, *, restart: bool) -> AbstractAsyncContextManager[Job | None
     if restart:
         raise ConfigError(f"restart=True begins a job anew, and {plan.name} is none: it has no `checkpoint`")
     return nullcontext()
+
+
+def _left_of(run: Run, drain_timeout: float) -> tuple[int, float]:
+    """What a run has in flight, and how long that may take when it is stopped."""
+    stats = run.stats()
+    return stats.in_flight + stats.spilled, drain_timeout
 
 
 async def _left(run: Run, task: asyncio.Task[RunReport]) -> None:

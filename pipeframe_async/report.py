@@ -18,7 +18,7 @@ COLUMNS = 60
 """Characters of a line of the report; of a wider one a narrow terminal breaks each row in two."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RunReport:
     """The final books of a run: `fed + emitted == skipped + delivered + filtered + failed + aborted`, always.
 
@@ -66,6 +66,9 @@ class RunReport:
     skipped: int = 0
     skipping: float = 0.0
     counters: Mapping[str, int] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<RunReport {self.ended_by} after {duration(self.elapsed)}: {', '.join(self._books())}>"
 
     def __str__(self) -> str:
         rate = (self.fed - self.skipped) / self.elapsed if self.elapsed > 0 else 0.0

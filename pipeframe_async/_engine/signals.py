@@ -11,6 +11,7 @@ blocked no signal would ever do anything, so a Ctrl-C that finds an earlier one 
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 import threading
@@ -22,17 +23,20 @@ from types import FrameType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+logger = logging.getLogger("pipeframe_async")
+
 HANDLED = (signal.SIGINT, signal.SIGTERM)
-MOMENT = 0.1
+MOMENT = 0.2
 """Seconds in which signals are one wish. Shorter takes a supervisor's pair for two, longer ignores who hurries."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Owner:
-    """A run: `stop` it in good order, or `abort` it."""
+    """A run: `stop` it in good order, or `abort` it; `left`: how many records it has, and how long those may take."""
 
     stop: Callable[[], None]
     abort: Callable[[], None]
+    left: Callable[[], tuple[int, float]] = lambda: (0, 0.0)
 
 
 class _Handling:
@@ -80,15 +84,18 @@ class _Handling:
                 owner.stop()
             elif now - told > MOMENT:
                 owner.abort()
-        if first and number == signal.SIGINT:
-            _confirm()
+        if first and self._owners:
+            records, seconds = zip(*(owner.left() for owner in self._owners), strict=True)
+            _say(sum(records), max(seconds), aloud=number == signal.SIGINT)
 
 
-def _confirm() -> None:
-    """Who has pressed Ctrl-C sees at once that it was heard."""
+def _say(records: int, seconds: float, *, aloud: bool) -> None:
+    """Who has pressed Ctrl-C sees at once what happens; whoever has sent a signal finds it in the log."""
+    flying = f"{records:,} record{'' if records == 1 else 's'} in flight, at most {seconds:g} s"
+    logger.info("stopping: %s", flying)
     with suppress(OSError, ValueError, AttributeError):  # there is no terminal
-        if sys.stderr.isatty():
-            sys.stderr.write("\nStopping: what was fed is finished first. Ctrl-C again aborts.\n")
+        if aloud and sys.stderr.isatty():
+            sys.stderr.write(f"\nstopping: {flying}; again to abort\n")
             sys.stderr.flush()
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import logging
 import signal
-from typing import Any
+import sys
+from contextlib import ExitStack
+from typing import Any, cast
 
 import pytest
 
@@ -51,6 +55,40 @@ async def test_the_first_stops_and_every_further_one_aborts(number: signal.Signa
         for _ in range(3):
             await told.after(number)
     assert told.calls == ["stop", "abort", "abort"]
+
+
+@pytest.mark.parametrize(
+    ("number", "left", "said"),
+    [
+        (
+            signal.SIGINT,
+            [(2_000, 30.0), (500, 5.0)],
+            "stopping: 2,500 records in flight, at most 30 s; again to abort\n",
+        ),
+        (signal.SIGINT, [(1, 0.5)], "stopping: 1 record in flight, at most 0.5 s; again to abort\n"),
+        (signal.SIGTERM, [(1, 0.5)], ""),
+    ],
+)
+async def test_a_ctrl_c_says_at_once_what_happens_and_a_signal_is_logged(
+    number: signal.Signals,
+    left: list[tuple[int, float]],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    caplog.set_level(logging.INFO, "pipeframe_async")
+    told = Told()
+    with ExitStack() as runs:
+        for flying in left:
+            runs.enter_context(handled_signals(Owner(told.stop, told.abort, lambda flying=flying: flying)))  # type: ignore[misc]
+        await told.after(number)
+        assert cast(Terminal, sys.stderr).getvalue().removeprefix("\n") == said
+    assert "in flight, at most" in caplog.text
 
 
 async def test_two_within_a_moment_are_one_wish() -> None:

@@ -114,7 +114,8 @@ def test_it_opens_within_a_second_and_is_told_at_most_twice_a_second(browser: An
     took = seen.page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
     assert took < 1000
     seen.page.evaluate(
-        "() => { window.times = []; const shown = show; window.show = told => { times.push(Date.now()); shown(told); } }"
+        "() => { window.times = []; const shown = show;"
+        " window.show = told => { times.push(Date.now()); shown(told); }; }"
     )
     seen.page.wait_for_timeout(3_200)
     assert 4 <= len(seen.page.evaluate("times")) <= 7

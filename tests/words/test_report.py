@@ -121,6 +121,11 @@ def test_a_report_prints_what_is_not_zero(name: str) -> None:
     assert f"{name.replace('_', ' ')} 1,000" in str(RunReport(**counters))
 
 
+def test_its_repr_is_one_short_line() -> None:
+    report = RunReport(fed=5_000, delivered=4_999, failed=1, elapsed=2.0, ended_by="stopped")
+    assert repr(report) == "<RunReport stopped after 2.00 s: fed 5,000, delivered 4,999, failed 1>"
+
+
 def test_a_report_of_a_run_that_took_no_time_is_printed_too() -> None:
     assert str(RunReport(fed=5)) == "exhausted after 0 ns · 0 records/s\nfed 5 · delivered 0 · failed 0"
 
