@@ -1,17 +1,23 @@
 """Ends a worker with all it has started: children, their children, and what they have left behind.
 
-On Linux by what /proc says, which also finds processes that have left the worker's group; elsewhere by the group.
+On Linux by what /proc says, which also finds processes that have left the worker's group; elsewhere by the group. Where
+this program is the first of its container, orphans become its children: those of a worker are reaped here, for nobody
+else does, and no others, for whoever has started those waits for them.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
 ROUNDS = 5
 """Looks at /proc: one that finds nothing is the last. More than two are needed only by what forks as it is killed."""
+
+REAP_SECONDS = 0.2
+"""Seconds that what was killed has to end. It takes a millisecond; longer would hold up a lane's thread for nothing."""
 
 _PROC = Path("/proc")
 
@@ -30,10 +36,30 @@ def kill_family(pid: int) -> None:
         return
     for _ in range(ROUNDS):
         if not (family := _family(pid)):
-            return
+            break
         for member in family:
             with suppress(OSError):
                 os.kill(member, signal.SIGKILL)
+    if os.getpid() == 1:
+        _reap(pid)
+
+
+def _reap(root: int) -> None:
+    """Wait for the orphans of a session that have come to us, until there are none or they take too long."""
+    deadline = time.monotonic() + REAP_SECONDS
+    while orphans := _orphans(root):
+        for orphan in orphans:
+            with suppress(OSError):  # somebody else has
+                os.waitpid(orphan, os.WNOHANG)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.002)
+
+
+def _orphans(root: int) -> list[int]:
+    """Children of this process, dead or dying, that are of the session of a worker which is gone."""
+    stats = {int(entry): _stat(int(entry)) for entry in os.listdir(_PROC) if entry.isdecimal() and int(entry) != root}
+    return [pid for pid, stat in stats.items() if stat is not None and stat[1:] == (os.getpid(), root)]
 
 
 def _family(root: int) -> list[int]:
