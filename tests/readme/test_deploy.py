@@ -1,0 +1,98 @@
+"""The manifests of the page on deployment, as those read them who take them."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeframe_async.cli.program import commands
+
+kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="knows what Kubernetes takes")
+yaml = pytest.importorskip("yaml")
+
+PAGE = (Path(__file__).parents[2] / "docs" / "guide" / "deploy.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert found, language
+    return found
+
+
+MANIFESTS = [yaml.safe_load(block) for block in blocks("yaml")]
+
+
+def pod_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = manifest["spec"]
+    return spec["template"]["spec"] if manifest["kind"] == "Deployment" else spec
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest["kind"])
+def test_kubernetes_takes_the_manifest(manifest: dict[str, Any]) -> None:
+    kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest["kind"])
+def test_a_pod_has_longer_to_stop_than_what_it_drains(manifest: dict[str, Any]) -> None:
+    assert pod_of(manifest)["terminationGracePeriodSeconds"] > 30
+
+
+def of_the_command_line() -> list[list[str]]:
+    """All commands of ours that the page gives to somebody."""
+    (docker,) = blocks("dockerfile")
+    lines = [json.loads(found) for found in re.findall(r"(?:ENTRYPOINT|CMD) (\[.*\])$", docker, re.MULTILINE)]
+    entry = lines[-1]
+    for manifest in MANIFESTS:
+        (container,) = pod_of(manifest)["containers"]
+        lines.append([*entry, *container["args"]])
+        lines += [
+            container[probe]["exec"]["command"]
+            for probe in ("livenessProbe", "readinessProbe")
+            if "exec" in container[probe]
+        ]
+    lines.append(unit()["Service"]["ExecStart"].split())
+    return lines
+
+
+def unit() -> configparser.ConfigParser:
+    (block,) = blocks("ini")
+    parser = configparser.ConfigParser(strict=True)
+    parser.optionxform = str  # type: ignore[assignment]
+    parser.read_string(block)
+    return parser
+
+
+@pytest.mark.parametrize("line", of_the_command_line(), ids=" ".join)
+def test_the_command_line_takes_all_of_it(line: list[str]) -> None:
+    program, command, *arguments = line
+    assert Path(program).name == "pipeframe"
+    folder = [argument if not argument.startswith("/srv") else "/" for argument in arguments]
+    commands.commands[command].make_context(command, folder, resilient_parsing=False)
+
+
+def test_the_unit_waits_for_the_drain_and_lets_the_program_end_its_workers() -> None:
+    service = unit()["Service"]
+    assert (service["Type"], service["KillMode"]) == ("notify", "mixed")
+    assert int(service["TimeoutStopSec"]) > 30
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    (block,) = blocks("ini")
+    path = tmp_path / "orders.service"
+    path.write_text(re.sub("ExecStart=.*", "ExecStart=/bin/true", block))
+    checked = subprocess.run(["systemd-analyze", "verify", str(path)], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_container_has_no_shell_between_the_signal_and_the_program() -> None:
+    (docker,) = blocks("dockerfile")
+    entry = [line for line in docker.splitlines() if line.startswith(("ENTRYPOINT", "HEALTHCHECK"))]
+    assert all("[" in line for line in entry)
