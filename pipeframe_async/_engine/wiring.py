@@ -37,6 +37,7 @@ from pipeframe_async._engine.lanes.dispatch import Dispatch
 from pipeframe_async._engine.lanes.stage import DefStage, Paths, Shared
 from pipeframe_async._engine.lanes.workforce import Workforce
 from pipeframe_async._engine.living import Conclude, Lives, Living
+from pipeframe_async._engine.load import Load
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._engine.settling.checkpoint import Checkpointer, Job
@@ -48,6 +49,7 @@ from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.ordering import AsFed, AsFinished, Sequencer
 from pipeframe_async._rules.retry import Retrying
+from pipeframe_async._rules.sharing import Share
 from pipeframe_async.plan import AsyncSteps, Plan, Segment
 from pipeframe_async.wire import ChainSpec
 
@@ -228,7 +230,7 @@ def wired(
         collect=collect,
         deliver=Deliver(
             collect,
-            _consumer(plan, books, staging.journeys, backlog, hooks.sink, results if streaming else None, calls),
+            _consumer(plan, books, staging, backlog, hooks.sink, results if streaming else None, calls),
             hooks.dead_letter,
             turn=None if checkpoint is None else checkpoint.turn,
             taken=results.drained if streaming and checkpoint is not None else None,
@@ -293,7 +295,7 @@ def _conclude(books: Books, watermark: WatermarkReporter | None) -> Conclude:
 def _consumer(
     plan: Plan,
     books: Books,
-    journeys: Journeys,
+    staging: _Staging,
     backlog: Backlog,
     sink: Hook | None,
     results: Results[Any] | None,
@@ -301,7 +303,12 @@ def _consumer(
 ) -> Consumer:
     """Who takes results: callers, one who iterates, the sink, or nobody."""
     if calls is not None:
-        calls.join(settle=books.settle, withdraw=journeys.withdraw, position=lambda: backlog.entered)
+        calls.join(
+            settle=books.settle,
+            withdraw=staging.journeys.withdraw,
+            position=lambda: backlog.entered,
+            load=staging.load,
+        )
         return calls
     if results is not None:
         return results
@@ -348,11 +355,15 @@ class _Staging:
             step=plan.names[0],
             context=None if calls is None else calls.context,
             encode=plan.encode,
+            begun=None if calls is None else calls.begun,
         )
+        self._lanes_share = Share(first=calls is not None and not calls.bulk, patient=calls is not None)
+        self._within = None if calls is None else calls.within
         self.aside = DaemonThread(f"pipeframe-large-{plan.name}")  # begins with the first large record
         self._shared = None if plan.chain is None else self._share(plan.chain, limits, books, collect, keep=keep)
         self.stages = tuple(self._stage(index, segment) for index, segment in enumerate(plan.segments))
         self.journeys.join(self.stages)
+        self.load = Load(self.stages, self._lanes_share, workforce)
 
     def _share(self, chain: ChainSpec, limits: Limits, books: Books, collect: Collect, *, keep: bool) -> Shared:
         executor = self._workforce.executor
@@ -378,6 +389,7 @@ class _Staging:
             paths=self._paths,
             aside=self.aside,
             stages=len(self._plan.segments),
+            within=self._within,
         )
 
     def _stage(self, index: int, segment: Segment) -> DefStage | AsyncStage:
@@ -401,4 +413,5 @@ class _Staging:
             backlog=self._backlog,
             journeys=self.journeys,
             tied=self._paths.tied,
+            share=self._lanes_share,
         )

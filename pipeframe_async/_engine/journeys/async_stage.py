@@ -89,6 +89,16 @@ class AsyncStage:
         """Whether a step is at work."""
         return bool(self._running)
 
+    @property
+    def line(self) -> int:
+        """Parts that wait for their turn."""
+        return len(self._waiting)
+
+    @property
+    def at_work(self) -> int:
+        """Parts that are in a step."""
+        return len(self._running)
+
     def put(self, part: Part) -> None:
         """It begins at once where it is its turn."""
         self._waiting[part] = None
@@ -138,6 +148,8 @@ class AsyncStage:
     def _start(self) -> None:
         while self._waiting and len(self._running) < self.concurrency and not self._closed:
             del self._waiting[part := next(iter(self._waiting))]
+            if self._index == 0:
+                self._journeys.begin((part,))
             context = (part.journey.context or self._context).copy()
             task = spawn(self._walk(part), f"pipeframe-step-{self.names[part.step]}", context)
             self._running[task], self._tasks[part] = part, task
@@ -164,7 +176,7 @@ class AsyncStage:
 
     async def _walk(self, part: Part) -> None:
         """One part's way through the steps that are left to it."""
-        started = time.perf_counter()
+        started = (clock := asyncio.get_running_loop().time)()
         begin = self._index, part.step
         value = self._journeys.thaw(part.value)
         if self._retrying is not None:
@@ -172,7 +184,7 @@ class AsyncStage:
         try:
             came, at = await self._through(part, value)  # it is this task's; its journey may be withdrawn
         finally:
-            self.seconds += time.perf_counter() - started
+            self.seconds += clock() - started
         onward = (self._index, at) if at < len(self._steps) else (self._index + 1, 0)
         self._journeys.came(part, came, begin, onward)
 

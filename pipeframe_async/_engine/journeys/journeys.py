@@ -56,6 +56,8 @@ class Journeys:
         step: the first step's name.
         context: of the one who wants the record at a feed position; None where all are the run's.
         encode: what results that pass over steps are encoded with; those of the last steps come so.
+        begun: called with the feed position of a record when its first step is to run, each time; None where nobody
+            asks.
     """
 
     def __init__(
@@ -71,7 +73,9 @@ class Journeys:
         step: str,
         context: Callable[[int], Context | None] | None = None,
         encode: Callable[[Any], Any] | None = None,
+        begun: Callable[[int], object] | None = None,
     ) -> None:
+        self._begun = begun
         self._backlog = backlog
         self._books = books
         self._collect = collect
@@ -148,6 +152,12 @@ class Journeys:
             if self._stages[0].on_the_loop:
                 journey.keep(self.freeze(record))
             self._stages[0].put(part)
+
+    def begin(self, parts: Sequence[Part]) -> None:
+        """These are to go through the first step now."""
+        if self._begun is not None:
+            for part in parts:
+                self._begun(part.journey.position)
 
     def sent(self, records: int) -> None:
         """So many records went away in a batch, and may come back to go on alone."""
@@ -272,6 +282,7 @@ class Journeys:
         for part in [*journey.parts]:
             if part.holder is not None and part.holder.withdraw(part):
                 self.give_up(part)
+        self._backlog.bell.ring()  # lanes may have been kept for it
 
     def abort(self) -> None:
         """What is not at work is given up; what is comes to its end in the stage it is in."""

@@ -254,6 +254,8 @@ class PartLine:
     def open(self, taken: Taken, nbytes: int) -> None:
         """They are under way; the bytes of those that begin are booked, record by record."""
         line = self._first
+        if self._index == 0:
+            self._journeys.begin(taken.parts)
         for part in taken.parts:
             del line[part]
             if self._index == 0:
