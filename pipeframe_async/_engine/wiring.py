@@ -357,7 +357,7 @@ class _Staging:
             encode=plan.encode,
             begun=None if calls is None else calls.begun,
         )
-        self._lanes_share = Share(first=calls is not None and not calls.bulk, patient=calls is not None)
+        self._lanes_share = Share(first=calls is not None and not calls.bulk)
         self._within = None if calls is None else calls.within
         self.aside = DaemonThread(f"pipeframe-large-{plan.name}")  # begins with the first large record
         self._shared = None if plan.chain is None else self._share(plan.chain, limits, books, collect, keep=keep)
@@ -414,4 +414,5 @@ class _Staging:
             journeys=self.journeys,
             tied=self._paths.tied,
             share=self._lanes_share,
+            within=self._within,
         )

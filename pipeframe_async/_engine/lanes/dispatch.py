@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 
 from pipeframe_async._engine.feeding.backlog import Backlog
 from pipeframe_async._engine.journeys.journeys import Journeys
@@ -34,6 +35,7 @@ class Dispatch:
         journeys: of records that come back for more.
         tied: records go to one lane and no other.
         share: its place among those who share the lanes, and what it has had of them.
+        within: of calls, seconds that their batches may take, as things are now; None for other runs.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class Dispatch:
         journeys: Journeys,
         tied: bool,
         share: Share,
+        within: Callable[[], float] | None = None,
     ) -> None:
+        self._within = within
         self._tied = tied
         self._stages = [*reversed(stages)]
         self._workforce = workforce
@@ -53,7 +57,7 @@ class Dispatch:
         self._backlog = backlog
         self._journeys = journeys
         self.share = share
-        self._claim = Claim(share, backlog.bell, self._wants)
+        self._claim = Claim(share, backlog.bell, self._wants, called=within is not None)
         self._slots: Counter[Lane] = Counter()  # that look for batches, or have one at work
         self._passed: set[Lane] = set()  # where there was nothing to cut although something waits, since the last ring
         self._batches: dict[Lane, int] = {}  # of this run, in each lane that has started
@@ -156,6 +160,9 @@ class Dispatch:
                 self._claim.content = True
                 self._workforce.passed(self._claim)
             return None  # the usual answer: each ring wakes all slots, and there was one batch
+        if self._within is not None:
+            # What has a deadline is not queued behind others: nobody could say whether it begins in time.
+            self.share.patient = self._within() < inf
         if self._workforce.shared and not self._workforce.may_have(self._claim, lane):
             return None
         idle = self._batches[lane] < lane.workers

@@ -31,12 +31,14 @@ class Claim:
         share: what it has had, and before whom it goes.
         bell: rings when it may look again.
         wants: whether it would take a lane now, if it may.
+        called: it is of calls; with those of runs alone nobody needs to ask.
         content: when it looked last, it had nothing to do.
     """
 
     share: Share
     bell: Bell
     wants: Callable[[Lane], bool]
+    called: bool = False
     content: bool = True
 
 
@@ -71,7 +73,7 @@ class Workforce:
         self._lanes = {lane: Occupancy() for lane in executor.lanes}
         self._sharing = Sharing()
         self._claims: dict[Claim, None] = {}
-        self._patient = 0  # of those
+        self._called = 0  # of those
         self._given: dict[Given, None] = {}
         self._ringing = False  # in the next turn of the loop
         self._held: dict[Claim, None] = {}  # who was told to wait, and is to look again when anything changes
@@ -102,7 +104,7 @@ class Workforce:
     def join(self, claim: Claim) -> None:
         """One more shares the lanes."""
         self._claims[claim] = None
-        self._patient += claim.share.patient
+        self._called += claim.called
         level(claim.share, [other.share for other in self._claims])
 
     def leave(self, claim: Claim) -> None:
@@ -110,13 +112,13 @@ class Workforce:
         if claim in self._claims:
             del self._claims[claim]
             self._held.pop(claim, None)
-            self._patient -= claim.share.patient
+            self._called -= claim.called
             self._ring()
 
     @property
     def shared(self) -> bool:
         """Whether anybody needs to ask: not where there are runs only, which take turns in the lanes."""
-        return self._patient > 0
+        return self._called > 0
 
     @property
     def workers(self) -> int:

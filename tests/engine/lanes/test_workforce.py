@@ -30,7 +30,7 @@ class Bench:
             return name in self.hungry
 
         self.bells[name] = CountedBell()
-        claim = Claim(Share(first, patient), self.bells[name], wants)
+        claim = Claim(Share(first, patient), self.bells[name], wants, called=patient)
         self.workforce.join(claim)
         return claim
 
