@@ -46,6 +46,11 @@ class _Call:
     gone: bool = False
     timer: asyncio.TimerHandle | None = None
 
+    @property
+    def late(self) -> bool:
+        """Its deadline has come; the loop may have been too busy to say so."""
+        return self.timer is not None and self.timer.when() <= asyncio.get_running_loop().time()
+
     def still(self) -> None:
         """Its deadline is nothing to it any more."""
         if self.timer is not None:
@@ -192,7 +197,7 @@ class Calls:
 
     def _expire(self, call: _Call) -> None:
         """Its deadline has come. What has begun is finished; else nobody begins it any more."""
-        call.timer = None
+        call.still()
         if call.begun or call.result.done():
             return
         assert call.deadline is not None
@@ -200,6 +205,13 @@ class Calls:
         call.result.set_exception(late(self.name, waiting=self.waiting, wait=wait, deadline=call.deadline))
         self._rejected(self.name)
         self._withdraw(call)
+
+    def late(self, position: int) -> bool:
+        """Whether the record at this feed position is not to begin any more, for its deadline has come."""
+        if (call := self._fed.get(position)) is None or call.begun or not call.late:
+            return False
+        self._expire(call)
+        return True
 
     def begun(self, position: int) -> None:
         """The first step is to have the record at this feed position, perhaps once more."""
@@ -218,6 +230,8 @@ class Calls:
         while True:
             while self._waiting:
                 del self._waiting[call := next(iter(self._waiting))]
+                if call.late:
+                    self._expire(call)
                 if call.result.done():
                     continue  # its caller has left while it was handed on from another run
                 call.position = self._run.position()  # intake appends what is yielded before anything else runs

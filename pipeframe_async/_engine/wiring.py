@@ -353,9 +353,8 @@ class _Staging:
             keep=keep,
             codec=workforce.executor.codec,
             step=plan.names[0],
-            context=None if calls is None else calls.context,
+            callers=calls,
             encode=plan.encode,
-            begun=None if calls is None else calls.begun,
         )
         self._lanes_share = Share(first=calls is not None and not calls.bulk)
         self._within = None if calls is None else calls.within

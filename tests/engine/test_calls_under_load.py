@@ -11,7 +11,7 @@ import pytest
 
 from pipeframe_async import Overloaded, PipeFrame, PipelineEngine, Retry
 from pipeframe_async._engine.desk import Desk
-from pipeframe_async.testing import FakeExecutor
+from pipeframe_async.testing import FakeExecutor, VirtualClockLoop
 from tests.engine.harness import FakeFrame, Through, now, passing
 
 pytestmark = pytest.mark.virtual_clock
@@ -141,6 +141,24 @@ async def test_before_anything_was_measured_nobody_is_refused_but_those_late_are
         await asyncio.sleep(5.0)
         assert begins == [0]
         assert desk_of(frame).rejected == {"Passing": 4}
+
+
+@pytest.mark.parametrize("steps", [[begun], [waits, begun]])
+async def test_a_loop_that_was_busy_at_a_deadline_begins_nothing_after_it(steps: Any) -> None:
+    """Timers run late then, and a lane may be free before they have."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualClockLoop)
+    pipeline = Through(steps=steps, async_concurrency=1)
+    async with opened(FakeExecutor(1, delay=0.01)) as frame:
+        assert await frame.call(pipeline, 0) == 0
+        answers = Answers()
+        async with asyncio.TaskGroup() as group:
+            for record in range(1, 4):
+                group.create_task(answers.call(frame, pipeline, record, deadline=0.5))
+            await asyncio.sleep(0.001)
+            loop._now += 0.6  # as if something had held it for so long
+        assert len(answers.refused) >= 2
+        assert len(answers.good) == len(begins) - 1
 
 
 async def test_what_has_begun_is_finished_and_its_answer_given_however_late() -> None:

@@ -147,9 +147,12 @@ class AsyncStage:
 
     def _start(self) -> None:
         while self._waiting and len(self._running) < self.concurrency and not self._closed:
-            del self._waiting[part := next(iter(self._waiting))]
+            part = next(iter(self._waiting))
             if self._index == 0:
+                if self._journeys.sorted_out((part,)):
+                    continue
                 self._journeys.begin((part,))
+            del self._waiting[part]
             context = (part.journey.context or self._context).copy()
             task = spawn(self._walk(part), f"pipeframe-step-{self.names[part.step]}", context)
             self._running[task], self._tasks[part] = part, task

@@ -34,6 +34,9 @@ class NotedJourneys:
         self.put: Callable[[Part], None] = lambda part: None
         self.begun: list[int] = []
 
+    def sorted_out(self, parts: Sequence[Part]) -> bool:
+        return False
+
     def begin(self, parts: Sequence[Part]) -> None:
         self.begun += [part.journey.position for part in parts]
 
