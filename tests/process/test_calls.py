@@ -122,7 +122,7 @@ async def test_calls_are_answered_while_a_run_has_all_workers(tmp_path: Path) ->
             while not (tmp_path / "let go").exists():
                 yield 1
 
-    async with PipeFrame(1) as frame:
+    async with PipeFrame(1, buffer_size=50) as frame:
         run = asyncio.create_task(frame.run(Endless))
         async with asyncio.timeout(PATIENCE):
             while frame.stats().delivered < 20:
