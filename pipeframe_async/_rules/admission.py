@@ -20,8 +20,6 @@ UNKNOWN_RETRY = 1.0
 MEMORY = 0.95
 """Weight that measurements keep when the next calls are answered: about twenty answers are remembered. With fewer,
 calls that take very different times let the prediction jump; with more it is late where all become slower."""
-SUDDEN = 2.0
-"""Calls that take this many times longer than remembered make the past void at once."""
 DEADLINE_PART = 0.25
 """Of the tightest deadline, the longest work of a batch: a call may wait for one to end. With more, those are late that
 were let in; with less, batches are short where deadlines are, and pay more hops."""
@@ -46,8 +44,6 @@ class Pace:
         """So many more calls have their answer, and this is what all have taken so far, by kind of place."""
         new = [now - before for now, before in zip(spent, self._seen or [0.0] * len(spent), strict=True)]
         self._seen = spent
-        if any(more > SUDDEN * calls * each for more, each in zip(new, self.seconds, strict=False)):
-            self._calls, self._spent = 0.0, ()
         self._calls = MEMORY * self._calls + calls
         self._spent = [MEMORY * old + more for old, more in zip(self._spent or [0.0] * len(new), new, strict=True)]
         self.seconds = [each / self._calls for each in self._spent]

@@ -60,11 +60,15 @@ def test_what_a_call_takes_is_measured_by_kind_of_place() -> None:
     assert pace.seconds == pytest.approx([0.15, 0.5], rel=0.01)
 
 
-def test_calls_that_suddenly_take_longer_make_the_past_void() -> None:
-    pace = Pace()
-    pace.answered(1000, [1.0])
-    pace.answered(1, [2.0])
-    assert pace.seconds == pytest.approx([1.0])
+def test_one_long_call_is_not_taken_for_all_and_many_are() -> None:
+    pace, spent = Pace(), 0.0
+    for seconds in [0.02] * 50:
+        pace.answered(1, [spent := spent + seconds])
+    pace.answered(1, [spent := spent + 0.2])
+    assert pace.seconds[0] < 0.03
+    for seconds in [0.2] * 20:
+        pace.answered(1, [spent := spent + seconds])
+    assert pace.seconds[0] > 0.12
 
 
 def test_the_least_of_late_is_forgotten_after_a_while() -> None:
