@@ -76,7 +76,7 @@ class Workforce:
         self._called = 0  # of those
         self._given: dict[Given, None] = {}
         self._ringing = False  # in the next turn of the loop
-        self._held: dict[Claim, None] = {}  # who was told to wait, and is to look again when anything changes
+        self._held: dict[tuple[Claim, Lane], None] = {}  # who was told to wait, and looks again when anything changes
 
     async def ready(self, chains: Sequence[ChainSpec]) -> None:
         """Start all workers, and have each load these chains and run their `setup`.
@@ -111,7 +111,7 @@ class Workforce:
         """It wants nothing any more."""
         if claim in self._claims:
             del self._claims[claim]
-            self._held.pop(claim, None)
+            self._let_go(claim)
             self._called -= claim.called
             self._ring()
 
@@ -144,25 +144,28 @@ class Workforce:
             claim.content = False
             level(claim.share, [other.share for other in self._claims])
         if claim.share.patient and self.busy(lane):
-            self._held[claim] = None
+            self._held[claim, lane] = None
             return False
         rivals = {other.share: other for other in self._claims if other is not claim and other.wants(lane)}
         favoured = self._sharing.favoured(claim.share, [*rivals]) if rivals else None
         if favoured is None:
-            self._held.pop(claim, None)
+            self._held.pop((claim, lane), None)
             return True
-        self._held[claim] = None
+        self._held[claim, lane] = None
         rivals[favoured].bell.ring()  # it takes the lane, or says that it cannot
         return False
 
     def holds(self, claim: Claim) -> bool:
         """Whether it has been told to wait."""
-        return claim in self._held
+        return any(held is claim for held, _ in self._held)
 
     def passed(self, claim: Claim) -> None:
-        """It has looked, and takes nothing: others may."""
-        self._held.pop(claim, None)
+        """It has looked, and takes nothing of this lane: others may."""
         self._ring_soon()
+
+    def _let_go(self, claim: Claim) -> None:
+        for held in [held for held in self._held if held[0] is claim]:
+            del self._held[held]
 
     def _ring_soon(self) -> None:
         """What was cut in this turn of the loop is in its lane first: the task that carries it has yet to begin."""
@@ -174,7 +177,7 @@ class Workforce:
         self._ringing = False
         if self._held:
             held, self._held = self._held, {}
-            for claim in held:
+            for claim in dict.fromkeys(claim for claim, _ in held):
                 claim.bell.ring()
 
     def gave(self, lane: Lane, claim: Claim) -> Given:
@@ -190,7 +193,7 @@ class Workforce:
 
     def got_back(self, given: Given) -> None:
         """A lane has one batch less."""
-        kept_waiting = any(not held.share.first for held in self._held)
+        kept_waiting = any(not held.share.first for held, _ in self._held)
         self.rests(given, resting=True)
         del self._given[given]
         share = given.claim.share
