@@ -4,13 +4,15 @@
     yes 'one line after the other' | curl -sNT - -X POST localhost:8000/lines
 
 One frame lives as long as the app, and its workers with it. `/score` is one record a request, and requests at the
-same time share batches. `/lines` is a pipeline a request: the body is its feed, the response its results, and neither
-is ever held in whole. A client that reads slowly slows its own body down; one that goes away ends its work.
+same time share batches; who would wait for too long is told at once to come again later. `/lines` is a pipeline a
+request: the body is its feed, the response its results, and neither is ever held in whole. A client that reads slowly
+slows its own body down; one that goes away ends its work.
 """
 
 import asyncio
 import hashlib
 import json
+import math
 import os
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
@@ -21,7 +23,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.types import Message, Receive, Scope, Send
 
-from pipeframe_async import PipeFrame, PipelineEngine, StepError
+from pipeframe_async import Overloaded, PipeFrame, PipelineEngine, StepError
 
 T = TypeVar("T")
 
@@ -132,7 +134,7 @@ async def lines(chunks: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
         yield rest
 
 
-def create_app(workers: int | None = None, buffer_size: int = 1_000) -> FastAPI:
+def create_app(workers: int | None = None, buffer_size: int = 1_000, deadline: float = 5.0) -> FastAPI:
     frame = PipeFrame(workers, buffer_size)
 
     @asynccontextmanager
@@ -154,9 +156,11 @@ def create_app(workers: int | None = None, buffer_size: int = 1_000) -> FastAPI:
     @app.post("/score")
     async def score_one(text: Text, request: Request) -> Any:
         try:
-            return await unless_gone(request, frame.call(Score, text.text))
+            return await unless_gone(request, frame.call(Score, text.text, deadline=deadline))
         except StepError as error:
             raise HTTPException(422, str(error)) from error
+        except Overloaded as error:  # nobody has worked on it
+            raise HTTPException(503, str(error), {"Retry-After": str(math.ceil(error.retry_after))}) from error
         except Gone:
             return Response(status_code=499)  # nobody reads it
 
@@ -167,4 +171,6 @@ def create_app(workers: int | None = None, buffer_size: int = 1_000) -> FastAPI:
     return app
 
 
-app = create_app(buffer_size=int(os.environ.get("BUFFER_SIZE", "1000")))
+app = create_app(
+    buffer_size=int(os.environ.get("BUFFER_SIZE", "1000")), deadline=float(os.environ.get("DEADLINE", "5"))
+)

@@ -9,6 +9,7 @@
     ├── StepError        your setup or teardown raised, or a step did over the record of a call
     ├── SinkError        your sink or dead_letter raised; what it did not take is `aborted`
     ├── PipelineFailed   more records failed than `max_failures` allows
+    ├── Overloaded       a call was not begun: too many wait, or for too long; come again later
     ├── WorkerLost       a worker process died or could not be started
     └── InternalError    our bug; the message says what to report
 
@@ -118,6 +119,26 @@ class PipelineFailed(PipeFrameError):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"  # what handlers of forgotten errors log: no failures, no records
+
+
+class Overloaded(PipeFrameError):
+    """A call was not let in, for too many wait or it would wait past its deadline; or has waited until then in vain.
+
+    No step has seen its record. In a web app: 503, with `Retry-After`.
+
+    Attributes:
+        retry_after: seconds after which it is worth to come again, by what was measured; 0.1 at least.
+    """
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message, retry_after)
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r}, retry_after={self.retry_after:.3g})"
 
 
 class WorkerLost(PipeFrameError):

@@ -86,6 +86,8 @@ class PipeFrame:
         stream_buffer_size: other spelling of `buffer_size`.
         max_worker_rss: resident bytes over which a worker is replaced after its batch; one that grows over them in
             the middle of a long record is killed, and the record tried alone. None: no limit.
+        call_queue: most calls that wait, ≥ 1, and as many bulk calls besides; who comes then gets `Overloaded`. More
+            lets callers wait longer who have no deadline; fewer refuses bursts that could be served.
         max_worker_batches: batches after which a worker is replaced, for steps that leak something else. None:
             no limit. Only for `executor="processes"` and `"auto"`, as `max_worker_rss`.
         monitor: where to show the live page, the metrics and the probes: `"host:port"`, port 0 for any that is free
@@ -121,6 +123,7 @@ class PipeFrame:
         stall_after: float = 60.0,
         health_file: str | PathLike[str] | None = None,
         report: str | PathLike[str] | None = None,
+        call_queue: int = 1_000,
     ) -> None:
         self._kind = choose.check(executor)
         self._workers = choose.workers(self._kind, cpu_count)
@@ -138,6 +141,7 @@ class PipeFrame:
             notify=knobs.flag("handle_signals", handle_signals),
         )
         self._watching = Watching(wanted, name or "pipeframe", self.stats, self._condition)
+        self._call_queue = knobs.positive_int("call_queue", call_queue)
         self._handle_signals = knobs.flag("handle_signals", handle_signals)
         self._progress = progress if isinstance(progress, bool) else knobs.one_of("progress", progress, MODES)
         if name is not None and not isinstance(name, str):
@@ -231,31 +235,50 @@ class PipeFrame:
             if isinstance(late := run.results.pending_error(), (FeedError, InternalError)):
                 raise late  # the feed could not be closed, or the books did not balance
 
-    async def call(self, pipeline: type[PipelineEngine[In, Out]] | PipelineEngine[In, Out], record: In) -> Out:
+    async def call(
+        self,
+        pipeline: type[PipelineEngine[In, Out]] | PipelineEngine[In, Out],
+        record: In,
+        *,
+        deadline: float | None = None,
+        bulk: bool = False,
+    ) -> Out:
         """Take one record through the steps on warm workers, for request handlers: `await frame.call(P, record)`.
 
         Calls at the same time share batches; an idle frame answers in one hop, a busy one lets calls go together.
-        Runs and calls share the workers batch by batch, so a long run does not hold up calls.
+        Calls go before runs batch by batch, so a long run does not hold up calls; while calls wait, runs and bulk calls
+        keep a tenth of the workers' time.
 
         Args:
             pipeline: a `PipelineEngine` subclass, or an instance of one that is used again: each keeps a chain of its
                 own in the workers. Its `feed`, `sink`, `dead_letter` and `on_progress` are not used.
             record: what the first step gets.
+            deadline: seconds within which its first step must begin. Where it is predicted not to, by what calls have
+                taken so far, it is refused at once; where it has not, it never does. What has begun is finished, and
+                its answer given: `asyncio.timeout` around the call bounds that too. None: it waits as long as it takes.
+            bulk: it goes behind calls that are not, as runs do. With `order` by key, the order of bulk calls is theirs
+                alone.
 
         Returns:
             The result. `DROP` where a step filtered the record; a list of results where steps fan out.
 
         Raises:
-            ConfigError: as `run`.
+            ConfigError: as `run`; or `deadline` is no number of seconds above 0.
             StateError: the frame is not open, or was stopped or closed meanwhile.
             StepError: a step failed; its `failure` is the `Failure` of this record.
+            Overloaded: `call_queue` calls wait, or it would wait, or has waited, for its `deadline`; no step has seen
+                its record. `retry_after` says when to come again.
             WorkerLost: no worker can be started any more.
 
         Cancellation: the record gives up its place; if it is at work already its result is dropped.
         """
         self._check_open("call")
         assert self._desk is not None
-        return await self._desk.call(pipeline, record)  # type: ignore[no-any-return]
+        if deadline is not None:
+            deadline = knobs.seconds("deadline", deadline)
+        return await self._desk.call(  # type: ignore[no-any-return]
+            pipeline, record, deadline, bulk=knobs.flag("bulk", bulk)
+        )
 
     async def ready(self, *pipelines: type[PipelineEngine[Any, Any]] | PipelineEngine[Any, Any]) -> None:
         """Start all workers, and have each load the steps of these pipelines and run their `setup`.
@@ -335,7 +358,8 @@ class PipeFrame:
         return self._watching.url
 
     def _condition(self) -> Condition:
-        return Condition(opened=self._warm is not None)
+        desk = self._desk
+        return Condition(refusing=desk is not None and desk.refusing, opened=desk is not None)
 
     async def __aenter__(self) -> Self:
         """Keep workers warm until the block is left."""
@@ -350,7 +374,7 @@ class PipeFrame:
             self._warm = choose.make(self._kind, self._workers, self._wear)
             undo.pop_all()
         self._process = os.getpid()
-        self._desk = Desk(self._begin_calls, self._end_calls)
+        self._desk = Desk(self._begin_calls, self._end_calls, self._call_queue)
         return self
 
     async def __aexit__(

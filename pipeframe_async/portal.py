@@ -85,6 +85,8 @@ class Portal:
         record: In,
         *,
         timeout: float | None = None,
+        deadline: float | None = None,
+        bulk: bool = False,
     ) -> Out:
         """As `PipeFrame.call`, blocking.
 
@@ -92,6 +94,8 @@ class Portal:
             pipeline: a `PipelineEngine` subclass, or an instance of one.
             record: what the first step gets.
             timeout: seconds to wait; None waits for as long as it takes.
+            deadline: as `PipeFrame.call`.
+            bulk: as `PipeFrame.call`.
 
         Raises:
             TimeoutError: there was no result in time; the record gives up its place.
@@ -99,7 +103,8 @@ class Portal:
                 `await frame.call(...)`.
             PipeFrameError: as `PipeFrame.call`.
         """
-        return self._waited(self._frame.call(pipeline, record), timeout)  # type: ignore[no-any-return]
+        called = self._frame.call(pipeline, record, deadline=deadline, bulk=bulk)
+        return self._waited(called, timeout)  # type: ignore[no-any-return]
 
     def run(
         self, pipeline: type[PipelineEngine[In, Out]] | PipelineEngine[In, Out], feed: FeedLike[In] | None = None

@@ -1,4 +1,5 @@
-"""Where calls come in: each pipeline that is called has a run of its own, which begins with the first call.
+"""Where calls come in, or are refused: each pipeline that is called has a run of its own, which begins with the first
+call. Bulk calls of it have another one, of the same chain, which stands behind.
 
 Tasks: one per pipeline, which executes its run and tells those who still wait when it ends.
 """
@@ -6,8 +7,8 @@ Tasks: one per pipeline, which executes its run and tells those who still wait w
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import Context
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 from pipeframe_async._engine.calls import Calls
 from pipeframe_async._engine.run import Run
 from pipeframe_async._engine.supervise import spawn
+from pipeframe_async._rules.admission import LATELY, refusal
+from pipeframe_async._rules.sharing import KEPT
 from pipeframe_async.plan import Plan, plan_of
 
 MOST_OPEN = 16
@@ -24,11 +27,16 @@ that calls many begins runs again and again."""
 
 @dataclass(frozen=True, slots=True)
 class _Called:
-    """A pipeline that is called; it is held so that its identity stays its own."""
+    """A pipeline that is called; it is held so that its identity stays its own. `plan` is as it was before any call."""
 
     pipeline: Any
+    plan: Plan
     calls: Calls
     run: Run
+
+    @property
+    def key(self) -> tuple[int, bool]:
+        return id(self.pipeline), self.calls.bulk
 
 
 class Desk:
@@ -37,49 +45,111 @@ class Desk:
     Args:
         begin: makes the run of a plan; it is one of the frame's from then on.
         over: called when that run has ended.
+        call_queue: most calls that wait, and as many bulk calls besides.
     """
 
-    def __init__(self, begin: Callable[[Plan, Calls], Run], over: Callable[[Run], None]) -> None:
+    def __init__(
+        self, begin: Callable[[Plan, Calls], Run], over: Callable[[Run], None], call_queue: int = 1_000
+    ) -> None:
         self._begin = begin
         self._over = over
-        self._called: OrderedDict[int, _Called] = OrderedDict()  # by identity, the least used first
+        self._most = call_queue
+        self._rejected: Counter[str] = Counter()
+        self._refused_at = -LATELY
+        self._clock: Callable[[], float] = lambda: 0.0  # the loop's
+        self._called: OrderedDict[tuple[int, bool], _Called] = OrderedDict()  # by identity, the least used first
         self._serving: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def call(self, pipeline: Any, record: Any) -> Any:
+    async def call(self, pipeline: Any, record: Any, deadline: float | None = None, *, bulk: bool = False) -> Any:
         """One record through a pipeline; see `PipeFrame.call`."""
-        return await self._ready(pipeline).calls.call(record)  # in the caller's task; the run is served in its own
+        called = self._ready(pipeline, bulk=bulk)
+        self._let_in(called.calls, deadline)
+        return await called.calls.call(record, deadline)  # in the caller's task; the run is served in its own
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait: for their first step, or between stages for a worker."""
+        return sum(called.calls.waiting for called in self._called.values())
+
+    @property
+    def running(self) -> int:
+        """Calls that have no answer yet, and do not wait."""
+        return sum(called.calls.running for called in self._called.values())
+
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """How many calls got `Overloaded`, by the pipeline's name."""
+        return self._rejected
+
+    @property
+    def refusing(self) -> bool:
+        """Whether any did within the last second. Any thread may ask."""
+        return self._clock() - self._refused_at < LATELY
+
+    def _let_in(self, calls: Calls, deadline: float | None) -> None:
+        """Nothing; or raise where a call would wait for too long, or too many wait."""
+        waiting = sum(other.waiting for other in self._ahead_of(calls))
+        if deadline is None and waiting < self._most:
+            return
+        refused = refusal(calls.name, waiting=waiting, most=self._most, wait=self._wait(calls), deadline=deadline)
+        if refused is not None:
+            calls.refuse()
+            raise refused
+
+    def _reject(self, name: str) -> None:
+        self._rejected[name] += 1
+        self._clock = asyncio.get_running_loop().time
+        self._refused_at = self._clock()
+
+    def _ahead_of(self, calls: Calls) -> Iterator[Calls]:
+        """Those that go before one of these that comes now: all but bulk calls, or all."""
+        return (other.calls for other in self._called.values() if calls.bulk or not other.calls.bulk)
+
+    def _wait(self, calls: Calls) -> float:
+        """Seconds that one of these is predicted to wait that comes now; 0 before anything was measured."""
+        if (load := calls.load) is None:
+            return 0.0
+        workforce = load.workforce
+        lanes = workforce.remaining() + sum(other.lane_seconds for other in self._ahead_of(calls))
+        if workforce.runs_beside():
+            lanes /= 1 - KEPT
+        idle = not calls.waiting and workforce.idle_workers > 0
+        return max(0.0 if idle else lanes / workforce.workers, calls.loop_seconds)
 
     def close(self) -> None:
         """The frame is closed: no run begins anew."""
         self._closed = True
 
-    def _ready(self, pipeline: Any) -> _Called:
+    def _ready(self, pipeline: Any, *, bulk: bool) -> _Called:
         """The run of a pipeline that takes calls."""
-        called = self._called.get(id(pipeline))
+        key = id(pipeline), bulk
+        called = self._called.get(key)
         if called is None or called.run.stopping:
             self._close_idle()
-            called = self._opened(pipeline)
-        self._called.move_to_end(id(pipeline))
+            called = self._opened(pipeline, bulk=bulk)
+        self._called.move_to_end(key)
         return called
 
-    def _opened(self, pipeline: Any) -> _Called:
-        plan = plan_of(pipeline)
+    def _opened(self, pipeline: Any, *, bulk: bool) -> _Called:
+        other = self._called.get((id(pipeline), not bulk))
+        whole = plan_of(pipeline) if other is None else other.plan  # of one chain workers have one, and its `setup`
         plan = replace(
-            plan,
+            whole,
             source="stream",
             timeout=None,
-            order=plan.order if callable(plan.order) else "completion",
+            order=whole.order if callable(whole.order) else "completion",
             max_failures=None,
             sink=None,
             dead_letter=None,
             on_progress=None,
             edges=(),
         )
-        calls = Calls(fans_out=plan.fans_out)
+        calls = Calls(fans_out=plan.fans_out, name=plan.name, bulk=bulk, rejected=self._reject)
         # In a context of its own: it serves many callers, and outlives the one who happened to come first.
         context = Context()
-        called = self._called[id(pipeline)] = _Called(pipeline, calls, context.run(self._begin, plan, calls))
+        called = _Called(pipeline, whole, calls, context.run(self._begin, plan, calls))
+        self._called[called.key] = called
         task = spawn(self._serve(called), f"pipeframe-{plan.name}-calls", context)
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
@@ -101,10 +171,10 @@ class Desk:
             waiting = called.calls.queued() if error is None and not self._closed else []
             called.calls.close(error)
             self._over(called.run)
-            if self._called.get(id(called.pipeline)) is called:
-                del self._called[id(called.pipeline)]
+            if self._called.get(called.key) is called:
+                del self._called[called.key]
             if waiting:  # it was stopped before their turn came: the run that begins anew is theirs
-                self._ready(called.pipeline).calls.take_over(waiting)
+                self._ready(called.pipeline, bulk=called.calls.bulk).calls.take_over(waiting)
 
     async def ended(self) -> None:
         """Wait for the runs, which have been told to end."""

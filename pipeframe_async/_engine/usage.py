@@ -57,6 +57,8 @@ class Accounts:
             lag=counts.lag,
             away=counts.away,
             counters=organs.counters.copy(),
+            calls_waiting=0 if organs.calls is None else organs.calls.waiting,
+            calls_rejected=0 if organs.calls is None else organs.calls.refused,
         )
 
     def seen(self, state: RunState, workers: Sequence[WorkerStats]) -> RunStats:

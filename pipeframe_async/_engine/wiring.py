@@ -37,6 +37,7 @@ from pipeframe_async._engine.lanes.dispatch import Dispatch
 from pipeframe_async._engine.lanes.stage import DefStage, Paths, Shared
 from pipeframe_async._engine.lanes.workforce import Workforce
 from pipeframe_async._engine.living import Conclude, Lives, Living
+from pipeframe_async._engine.load import Load
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._engine.settling.checkpoint import Checkpointer, Job
@@ -48,6 +49,7 @@ from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.ordering import AsFed, AsFinished, Sequencer
 from pipeframe_async._rules.retry import Retrying
+from pipeframe_async._rules.sharing import Share
 from pipeframe_async._rules.timing import BatchClock
 from pipeframe_async.counting import Counts
 from pipeframe_async.plan import AsyncSteps, Plan, Segment
@@ -102,6 +104,7 @@ class Organs:
         stages: the stages, in order.
         counters, batches: what steps count, and what batches are like.
         finals: what is final, where somebody follows that.
+        calls: whose records they are, where they are called.
     """
 
     books: Books
@@ -123,6 +126,7 @@ class Organs:
     counters: Counts
     batches: BatchClock
     finals: Finals | None
+    calls: Calls | None
 
     @property
     def def_stages(self) -> list[DefStage]:
@@ -235,7 +239,7 @@ def wired(
         collect=collect,
         deliver=Deliver(
             collect,
-            _consumer(plan, books, staging.journeys, backlog, hooks.sink, results if streaming else None, calls),
+            _consumer(plan, books, staging, backlog, hooks.sink, results if streaming else None, calls),
             hooks.dead_letter,
             turn=None if checkpoint is None else checkpoint.turn,
             taken=results.drained if streaming and checkpoint is not None else None,
@@ -250,6 +254,7 @@ def wired(
         counters=staging.counters,
         batches=staging.batches,
         finals=finals,
+        calls=calls,
     )
 
 
@@ -303,7 +308,7 @@ def _conclude(books: Books, watermark: WatermarkReporter | None) -> Conclude:
 def _consumer(
     plan: Plan,
     books: Books,
-    journeys: Journeys,
+    staging: _Staging,
     backlog: Backlog,
     sink: Hook | None,
     results: Results[Any] | None,
@@ -311,7 +316,12 @@ def _consumer(
 ) -> Consumer:
     """Who takes results: callers, one who iterates, the sink, or nobody."""
     if calls is not None:
-        calls.join(settle=books.settle, withdraw=journeys.withdraw, position=lambda: backlog.entered)
+        calls.join(
+            settle=books.settle,
+            withdraw=staging.journeys.withdraw,
+            position=lambda: backlog.entered,
+            load=staging.load,
+        )
         return calls
     if results is not None:
         return results
@@ -358,13 +368,16 @@ class _Staging:
             keep=keep,
             codec=workforce.executor.codec,
             step=plan.names[0],
-            context=None if calls is None else calls.context,
+            callers=calls,
             encode=plan.encode,
         )
+        self._lanes_share = Share(first=calls is not None and not calls.bulk)
+        self._within = None if calls is None else calls.within
         self.aside = DaemonThread(f"pipeframe-large-{plan.name}")  # begins with the first large record
         self._shared = None if plan.chain is None else self._share(plan.chain, limits, books, collect, keep=keep)
         self.stages = tuple(self._stage(index, segment) for index, segment in enumerate(plan.segments))
         self.journeys.join(self.stages)
+        self.load = Load(self.stages, self._lanes_share, workforce)
 
     def _share(self, chain: ChainSpec, limits: Limits, books: Books, collect: Collect, *, keep: bool) -> Shared:
         executor = self._workforce.executor
@@ -392,6 +405,7 @@ class _Staging:
             stages=len(self._plan.segments),
             counters=self.counters,
             batches=self.batches,
+            within=self._within,
         )
 
     def _stage(self, index: int, segment: Segment) -> DefStage | AsyncStage:
@@ -416,4 +430,6 @@ class _Staging:
             backlog=self._backlog,
             journeys=self.journeys,
             tied=self._paths.tied,
+            share=self._lanes_share,
+            within=self._within,
         )

@@ -174,6 +174,7 @@ class Sizer:
         self._capacity_bytes = capacity_bytes
         self._size = self._fixed or 1
         self._seen = 0
+        self._within = bounds.seconds
 
     def at(self, bounds: Bounds) -> Sizer:
         """The sizes at another place, by the same measurements."""
@@ -185,6 +186,12 @@ class Sizer:
             bounds=bounds,
             measured=self.measured,
         )
+
+    def keep_within(self, seconds: float) -> None:
+        """A full batch has no more work than this, if that is less than it would have: somebody has a deadline."""
+        within = min(seconds, self._bounds.seconds)
+        if within != self._within:
+            self._within, self._seen = within, -1
 
     @property
     def size(self) -> int:
@@ -272,7 +279,7 @@ class Sizer:
         limits = (
             self._most,
             MAX_GROWTH * measured.largest,
-            _how_many(measured.record_seconds, bounds.seconds),
+            _how_many(measured.record_seconds, self._within),
             _how_many(measured.parent_seconds, bounds.parent_seconds),
             _how_many(measured.handling_seconds, HANDLING_SECONDS),
             _how_many(max(measured.record_bytes, measured.result_bytes), self._most_bytes),

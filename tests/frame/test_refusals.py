@@ -41,6 +41,8 @@ class Fine(PipelineEngine[int, int]):
         ({"buffer_bytes": 0}, ["buffer_bytes=0"]),
         ({"buffer_bytes": "1G"}, ["buffer_bytes='1G'"]),
         ({"drain_timeout": 0}, ["drain_timeout=0", "seconds"]),
+        ({"call_queue": 0}, ["call_queue=0", "at least 1"]),
+        ({"call_queue": None}, ["call_queue=None"]),
         ({"drain_timeout": float("nan")}, ["drain_timeout=nan"]),
         ({"handle_signals": 1}, ["handle_signals=1", "True or False"]),
         ({"progress": "yes"}, ["progress='yes'", "'auto'", "'plain'", "'json'", "'none'"]),

@@ -31,12 +31,16 @@ PATIENCE = 10.0
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Program, str]]:
-    """The app under uvicorn, and where it listens. At the end it is told to end, and leaves nobody."""
+def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Program, str]]:
+    """The app under uvicorn, and where it listens. At the end it is told to end, and leaves nobody.
+
+    The deadline of its calls is the fixture's parameter; without one there is time for all.
+    """
+    deadline = getattr(request, "param", 60.0)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     arguments = ["-m", "uvicorn", "examples.web_app:app", "--port", str(port), "--log-level", "warning"]
-    with program(tmp_path, *arguments, env={"BUFFER_SIZE": str(BUFFER)}) as running:
+    with program(tmp_path, *arguments, env={"BUFFER_SIZE": str(BUFFER), "DEADLINE": str(deadline)}) as running:
         running.wait_until(lambda: answers(port))
         yield running, f"http://127.0.0.1:{port}"
         running.process.send_signal(signal.SIGTERM)
@@ -85,6 +89,22 @@ async def test_a_record_that_fails_is_a_422_of_its_own_request(url: str) -> None
         )
     assert (good.status_code, bad.status_code) == (200, 422)
     assert bad.json() == {"detail": "step 'score' raised ValueError: there is nothing to score"}
+
+
+@pytest.mark.parametrize("served", [0.5], indirect=True)
+async def test_who_would_wait_for_too_long_is_told_to_come_again(url: str) -> None:
+    async with a_client(url) as client:
+        for number in range(3):  # until it is known what one takes
+            assert (await client.post("/score", json={"text": f"first {number}"})).status_code == 200
+        answers = await asyncio.gather(*(client.post("/score", json={"text": f"{number}"}) for number in range(100)))
+        refused = [answer for answer in answers if answer.status_code == 503]
+        assert {answer.status_code for answer in answers} == {200, 503}
+        assert len(refused) >= 50  # a score takes a tenth of a second
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+        assert "Score is overloaded" in refused[0].json()["detail"]
+        stats = (await client.get("/stats")).json()
+        assert stats["delivered"] == 3 + len(answers) - len(refused)
+        assert (await client.post("/score", json={"text": "later"})).status_code == 200
 
 
 async def test_a_client_that_leaves_takes_its_call_along(url: str) -> None:

@@ -99,6 +99,16 @@ class AsyncStage:
         name, done = " → ".join(self.names), self.clocks[0].calls
         return StageStats(name, "steps", len(self._waiting), 0, len(self._running), 0, done)
 
+    @property
+    def line(self) -> int:
+        """Parts that wait for their turn."""
+        return len(self._waiting)
+
+    @property
+    def at_work(self) -> int:
+        """Parts that are in a step."""
+        return len(self._running)
+
     def put(self, part: Part) -> None:
         """It begins at once where it is its turn."""
         self._waiting[part] = None
@@ -147,7 +157,12 @@ class AsyncStage:
 
     def _start(self) -> None:
         while self._waiting and len(self._running) < self.concurrency and not self._closed:
-            del self._waiting[part := next(iter(self._waiting))]
+            part = next(iter(self._waiting))
+            if self._index == 0:
+                if self._journeys.sorted_out((part,)):
+                    continue
+                self._journeys.begin((part,))
+            del self._waiting[part]
             context = (part.journey.context or self._context).copy()
             task = spawn(self._walk(part), f"pipeframe-step-{self.names[part.step]}", context)
             self._running[task], self._tasks[part] = part, task
@@ -175,7 +190,7 @@ class AsyncStage:
     async def _walk(self, part: Part) -> None:
         """One part's way through the steps that are left to it."""
         count_in(self._counters)  # in the context of this task, which ends with it
-        started = time.perf_counter()
+        started = (clock := asyncio.get_running_loop().time)()
         begin = self._index, part.step
         value = self._journeys.thaw(part.value)
         if self._retrying is not None:
@@ -183,7 +198,7 @@ class AsyncStage:
         try:
             came, at = await self._through(part, value)  # it is this task's; its journey may be withdrawn
         finally:
-            self.seconds += time.perf_counter() - started
+            self.seconds += clock() - started
         onward = (self._index, at) if at < len(self._steps) else (self._index + 1, 0)
         self._journeys.came(part, came, begin, onward)
 

@@ -10,7 +10,7 @@ batch. All of it runs on the loop, in the tasks of those who call; nothing here 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from dataclasses import replace
 from typing import Any, Protocol
@@ -42,6 +42,19 @@ class Stage(Protocol):
         """Remove the parts that wait."""
 
 
+class Callers(Protocol):
+    """Who wants the records, each its own. Records are told by their feed positions."""
+
+    def context(self, position: int) -> Context | None:
+        """The context variables of whoever wants this one."""
+
+    def late(self, position: int) -> bool:
+        """Whether nobody wants it any more, for it has not begun in time; then it has been withdrawn by now."""
+
+    def begun(self, position: int) -> None:
+        """Its first step is to run; perhaps once more."""
+
+
 class Journeys:
     """All journeys of one run.
 
@@ -54,7 +67,7 @@ class Journeys:
         keep: results are wanted.
         codec: reads records that were on disk, and keeps what steps may change.
         step: the first step's name.
-        context: of the one who wants the record at a feed position; None where all are the run's.
+        callers: who want the records; None where all are the run's.
         encode: what results that pass over steps are encoded with; those of the last steps come so.
     """
 
@@ -69,7 +82,7 @@ class Journeys:
         keep: bool,
         codec: Codec,
         step: str,
-        context: Callable[[int], Context | None] | None = None,
+        callers: Callers | None = None,
         encode: Callable[[Any], Any] | None = None,
     ) -> None:
         self._backlog = backlog
@@ -80,7 +93,7 @@ class Journeys:
         self._keep = keep
         self._codec = codec
         self._step = step
-        self._context = context
+        self._callers = callers
         self._encode = encode
         self._stages: Sequence[Stage] = ()
         self._sleepers = Sleepers(lambda part, stage: self._stages[stage].put(part))
@@ -134,7 +147,7 @@ class Journeys:
     def _begin(self, position: int, record: Any, failure: AnyFailure | None, *, asked: bool) -> None:
         """A record goes on its way; it has failed already where it has no bytes, or its key cannot be `asked` for."""
         self._books.ledger.open(position, 1, 0)
-        context = None if self._context is None else self._context(position)
+        context = None if self._callers is None else self._callers.context(position)
         journey = self._under_way[position] = Journey(position, record, context=context)
         part = journey.start()
         if self._tie is not None:
@@ -149,6 +162,17 @@ class Journeys:
             if self._stages[0].on_the_loop:
                 journey.keep(self.freeze(record))
             self._stages[0].put(part)
+
+    def begin(self, parts: Sequence[Part]) -> None:
+        """These are to go through the first step now."""
+        if self._callers is not None:
+            for part in parts:
+                self._callers.begun(part.journey.position)
+
+    def sorted_out(self, parts: Iterable[Part]) -> bool:
+        """Whether any of these, which wait for the first step, came too late for it; they are given up by now."""
+        callers = self._callers
+        return callers is not None and sum(callers.late(part.journey.position) for part in parts) > 0
 
     def sent(self, records: int) -> None:
         """So many records went away in a batch, and may come back to go on alone."""
@@ -273,6 +297,7 @@ class Journeys:
         for part in [*journey.parts]:
             if part.holder is not None and part.holder.withdraw(part):
                 self.give_up(part)
+        self._backlog.bell.ring()  # lanes may have been kept for it
 
     def abort(self) -> None:
         """What is not at work is given up; what is comes to its end in the stage it is in."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -34,6 +35,7 @@ class Batch:
         packing: seconds of this process that its bytes took.
         parts: of journeys, whose values these records are.
         portion: hands on what it has come to before its end, where that may be.
+        rests: is told when it waits for others in its worker, which is free meanwhile, and when it goes on.
     """
 
     number: int
@@ -46,6 +48,7 @@ class Batch:
     packing: float = 0.0
     parts: Sequence[Part] = ()
     portion: Portion | None = None
+    rests: Callable[[bool], object] | None = None
     _abandon: Callable[[], object] | None = None
     _withdrawn: int = 0
 
@@ -54,6 +57,17 @@ class Batch:
         self._abandon = abandon
         for part in self.parts:
             part.goes_to(self)
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """It waits for others inside of this."""
+        if self.rests is not None:
+            self.rests(True)
+        try:
+            yield
+        finally:
+            if self.rests is not None:
+                self.rests(False)
 
     def withdraw(self, part: Part) -> bool:
         """One of its parts is not wanted any more; it comes back with the others, or is given up with all of them."""

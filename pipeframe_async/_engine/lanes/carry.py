@@ -207,7 +207,8 @@ class Carrier:
     async def _after(self, trial: _Trial, token: int) -> None:
         """A batch has met another one of its chain that is suspended in its worker: that one goes first."""
         if (paused := known(token)) is not None:
-            await paused.over(self, trial.batch.first)
+            with trial.batch.resting():
+                await paused.over(self, trial.batch.first)
             return
         trial.lane.drop(token)  # nobody asks it to go on
         await asyncio.sleep(0)
@@ -241,7 +242,8 @@ class Carrier:
         waits = batch.portion(batch, answer)
         if before is not None and not (waits and self._ledger.room_bytes > 0):
             assert trial.paused is not None
-            await trial.paused.may_go_on(before)
+            with batch.resting():
+                await trial.paused.may_go_on(before)
 
     @staticmethod
     def _drop(trial: _Trial) -> None:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import inf
 
 from pipeframe_async._engine.feeding.backlog import Backlog
 from pipeframe_async._engine.journeys.journeys import Journeys
 from pipeframe_async._engine.lanes.batch import Batch
 from pipeframe_async._engine.lanes.stage import DefStage
-from pipeframe_async._engine.lanes.workforce import Workforce
+from pipeframe_async._engine.lanes.workforce import Claim, Given, Workforce
+from pipeframe_async._rules.sharing import Share
 from pipeframe_async.contracts import Lane
 from pipeframe_async.errors import WorkerLost
 
@@ -30,17 +34,32 @@ class Dispatch:
         backlog: where records wait.
         journeys: of records that come back for more.
         tied: records go to one lane and no other.
+        share: its place among those who share the lanes, and what it has had of them.
+        within: of calls, seconds that their batches may take, as things are now; None for other runs.
     """
 
     def __init__(
-        self, *, stages: Sequence[DefStage], workforce: Workforce, backlog: Backlog, journeys: Journeys, tied: bool
+        self,
+        *,
+        stages: Sequence[DefStage],
+        workforce: Workforce,
+        backlog: Backlog,
+        journeys: Journeys,
+        tied: bool,
+        share: Share,
+        within: Callable[[], float] | None = None,
     ) -> None:
+        self._within = within
         self._tied = tied
         self._stages = [*reversed(stages)]
         self._workforce = workforce
         self._numbers = {lane: number for number, lane in enumerate(workforce.executor.lanes)}
         self._backlog = backlog
         self._journeys = journeys
+        self.share = share
+        self._claim = Claim(share, backlog.bell, self._wants, called=within is not None)
+        self._slots: Counter[Lane] = Counter()  # that look for batches, or have one at work
+        self._passed: set[Lane] = set()  # where there was nothing to cut although something waits, since the last ring
         self._batches: dict[Lane, int] = {}  # of this run, in each lane that has started
         self._starting = 0
         self._began = time.perf_counter()
@@ -53,8 +72,8 @@ class Dispatch:
 
     @property
     def waiting(self) -> bool:
-        """Whether a lane has been asked for something, and has not answered."""
-        return self._starting > 0 or self.working
+        """Whether a lane has been asked for something, and has not answered; or is kept for others."""
+        return self._starting > 0 or self.working or self._workforce.holds(self._claim)
 
     @property
     def working(self) -> bool:
@@ -78,17 +97,38 @@ class Dispatch:
         if not self._batches:
             self.starting_seconds = time.perf_counter() - self._began
         self._batches.setdefault(lane, 0)
+        if not self._slots.total():
+            self._workforce.join(self._claim)
+        self._slots[lane] += 1
+        try:
+            await self._work(lane)
+        finally:
+            self._slots[lane] -= 1
+            if not self._slots.total():
+                self._workforce.leave(self._claim)
+
+    async def _work(self, lane: Lane) -> None:
         while (found := await self._next(lane)) is not None:
             stage, batch = found
             self._batches[lane] += 1
-            self._workforce.gave(lane)
+            given = self._workforce.gave(lane, self._claim)
+            batch.rests = partial(self._rests, given)
             try:
                 answer = await stage.carry(lane, batch)  # the batch is this slot's alone; all else may change meanwhile
             finally:
                 self._batches[lane] -= 1
-                self._workforce.got_back(lane)
+                self._workforce.got_back(given)
             self._backlog.bell.ring()  # what was learnt from the batch may let a slot go on that waits
             stage.hand_on(batch, answer)
+
+    def _rests(self, given: Given, resting: bool) -> None:
+        """A batch waits in its worker, and its slot with it; or goes on."""
+        self._slots[given.lane] -= 1 if resting else -1
+        self._workforce.rests(given, resting=resting)
+
+    def _wants(self, lane: Lane) -> bool:
+        """Whether a slot of this lane would take something: where it is at work, then when it is back."""
+        return self._slots[lane] > 0 and lane not in self._passed and any(stage.waits for stage in self._stages)
 
     def _can_do_without(self, lane: Lane, error: WorkerLost) -> bool:
         """Whether others may have what is there: not where keys are tied to lanes, and not without the last one."""
@@ -107,6 +147,7 @@ class Dispatch:
                 return None
             # From the look to the wait nothing else runs: no ring is missed, and each wakes all slots to look again.
             await self._backlog.bell.wait()
+            self._passed.discard(lane)
         if self._backlog.exhausted:
             self._backlog.bell.ring()  # this was the last one: slots that wait can go home
         return found
@@ -115,16 +156,29 @@ class Dispatch:
         """Of the last stage that has something: what is nearest to its end goes first."""
         stages = [stage for stage in self._stages if stage.waits]
         if not stages:
+            if not self._claim.content and self._workforce.shared:
+                self._claim.content = True
+                self._workforce.passed(self._claim)
             return None  # the usual answer: each ring wakes all slots, and there was one batch
+        if self._within is not None:
+            # What has a deadline is not queued behind others: nobody could say whether it begins in time.
+            self.share.patient = self._within() < inf
+        if self._workforce.shared and not self._workforce.may_have(self._claim, lane):
+            return None
         idle = self._batches[lane] < lane.workers
         if idle and self._left_to_others(lane):
             return None
         idle_workers = sum(max(0, lane.workers - batches) for lane, batches in self._batches.items())
+        if self.share.patient:
+            idle, idle_workers = True, self._workforce.idle_workers
         workers = sum(lane.workers for lane in self._batches)
         for stage in stages:
             batch = stage.cut(self._numbers[lane], idle=idle, idle_workers=idle_workers, workers=workers)
             if batch is not None:
                 return stage, batch
+        if self._workforce.shared:
+            self._passed.add(lane)
+            self._workforce.passed(self._claim)
         return None
 
     def _left_to_others(self, lane: Lane) -> bool:

@@ -216,9 +216,15 @@ class PartLine:
             return
         size, backlog = self._sizer().size, self._backlog
         most = backlog.position + MOST_ADMITTED
-        self._journeys.admit(lambda: min(size - len(self), most - backlog.position))
+        self._admit(size, most)
+        while self._journeys.sorted_out([*islice(self._parts, size)]):
+            self._admit(size, most)
         if len(self) < size and backlog.position >= most:
             asyncio.get_running_loop().call_soon(backlog.bell.ring)  # and more of them in the next turn
+
+    def _admit(self, size: int, most: int) -> None:
+        backlog = self._backlog
+        self._journeys.admit(lambda: min(size - len(self), most - backlog.position))
 
     @property
     def waiting(self) -> int:
@@ -255,6 +261,8 @@ class PartLine:
     def open(self, taken: Taken, nbytes: int) -> None:
         """They are under way; the bytes of those that begin are booked, record by record."""
         line = self._first
+        if self._index == 0:
+            self._journeys.begin(taken.parts)
         for part in taken.parts:
             del line[part]
             if self._index == 0:

@@ -70,6 +70,8 @@ class Shared:
         stages: how many there are.
         aside: calls what takes long, in a thread.
         counters, batches: what steps count, and what batches are like.
+        within: seconds that the work of a batch may take, as things are now; None where nobody has less time than a
+            batch takes anyway.
     """
 
     executor: Executor
@@ -88,6 +90,7 @@ class Shared:
     aside: DaemonThread
     counters: Counts
     batches: BatchClock
+    within: Callable[[], float] | None = None
 
 
 class DefStage:
@@ -158,7 +161,7 @@ class DefStage:
         self._parts: dict[int | None, PartLine] = {}  # by the number of the lane they are tied to; None is every lane's
 
     def __repr__(self) -> str:
-        return f"<{sum(map(len, self._parts.values()))} waiting>"
+        return f"<{self.line} waiting>"
 
     @property
     def waits(self) -> bool:
@@ -182,6 +185,11 @@ class DefStage:
     def sizer(self) -> Sizer:
         """How large its batches are, where they are run now."""
         return self.places.now.sizer
+
+    @property
+    def line(self) -> int:
+        """Parts that wait for a lane."""
+        return sum(map(len, self._parts.values()))
 
     def put(self, part: Part) -> None:
         """It waits for a lane."""
@@ -211,6 +219,8 @@ class DefStage:
         tied = self._shared.paths.tied
         if tied:
             idle_workers, workers = int(idle), 1  # no other lane may have these
+        if self._shared.within is not None:
+            self.sizer.keep_within(self._shared.within())
         lines: list[Line] = [self._line(lane if tied else None)]
         if self._feed is not None:
             lines.append(self._feed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytest
@@ -32,6 +32,13 @@ class NotedJourneys:
         self.thens: list[Callable[[], object] | None] = []
         self.arrived: list[tuple[Part, Came, Any, Any]] = []
         self.put: Callable[[Part], None] = lambda part: None
+        self.begun: list[int] = []
+
+    def sorted_out(self, parts: Sequence[Part]) -> bool:
+        return False
+
+    def begin(self, parts: Sequence[Part]) -> None:
+        self.begun += [part.journey.position for part in parts]
 
     def sent(self, records: int) -> None:
         self.away += records
@@ -280,8 +287,9 @@ def test_parts_wait_in_the_order_they_came_and_stay_until_they_are_a_batch() -> 
     taken = bench.line.take(2)
     assert (taken.values, taken.parts) == ([0, 10], parts[:2])
     bench.line.give_back(taken)
-    assert len(bench.line) == 3
+    assert (len(bench.line), bench.journeys.begun) == (3, [])
     bench.line.open(taken, 100)
+    assert bench.journeys.begun == [0, 1]
     assert (len(bench.line), bench.line.take(9).parts) == (1, parts[2:])
 
 
