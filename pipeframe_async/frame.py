@@ -23,7 +23,7 @@ from pipeframe_async._engine.supervise import ended, spawn
 from pipeframe_async._engine.watch import watched
 from pipeframe_async._engine.wiring import Limits
 from pipeframe_async._rules import knobs
-from pipeframe_async.contracts import Executor
+from pipeframe_async.contracts import Executor, Logs
 from pipeframe_async.errors import ConfigError, FeedError, InternalError, PipeFrameError, StateError
 from pipeframe_async.executors import choose, hosts
 from pipeframe_async.model import FeedLike
@@ -353,6 +353,8 @@ class PipeFrame:
                     self._runs.remove(run)
                     self._last, left_work, report = run.stats(), run.left_work, run.report
                     self._ended.ring()
+                    if warm is not None and isinstance(executor, Logs):
+                        await executor.logs_handled()
         finally:
             if warm is None:
                 try:
