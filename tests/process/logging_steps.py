@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -135,3 +136,29 @@ class Own(Says):
         handler = logging.FileHandler(self.path)
         handler.setFormatter(logging.Formatter("%(message)s"))
         log.addHandler(handler)
+
+
+async def on_the_loop(record: int) -> tuple[int, bool]:
+    await asyncio.sleep(0)
+    return record, True
+
+
+class Mixed(Says):
+    """Its second run of `def` steps has records that go alone."""
+
+    steps = (says, on_the_loop, says)
+
+
+class Unreadable:
+    """Is sent, and cannot be read."""
+
+    def __reduce__(self) -> Any:
+        return _no, ()
+
+
+def _no() -> None:
+    raise ValueError("it cannot be read")
+
+
+class WithGaps(Dies):
+    steps = (says,)

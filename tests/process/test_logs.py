@@ -24,11 +24,14 @@ from tests.process.logging_steps import (
     Hangs,
     Hooks,
     Many,
+    Mixed,
     Own,
     Says,
     SaysMore,
+    Unreadable,
     Waits,
     Warns,
+    WithGaps,
 )
 
 pytestmark = pytest.mark.process
@@ -145,6 +148,30 @@ async def test_what_a_dying_worker_has_logged_last_is_in_its_failure(kept: Kept,
     letters.add([failure], pipeline="Dies", writer="me")
     assert [letter.log for letter in letters.find()] == [failure.log]
     letters.close()
+
+
+def positions(kept: Kept) -> list[tuple[int, int]]:
+    """Of each line the record it is about, and where it says that is in the feed."""
+    return sorted((int(record.getMessage().split()[-1]), vars(record)["pipeframe_position"]) for record in kept.records)
+
+
+async def test_positions_are_right_for_parts_of_a_batch_that_were_run_again(kept: Kept) -> None:
+    pipeline = Dies([*range(100)])
+    await PipeFrame(2).run(pipeline)
+    kept.records[:] = [record for record in kept.records if record.getMessage().startswith("at")]
+    told = positions(kept)
+    assert {record for record, _ in told} >= {*range(100)} - {3}
+    assert all(record == position for record, position in told)
+
+
+async def test_positions_are_right_for_records_that_go_alone(kept: Kept) -> None:
+    await PipeFrame(2).run(Mixed(range(200)))
+    assert positions(kept) == [(record, record) for record in range(200) for _ in range(2)]
+
+
+async def test_positions_are_right_beside_records_that_cannot_be_read(kept: Kept) -> None:
+    await PipeFrame(1).run(WithGaps([0, 1, Unreadable(), 3, Unreadable(), 5]))
+    assert positions(kept) == [(record, record) for record in (0, 1, 3, 5)]
 
 
 async def test_so_is_what_one_has_logged_that_was_out_of_time(kept: Kept) -> None:
