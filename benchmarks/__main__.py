@@ -24,6 +24,7 @@ QUESTIONS = (
     "edges",
     "jobs",
     "web",
+    "observed",
     "chain",
     "recovery",
     "torture",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from pipeframe_async.model import AnyFailure, Fed
 from pipeframe_async.wire import ChainRef, ChainSpec, Death, Packed, Reply
@@ -226,6 +226,18 @@ class Executor(Protocol):
         Raises:
             StepError: a `teardown` raised; everything is closed all the same.
         """
+
+
+@runtime_checkable
+class Logs(Protocol):
+    """What an `Executor` may be besides: one whose workers are elsewhere, and send what steps log there."""
+
+    @property
+    def logs_dropped(self) -> int:
+        """Lines that were not handled, because there was no room for them; since it was made."""
+
+    async def logs_handled(self) -> None:
+        """Wait until those that have come are handled; within a bound. At the end of a run; `close` does the same."""
 
 
 class Display(Protocol):

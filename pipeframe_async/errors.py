@@ -94,6 +94,8 @@ class StepError(PipeFrameError):
         error.failure, error.__cause__ = failure, failure.exception
         if failure.traceback:
             error.add_note(f"Where it failed:\n{failure.traceback}")
+        if failure.log:
+            error.add_note(f"Logged last:\n{failure.log}")
         return error
 
 

@@ -36,7 +36,7 @@ from pipeframe_async._engine.wiring import Limits
 from pipeframe_async._rules import knobs
 from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async._rules.merging import by_pipeline
-from pipeframe_async.contracts import Executor
+from pipeframe_async.contracts import Executor, Logs
 from pipeframe_async.errors import ConfigError, FeedError, InternalError, PipeFrameError, StateError
 from pipeframe_async.executors import choose, hosts
 from pipeframe_async.model import FeedLike
@@ -474,6 +474,8 @@ class PipeFrame:
                     self._forget(run)
                     left_work, report = run.left_work, run.report
                     self._ended.ring()
+                    if warm is not None and isinstance(executor, Logs):
+                        await executor.logs_handled()
         finally:
             if warm is None:
                 try:

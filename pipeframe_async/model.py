@@ -124,6 +124,9 @@ class Failure(Generic[T]):
         child: which child of the record failed, where a fan-out had made some; else None. None as well where a worker
             died or ran out of time between the fan-out and the end of its run of `def` steps: at which of them it was
             is not known. Behind an async step each child is on its own, and known.
+        log: the last lines that were logged at the record, where its worker died of it or was ended: 20 lines and 4 KiB
+            at most, the newest of those that the program's levels let through. Empty for all others: theirs were
+            handled.
     """
 
     record: T = field(repr=False)
@@ -134,6 +137,7 @@ class Failure(Generic[T]):
     traceback: str = field(default="", repr=False)
     attempts: int = 1
     child: Child | None = None
+    log: str = field(default="", repr=False)
     _raised: bytes | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -156,6 +160,7 @@ class Failure(Generic[T]):
             "attempts": self.attempts,
             "child": None,
             "traceback": self.traceback,
+            "log": self.log,
         }
         if self.child is not None:
             value, form = shown(kept(self.child.value))

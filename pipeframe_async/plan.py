@@ -362,6 +362,7 @@ def _chain(
             retry_on=() if retry is None else retry.on,
             segments=lengths if len(lengths) > 1 else (),
             encodes=ends.encode is not None and not is_async(steps[-1]),
+            pipeline_name=name,
         )
     )
 

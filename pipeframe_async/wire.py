@@ -53,7 +53,7 @@ class ChainSpec(NamedTuple):
 
     `time_limit`: seconds one record may spend in one run of them. `retry_on`: exceptions that are worth another
     attempt. `segments`: how many steps each segment of them has, where other steps lie between them. `encodes`: the
-    last step encodes results, so no record passes over it.
+    last step encodes results, so no record passes over it. `pipeline_name`: for who reads what the steps log.
     """
 
     names: tuple[str, ...]
@@ -63,6 +63,7 @@ class ChainSpec(NamedTuple):
     retry_on: tuple[type[BaseException], ...] = ()
     segments: tuple[int, ...] = ()
     encodes: bool = False
+    pipeline_name: str = ""
 
 
 class Supply(Protocol):
@@ -128,17 +129,26 @@ class Portions(NamedTuple):
     resume: int = 0
 
 
+class Positions(Protocol):
+    """By index in a batch, where its records are in the feed."""
+
+    def __getitem__(self, index: int, /) -> int:
+        """Of the record at this index."""
+
+
 class Packed(NamedTuple):
     """Records as bytes: so many of them, in `data`, which is one pickle of a list, or one pickle each (`Frames`).
 
     A record that has no bytes has an empty frame in its place. `start`: where in the list these records begin.
-    `portions`: what comes of them may come back so; None where all at once.
+    `portions`: what comes of them may come back so; None where all at once. `positions`: by index, those of the records
+    in the feed, for who reads what is logged at them; they do not travel.
     """
 
     records: int
     data: Payload
     start: int = 0
     portions: Portions | None = None
+    positions: Positions | None = None
 
     def stretch(self, start: int, stop: int) -> Packed:
         """The records from `start` up to `stop`, to be run by themselves; indices in the answer count from `start`."""
@@ -330,6 +340,7 @@ class Death(NamedTuple):
         foreign: somebody else may have ended it.
         stack: where the code stood, as far as is known.
         done: what the records before `at` came to, where that could be saved.
+        log: the last lines that were logged at that record, or in the batch.
     """
 
     cause: str
@@ -342,6 +353,7 @@ class Death(NamedTuple):
     foreign: bool = False
     stack: str = ""
     done: Reply | None = None
+    log: str = ""
 
 
 def owners(first: int, records: int, spans: Mapping[int, int]) -> list[int]:

@@ -279,6 +279,8 @@ class Run:
         )
         if failures[0].traceback:
             error.add_note(f"In the worker:\n{failures[0].traceback}")
+        if failures[0].log:
+            error.add_note(f"Logged last:\n{failures[0].log}")
         return error
 
     async def _close(self) -> None:

@@ -15,6 +15,7 @@ from pipeframe_async._engine.wiring import Organs
 from pipeframe_async._rules.bottleneck import Usage, bottleneck
 from pipeframe_async._rules.summary import summary
 from pipeframe_async._rules.timing import RECORDS
+from pipeframe_async.contracts import Logs
 from pipeframe_async.report import RunReport
 from pipeframe_async.stats import EndedBy, RunState, RunStats, StageStats, Stats, StepReport, WorkerStats
 
@@ -35,6 +36,7 @@ class Accounts:
         self._moved_at = time.perf_counter()
         self._seen: object = None  # what would be other if anything had moved since
         self._restarts_before = organs.workforce.executor.restarts
+        self._dropped_before = self._logs_dropped
         self._started, self._started_cpu = time.perf_counter(), time.thread_time()
         self._ended: float | None = None
 
@@ -57,6 +59,7 @@ class Accounts:
             lag=counts.lag,
             away=counts.away,
             counters=organs.counters.copy(),
+            logs_dropped=self._logs_dropped - self._dropped_before,
             calls_waiting=0 if organs.calls is None else organs.calls.waiting,
             calls_rejected=0 if organs.calls is None else organs.calls.refused,
         )
@@ -119,6 +122,11 @@ class Accounts:
         final = stats.delivered + stats.filtered + stats.failed + stats.aborted
         deliver = StageStats("deliver", "deliver", max(0, left), max(0, left_bytes) if left > 0 else 0, done=final)
         return (feed, *stages, deliver)
+
+    @property
+    def _logs_dropped(self) -> int:
+        executor = self._organs.workforce.executor
+        return executor.logs_dropped if isinstance(executor, Logs) else 0
 
     def moved(self) -> Stats:
         """The books without the clock: the same as before where nothing has moved."""

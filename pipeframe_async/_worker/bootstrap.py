@@ -17,8 +17,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from pipeframe_async._worker import envelope, orphan, session
+from pipeframe_async._worker import envelope, forwarding, orphan, session
 from pipeframe_async._worker.cursor import Cursor
+from pipeframe_async._worker.forwarding import Forwarding
+from pipeframe_async._worker.lastlog import LastLog
 from pipeframe_async._worker.postmortem import leave_traces
 from pipeframe_async._worker.surroundings import Surroundings
 
@@ -107,11 +109,12 @@ def _received(duplicate: Any) -> SharedFile:
 
 
 class Traces(NamedTuple):
-    """The files that outlive a worker: its cursor, the stack it died in, and its last words."""
+    """The files that outlive a worker: its cursor, the stack it died in, its last words, what it has logged last."""
 
     cursor: SharedFile
     stack: SharedFile
     words: SharedFile
+    log: SharedFile
 
 
 class Ends(NamedTuple):
@@ -135,13 +138,15 @@ def begin(traces: Traces | None, ends: Ends | None) -> None:
     try:
         cursor = Cursor(-1 if traces is None else traces.cursor.fd)
         envelope.attach_cursor(cursor)
+        last = LastLog(-1 if traces is None else traces.log.fd)
         if traces is not None:
             os.close(traces.cursor.fd)
+            os.close(traces.log.fd)
             leave_traces(cursor, traces.stack.fd, traces.words.fd)
         if ends is not None:
-            session.attach(
-                session.Session(ends.socket.fd, [file.fd for file in ends.inbound], [file.fd for file in ends.outbound])
-            )
+            forwarding.attach(logs := Forwarding(cursor, last))
+            inbound, outbound = ([file.fd for file in files] for files in (ends.inbound, ends.outbound))
+            session.attach(session.Session(ends.socket.fd, inbound, outbound, logs))
     except BaseException:  # told by `ready`: the pool itself would only say that it is broken
         _problem = traceback.format_exc()
 

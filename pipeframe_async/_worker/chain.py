@@ -50,6 +50,7 @@ class Chain:
 
     def __init__(self, spec: ChainSpec) -> None:
         self.names = spec.names
+        self.pipeline_name = spec.pipeline_name
         self._steps = spec.steps
         self._say_step = spec.time_limit is not None
         self._retry_on = spec.retry_on

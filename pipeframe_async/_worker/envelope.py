@@ -13,7 +13,7 @@ from time import monotonic, perf_counter, process_time, thread_time
 from typing import Any
 
 from pipeframe_async import counting
-from pipeframe_async._worker import codec, forks, making, standin
+from pipeframe_async._worker import codec, forks, forwarding, making, standin
 from pipeframe_async._worker.batch import Batch, Dumps, reply_of
 from pipeframe_async._worker.chain import Chain
 from pipeframe_async._worker.cursor import STEP, Cursor
@@ -223,7 +223,8 @@ def _whole_chain(key: str, tag: str, parcel: Parcel) -> Chain | Refusal:
         with standin.at_work(standins, keep=_cursor is not None):
             try:
                 if chain is None:
-                    chain = Chain(ChainSpec(*making.load(parcel.chain or b"", standins)))
+                    with forwarding.importing():
+                        chain = Chain(ChainSpec(*making.load(parcel.chain or b"", standins)))
                 if standins is not None and standins.tag != tag:
                     making.supply(standins, parcel)
             except BaseException as error:

@@ -7,10 +7,12 @@ the GIL; the Python handler runs only where the interpreter gets to it, writes m
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import pickle
 import signal
+import sys
 import time
 import traceback
 from types import FrameType
@@ -46,6 +48,9 @@ def leave_traces(cursor: Cursor, stack: int, words: int) -> None:
         _write(words, LastWords(cursor.read().batch, _stack(frame), None))
         if (done := envelope.finished_part()) is not None:  # second: pickling may run into what it hangs in
             _write(words, LastWords(cursor.read().batch, _stack(frame), done))
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # it may be in the middle of writing there
+                stream.flush()
         cursor.cells[SPOKEN] = 1
         while True:  # the parent ends us, with all that was started here: were we to go first, it would not find them
             time.sleep(1)

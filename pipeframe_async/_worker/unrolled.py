@@ -8,6 +8,7 @@ number of steps and their forms do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from operator import is_
 from time import perf_counter_ns
@@ -18,6 +19,8 @@ from pipeframe_async._worker.shapes import Form, Step, known, made_of
 from pipeframe_async.failures import UNROLLED
 from pipeframe_async.model import DROP
 
+_CALL = re.compile(r"\bstep(\d+)\(record\)")
+"""Where a step is called: `STEP_AT` of a loop's globals says of each such line which one, to who looks at its stack."""
 Loop = Callable[[Any, Any, Sequence[int], Sequence[Any], Any, Any, list[int]], None]
 """`loop(chain, tally, indices, records, index_cell, step_cell, left)`; the cells are the cursor's."""
 
@@ -161,6 +164,8 @@ def _loop(forms: Sequence[tuple[Form, Step]], *, say: bool, timed: bool, encodes
         body="\n".join(line for line in body.splitlines() if not any(mark in line for mark in left_out)),
     )
     names: dict[str, Any] = {"DROP": DROP, "GeneratorType": GeneratorType, "now": perf_counter_ns}
+    calls = enumerate(source.splitlines(), start=1)
+    names["STEP_AT"] = {line: int(call[1]) for line, text in calls if (call := _CALL.search(text))}
     exec(compile(source, UNROLLED, "exec"), names)
     loop: Loop = names["make"](*(call for _, call in forms))
     return loop

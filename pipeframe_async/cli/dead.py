@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeframe_async.cli.exits import DONE, FAILED, INTERRUPTED, CommandFailed, explained, printable
-from pipeframe_async.cli.logs import LOG_LEVEL, show_logs
+from pipeframe_async.cli.logs import LOG_FORMAT, LOG_LEVEL, show_logs
 from pipeframe_async.cli.options import PROGRESS, FrameOptions, frame_options, target_options
 from pipeframe_async.cli.reporting import reported
 from pipeframe_async.cli.settings import apply_settings
@@ -122,6 +122,12 @@ def _show(groups: list[Group]) -> None:
         )
     if traceback := groups[0].newest.traceback:
         console.print(Text(f"\nThe newest of the first kind, number {groups[0].newest.id}:\n\n{printable(traceback)}"))
+    if logged := _logged(groups[0].newest):
+        console.print(Text(f"\n{printable(logged)}"))
+
+
+def _logged(letter: Letter) -> str:
+    return f"Logged last:\n{letter.log}\n" if letter.log else ""
 
 
 def _line(letter: Letter) -> str:
@@ -148,7 +154,7 @@ def show(letters: Path, *, most: int, **given: Any) -> int:
                 f"{letter.id}  {letter.failure()}\n"
                 f"  of {letter.pipeline}, {letter.attempts} attempt{'' if letter.attempts == 1 else 's'}, first "
                 f"{_time(letter.first)}, last {_time(letter.last)}\n"
-                f"  record ({told['record_form']}): {record}\n{letter.traceback}"
+                f"  record ({told['record_form']}): {record}\n{letter.traceback}{_logged(letter)}"
             )
         )
     if not found:
@@ -197,6 +203,7 @@ def drop(letters: Path, *, yes: bool, **given: Any) -> int:
 @frame_options
 @PROGRESS
 @LOG_LEVEL
+@LOG_FORMAT
 @explained
 def replay(
     letters: Path,
@@ -208,6 +215,7 @@ def replay(
     trust: bool,
     sink: str | None,
     log_level: str,
+    log_format: str,
     **given: Any,
 ) -> int:
     """Feed entries of PATH to a pipeline, MODULE:PIPELINE. What is handled is removed, what fails again stays."""
@@ -218,7 +226,7 @@ def replay(
     feed = _opened(letters).replay(rate=rate, trust=trust, **which)
     if sink is not None:
         pipeline.sink = sink_to(sink, append=True)  # type: ignore[attr-defined]  # a pipeline may have one
-    show_logs(log_level)
+    show_logs(log_level, log_format)
     report = reported(pipeline, FrameOptions(**given), feed=feed)
     if report.ended_by == "stopped":
         return INTERRUPTED

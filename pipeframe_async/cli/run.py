@@ -10,7 +10,7 @@ import click
 from pipeframe_async.cli.ends import Ends
 from pipeframe_async.cli.exits import DONE, FAILED, INTERRUPTED, explained
 from pipeframe_async.cli.job import keep
-from pipeframe_async.cli.logs import LOG_LEVEL, show_logs
+from pipeframe_async.cli.logs import LOG_FORMAT, LOG_LEVEL, show_logs
 from pipeframe_async.cli.options import (
     PROGRESS,
     FrameOptions,
@@ -34,12 +34,14 @@ from pipeframe_async.errors import SinkError
 @watched_options
 @PROGRESS
 @LOG_LEVEL
+@LOG_FORMAT
 @explained
 def run(
     target: str,
     app_dir: Path | None,
     settings: tuple[str, ...],
     log_level: str,
+    log_format: str,
     feed: str | None,
     sink: str | None,
     dead_letter: str | None,
@@ -58,7 +60,7 @@ def run(
     ends = Ends(feed, sink, dead_letter)
     ends.put_on(pipeline)
     keep(pipeline, checkpoint)
-    show_logs(log_level)  # now that the module has had its chance to set up logging
+    show_logs(log_level, log_format)  # now that the module has had its chance to set up logging
     try:
         report = reported(pipeline, FrameOptions(**frame), ends, restart=restart)
     except SinkError as error:

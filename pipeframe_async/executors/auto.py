@@ -38,6 +38,15 @@ class AutoExecutor:
         """Processes started in place of others."""
         return self._processes.restarts
 
+    @property
+    def logs_dropped(self) -> int:
+        """Log lines of steps in processes that were not handled, because there was no room for them."""
+        return self._processes.logs_dropped
+
+    async def logs_handled(self) -> None:
+        """Wait until the log lines that have come are handled; within a bound."""
+        await self._processes.logs_handled()
+
     def load(self, chain: ChainSpec) -> ChainRef:
         """Pickle the chain, for the processes."""
         return self._processes.load(chain)

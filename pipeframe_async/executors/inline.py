@@ -11,8 +11,10 @@ import logging
 from itertools import count
 
 from pipeframe_async._worker import envelope
+from pipeframe_async._worker.whereabouts import placed
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import StepError
+from pipeframe_async.executors import attributes
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.executors.shipping import ship as ship_chain
 from pipeframe_async.wire import ChainRef, ChainSpec, Packed, Reply
@@ -34,19 +36,30 @@ class InProcessChains:
     """Chains given to this very process, unpickled: steps see the program's own objects."""
 
     def __init__(self) -> None:
+        self._in_use = False
         self._keys: list[str] = []
         self._own = next(_keys)
 
     def load(self, chain: ChainSpec) -> ChainRef:
         """Install the chain in this process."""
+        self._used()
         warn_of_time_limit(chain, "in this process")
         key = f"in-process-{next(_keys)}"
         envelope.install(key, chain)
         self._keys.append(key)
         return ChainRef(key, None)
 
+    def _used(self) -> None:
+        """From here on what steps log has its attributes."""
+        if not self._in_use:
+            self._in_use = True
+            attributes.enter()
+
     def close(self) -> None:
         """Run the chains' `teardown`s and drop them."""
+        if self._in_use:
+            self._in_use = False
+            attributes.leave()
         keys, self._keys = self._keys, []
         if problems := [text for key in keys for text in envelope.forget(key)]:
             raise StepError(f"teardown raised:\n{problems[0]}")
@@ -60,6 +73,7 @@ class CopiedChains(InProcessChains):
 
     def load(self, chain: ChainSpec) -> ChainRef:
         """Pickle the chain; it is loaded, and its `setup` run, where its first batch is. The same chain is so once."""
+        self._used()
         shipped = ship_chain(chain)
         key = f"copied-{self._own}-{shipped.key}"
         if key not in self._keys:
@@ -80,7 +94,8 @@ class InlineLane:
     async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply:
         """Run the batch here, after everybody else had a turn of the loop."""
         await asyncio.sleep(0)  # the loop's one turn: nothing else runs until the batch is done
-        return envelope.work(chain.key, chain.data, number, batch.data, ship, batch.span, portions=batch.portions)
+        call = envelope.work, chain.key, chain.data, number, batch.data, ship, batch.span
+        return placed(batch.positions, self.name, *call, portions=batch.portions)
 
     def drop(self, token: int) -> None:
         """Close its generators here."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from pipeframe_async.contracts import Codec, Executor, Lane
+from pipeframe_async.contracts import Codec, Executor, Lane, Logs
 from pipeframe_async.wire import ChainRef, ChainSpec
 
 
@@ -45,9 +45,20 @@ class LentExecutor:
         """Workers replaced so far, for whomever."""
         return self._executor.restarts
 
+    @property
+    def logs_dropped(self) -> int:
+        """Log lines that were not handled, for whomever."""
+        return self._executor.logs_dropped if isinstance(self._executor, Logs) else 0
+
+    async def logs_handled(self) -> None:
+        """Wait until those that have come are handled, where it sends any."""
+        if isinstance(self._executor, Logs):
+            await self._executor.logs_handled()
+
     def load(self, chain: ChainSpec) -> ChainRef:
         """Make a chain ready there."""
         return self._executor.load(chain)
 
     async def close(self, *, kill: bool, timeout: float) -> None:
-        """Nothing: the executor belongs to somebody else."""
+        """Nothing but to hear its log lines out: the executor belongs to somebody else."""
+        await self.logs_handled()

@@ -14,6 +14,7 @@ from functools import partial
 
 from pipeframe_async._worker import envelope
 from pipeframe_async._worker.channel import heavy
+from pipeframe_async._worker.whereabouts import placed
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import StateError, WorkerLost
 from pipeframe_async.executors.inline import warn_of_time_limit
@@ -33,15 +34,25 @@ class SharedLane:
         workers: how many it runs at the same time; twice as many are submitted, so none waits for the loop.
         live: results are wanted as they are.
         here: it is one thread of this process: what a batch has begun is there when it goes on, in the same thread.
+        threads: its workers are threads of this process: what steps log there is told where it comes from.
     """
 
-    def __init__(self, executor: AnyExecutor, workers: int, *, live: bool = False, here: bool = False) -> None:
+    def __init__(
+        self,
+        executor: AnyExecutor,
+        workers: int,
+        *,
+        live: bool = False,
+        here: bool = False,
+        threads: bool = False,
+    ) -> None:
         self.name = f"{type(executor).__module__}.{type(executor).__qualname__}"
         self.workers = workers
         self.slots = 2 * workers
         self._executor = executor
         self._work = partial(envelope.work, live=True) if live else envelope.work
         self._here = here
+        self._threads = threads
         self._in_vain = 0
 
     async def start(self) -> None:
@@ -59,6 +70,8 @@ class SharedLane:
         """Submit it and wait."""
         portions = batch.portions if self._here else None
         work = partial(self._work, portions=portions)
+        if self._threads:
+            work = partial(placed, batch.positions, "", work)
         try:
             data = batch.data if self._here else heavy(batch.data)
             asked = self._executor.submit(work, chain.label, chain.parcel(), number, data, ship, batch.span)

@@ -36,7 +36,7 @@ class ThreadsExecutor:
     def __init__(self, workers: int, *, live: bool = False, chains: InProcessChains | None = None) -> None:
         self.codec = Packing(live=live)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="pipeframe-step")
-        self.lanes = (SharedLane(self._pool, workers, live=live, here=workers == 1),)
+        self.lanes = (SharedLane(self._pool, workers, live=live, here=workers == 1, threads=True),)
         self._chains = chains or InProcessChains()
 
     def load(self, chain: ChainSpec) -> ChainRef:

@@ -26,10 +26,16 @@ LETTERS: Final = Kind(
 TABLE: Final = """
 CREATE TABLE IF NOT EXISTS letters (
     id INTEGER PRIMARY KEY AUTOINCREMENT, writer TEXT, pipeline TEXT, step TEXT, kind TEXT, error_type TEXT,
-    message TEXT, traceback TEXT, child TEXT, attempts INTEGER, first REAL, last REAL, form TEXT, record BLOB)
+    message TEXT, traceback TEXT, child TEXT, attempts INTEGER, first REAL, last REAL, form TEXT, record BLOB,
+    log TEXT)
 """
+LOG: Final = "ALTER TABLE letters ADD COLUMN log TEXT"
+"""Of a file that was made before there was one; who made it reads and writes it as before."""
 INDEX: Final = "CREATE INDEX IF NOT EXISTS by_kind ON letters (pipeline, step, kind, error_type)"
-FIELDS: Final = "id, pipeline, step, kind, error_type, message, traceback, child, attempts, first, last, form, record"
+FIELDS: Final = (
+    "id, pipeline, step, kind, error_type, message, traceback, child, attempts, first, last, form, record, log"
+)
+NO_LOG: Final = FIELDS.replace("log", "'' AS log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,7 @@ class Letter:
         id: its number.
         pipeline, step, kind, error_type, message, traceback, attempts: as its `Failure` had them, the last time.
         child: which child of the record had failed, as a path; None where there were none.
+        log: the last lines that were logged at the record, where it has cost a worker.
         first, last: when it has failed for the first and the last time, seconds since 1970.
         kept: its record.
     """
@@ -105,6 +112,7 @@ class Letter:
     first: float
     last: float
     kept: Kept = field(repr=False)
+    log: str = ""
 
     def record(self, *, trust: bool = False) -> Any:
         """The record as it was fed; `trust`: also where it is kept as a pickle, which can run any code.
@@ -124,7 +132,8 @@ class Letter:
     def failure(self) -> AnyFailure:
         """As a value, without its record."""
         child = None if self.child is None else Child(self.child, None)
-        return Failure(None, self.step, self.kind, self.error_type, self.message, self.traceback, self.attempts, child)
+        told = self.step, self.kind, self.error_type, self.message, self.traceback, self.attempts, child, self.log
+        return Failure(None, *told)
 
 
 class Letters:
@@ -147,13 +156,13 @@ class Letters:
         """
         now = time.time()
         rows = [
-            (writer, pipeline, *_told(failure), failure.attempts, now, now, *kept(failure.record))
+            (writer, pipeline, *_told(failure), failure.attempts, now, now, *kept(failure.record), _log(failure))
             for failure in failures
         ]
         with self._changing(create=True) as database:
             database.executemany(
                 "INSERT INTO letters (writer, pipeline, step, kind, error_type, message, traceback, child, attempts, "
-                "first, last, form, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "first, last, form, record, log) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
 
@@ -164,12 +173,12 @@ class Letters:
             OSError: it cannot be written: nothing has changed.
         """
         now = time.time()
-        rows = [(*_told(failure), failure.attempts, now, number) for number, failure in failed]
+        rows = [(*_told(failure), failure.attempts, now, _log(failure), number) for number, failure in failed]
         with self._changing() as database:
             database.executemany("DELETE FROM letters WHERE id = ?", [(number,) for number in handled])
             database.executemany(
                 "UPDATE letters SET step = ?, kind = ?, error_type = ?, message = ?, traceback = ?, child = ?, "
-                "attempts = attempts + ?, last = ? WHERE id = ?",
+                "attempts = attempts + ?, last = ?, log = ? WHERE id = ?",
                 rows,
             )
 
@@ -204,9 +213,10 @@ class Letters:
         clause, values = wanted.clause()
         last = self.newest if until is None else until
         with self._looking() as database:
+            fields = FIELDS if _has_log(database) else NO_LOG
             rows = database.execute(
                 # By their numbers, from there on: by the index all that are wanted would be sorted for each look.
-                f"SELECT {FIELDS} FROM letters NOT INDEXED WHERE {clause} AND id > ? AND id <= ? ORDER BY id LIMIT ?",
+                f"SELECT {fields} FROM letters NOT INDEXED WHERE {clause} AND id > ? AND id <= ? ORDER BY id LIMIT ?",
                 [*values, after, last, most],
             )
             return [_letter(row) for row in rows]
@@ -233,6 +243,8 @@ class Letters:
         with self._looking(create=create) as database:
             database.execute("BEGIN IMMEDIATE")
             try:
+                if not _has_log(database):
+                    database.execute(LOG)
                 yield database
             except BaseException:
                 database.execute("ROLLBACK")
@@ -281,6 +293,14 @@ def _empty() -> sqlite3.Connection:
     return database
 
 
+def _has_log(database: sqlite3.Connection) -> bool:
+    return bool(database.execute("SELECT 1 FROM pragma_table_info('letters') WHERE name = 'log'").fetchone())
+
+
+def _log(failure: AnyFailure) -> str:
+    return failure.log.encode("utf-8", "backslashreplace").decode()
+
+
 def _told(failure: AnyFailure) -> Sequence[Any]:
     child = None if failure.child is None else json.dumps(failure.child.path)
     texts = (failure.step, failure.kind, failure.error_type, failure.message, failure.traceback)
@@ -290,5 +310,5 @@ def _told(failure: AnyFailure) -> Sequence[Any]:
 def _letter(row: Sequence[Any]) -> Letter:
     values = dict(zip(FIELDS.split(", "), row, strict=True))
     kept_as = Kept(values.pop("form"), values.pop("record"))
-    child = values.pop("child")
-    return Letter(**values, child=None if child is None else tuple(json.loads(child)), kept=kept_as)
+    child, log = values.pop("child"), values.pop("log") or ""
+    return Letter(**values, log=log, child=None if child is None else tuple(json.loads(child)), kept=kept_as)

@@ -485,3 +485,22 @@ async def test_a_replay_that_is_killed_in_the_middle_leaves_exactly_the_rest(pat
     assert [entry.record() for entry in left] == [record for record in range(10_000) if record % 6 > 2]
     assert {*handled} == {record for record in range(10_000) if record % 6 <= 2}
     assert all(entry.attempts in (2, 3, 4) for entry in left)
+
+
+def test_a_file_from_before_there_were_logs_is_read_and_goes_on(tmp_path: Path) -> None:
+    path = str(tmp_path / "bad.dead")
+    dead = Failure(1, "price", "crashed", "WorkerLost", "it died", log="INFO app: first\nERROR app: last")
+    letters = Letters(path)
+    letters.add([dead], pipeline="Orders", writer="me")
+    letters.close()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("ALTER TABLE letters DROP COLUMN log")
+        database.commit()
+    letters = Letters(path)
+    assert [letter.log for letter in letters.find()] == [""]
+    letters.add([dead], pipeline="Orders", writer="me")
+    assert [letter.log for letter in letters.find()] == ["", dead.log]
+    assert [letter.failure().log for letter in letters.find()] == ["", dead.log]
+    letters.settle([], [(1, dead)])
+    assert [letter.as_dict()["log"] for letter in letters.find()] == [dead.log, dead.log]
+    letters.close()

@@ -80,7 +80,9 @@ def test_what_is_shown_as_json_can_be_kept_again(record: Any) -> None:
 
 
 def test_a_failure_has_a_stable_form() -> None:
-    failure = Failure((1, 2), "price", "raised", "ValueError", "no", "Traceback", 3, Child((0, 2), b"raw"))
+    failure = Failure(
+        (1, 2), "price", "raised", "ValueError", "no", "Traceback", 3, Child((0, 2), b"raw"), "WARNING app: no"
+    )
     told = json.loads(json.dumps(failure.as_dict()))
     assert told == {
         "record": told["record"],
@@ -92,5 +94,6 @@ def test_a_failure_has_a_stable_form() -> None:
         "attempts": 3,
         "child": {"path": [0, 2], "value": "raw", "value_form": "text"},
         "traceback": "Traceback",
+        "log": "WARNING app: no",
     }
     assert Failure(b"a line", "decode", "raised", "ValueError", "no").as_dict()["record"] == "a line"

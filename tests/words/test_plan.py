@@ -481,7 +481,7 @@ def test_a_pipeline_that_says_nothing_has_the_defaults() -> None:
         name="Orders",
         pipeline=engine,
         segments=(DefSteps(("parse",), 0),),
-        chain=ChainSpec(("parse",), (parse,), None),
+        chain=ChainSpec(("parse",), (parse,), None, pipeline_name="Orders"),
         source="batch",
         timeout=2.0,
         order="input",

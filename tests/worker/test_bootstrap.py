@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async._worker import bootstrap, envelope, orphan, session
+from pipeframe_async._worker import bootstrap, envelope, forwarding, lastlog, orphan, session
 from pipeframe_async._worker.bootstrap import Ends, SharedFile, Traces
 from pipeframe_async._worker.cursor import NBYTES, Cursor
 from pipeframe_async.testing.procfs import is_open
@@ -65,29 +65,33 @@ def test_its_place_can_be_read_from_the_file_it_was_given(
 ) -> None:
     left: list[Any] = []
     monkeypatch.setattr(bootstrap, "leave_traces", lambda *traces: left.append(traces))
-    cursor, stack, words = files(), files(), files()
+    cursor, stack, words, log = (files() for _ in range(4))
+    os.truncate(log, lastlog.NBYTES)
     parents = Cursor(cursor)
-    bootstrap.begin(Traces(SharedFile(cursor), SharedFile(stack), SharedFile(words)), None)
+    bootstrap.begin(Traces(SharedFile(cursor), SharedFile(stack), SharedFile(words), SharedFile(log)), None)
     assert envelope._cursor is not None
     envelope._cursor.enter(7)
     assert parents.read().batch == 7
     assert left == [(envelope._cursor, stack, words)]
-    assert not is_open(cursor)  # the map is enough
+    assert not is_open(cursor)  # the maps are enough
+    assert not is_open(log)
     envelope._cursor.close()
     parents.close()
 
 
 @posix
 def test_it_has_a_session_where_it_is_given_the_ends_of_a_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    attached: list[Any] = []
     monkeypatch.setattr(session, "Session", lambda *ends: ends)
+    monkeypatch.setattr(forwarding, "attach", attached.append)
     bootstrap.begin(None, Ends(SharedFile(5), (SharedFile(6), SharedFile(7)), (SharedFile(8),)))
     made: Any = session._session
-    assert made == (5, [6, 7], [8])
+    assert made == (5, [6, 7], [8], *attached)
 
 
 def test_what_keeps_it_from_working_is_told_and_not_raised() -> None:
     """An initializer that raises breaks the pool, which says no more than that."""
-    bootstrap.begin(Traces(SharedFile(-5), SharedFile(-5), SharedFile(-5)), None)
+    bootstrap.begin(Traces(SharedFile(-5), SharedFile(-5), SharedFile(-5), SharedFile(-5)), None)
     pid, problem = bootstrap.ready()
     assert pid == os.getpid()
     assert problem.startswith("Traceback")

@@ -11,7 +11,8 @@ import pytest
 
 from pipeframe_async._worker import channel, codec, envelope, session
 from pipeframe_async._worker.channel import NO_REGION, Inbox, Region, pack
-from pipeframe_async._worker.session import Session
+from pipeframe_async._worker.forwarding import Chunk
+from pipeframe_async._worker.session import LOGS, Session
 from pipeframe_async.wire import UNKNOWN_CHAIN, ChainSpec, Reply
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="regions are files without a name")
@@ -22,7 +23,7 @@ KEY = "chain"
 class Parent:
     """The other end: sends calls first, lets the session run until it has read them all, then reads the replies."""
 
-    def __init__(self) -> None:
+    def __init__(self, logs: Any = None) -> None:
         self.socket, theirs = socket.socketpair()
         self.socket.settimeout(5)
         inbound, outbound = ([os.memfd_create("test") for _ in range(2)] for _ in range(2))
@@ -30,20 +31,22 @@ class Parent:
         self.outbound = [Region(os.dup(fd)) for fd in outbound]
         self._theirs = theirs.detach()
         self._all = inbound + outbound
-        self.session = Session(self._theirs, inbound, outbound)
+        self.session = Session(self._theirs, inbound, outbound, logs)
 
     def sends(self, ticket: int, records: list[Any], *, region: int = NO_REGION, key: str = KEY) -> None:
         call = (key, None, ticket, codec.dumps(records), True, None, False)
         self.socket.sendall(pack(ticket, (region, call), self.inbound[region] if region >= 0 else None, region))
 
-    def hears(self) -> list[tuple[int, Reply]]:
-        """All that the session has to say."""
+    def hears(self) -> list[tuple[int, Any]]:
+        """All that the session has to say: replies, and log lines."""
         self.socket.shutdown(socket.SHUT_WR)
         self.session.serve()
         self.session._socket.shutdown(socket.SHUT_WR)
-        inbox, replies = Inbox(self.outbound), list[tuple[int, Reply]]()
+        inbox, replies = Inbox(self.outbound), list[tuple[int, Any]]()
         while received := self.socket.recv(65536):
-            replies += [(ticket, Reply(*reply)) for ticket, reply in inbox.take(received)]
+            replies += [
+                (ticket, Chunk(*said) if ticket == LOGS else Reply(*said)) for ticket, said in inbox.take(received)
+            ]
         return replies
 
     def close(self) -> None:
@@ -109,7 +112,7 @@ def test_a_reply_goes_through_the_region_its_batch_was_leased(parent: Parent) ->
     ((ticket, reply),) = parent.hears()
     assert (ticket, reply.records, reply.delivered) == (1, 1, 1)
     assert reply.results is not None
-    assert codec.loads(reply.results) == [2 * large]  # type: ignore[arg-type] # a buffer of our own
+    assert codec.loads(reply.results) == [2 * large]
     assert [os.fstat(region.fd).st_size > 0 for region in parent.outbound] == [False, True]
 
 
@@ -165,3 +168,78 @@ def test_what_nobody_wants_is_dropped_without_a_word(parent: Parent, monkeypatch
     parent.sends(1, [1])
     assert [ticket for ticket, _ in parent.hears()] == [1]
     assert dropped == [17]
+
+
+class Lines:
+    """In place of what steps log: a chunk for each batch."""
+
+    def __init__(self, *chunks: Chunk) -> None:
+        self.waiting = [*chunks]
+        self.adopted: list[Any] = []
+        self.send: Any = None
+
+    def sent_by(self, send: Any) -> None:
+        self.send = send
+
+    def adopt(self, wanted: Any) -> None:
+        self.adopted.append(wanted)
+
+    def chunks(self) -> list[Chunk]:
+        taken, self.waiting = self.waiting, []
+        return taken
+
+    def put_back(self, chunks: list[Chunk]) -> None:
+        self.waiting = chunks + self.waiting
+
+
+CHUNK = Chunk(1, 0, b"lines")
+
+
+@pytest.fixture
+def logging_parent() -> Iterator[tuple[Parent, Lines]]:
+    parent = Parent(lines := Lines(CHUNK))
+    yield parent, lines
+    parent.close()
+
+
+def test_log_lines_go_before_the_reply(logging_parent: tuple[Parent, Lines]) -> None:
+    parent, _ = logging_parent
+    parent.sends(1, [1])
+    parent.sends(2, [1])
+    assert [(ticket, said) for ticket, said in parent.hears() if ticket == LOGS] == [(LOGS, CHUNK)]
+
+
+def test_log_lines_of_a_step_that_takes_long_go_by_themselves(logging_parent: tuple[Parent, Lines]) -> None:
+    parent, lines = logging_parent
+    lines.send()
+    lines.send()  # there are none
+    assert parent.hears() == [(LOGS, CHUNK)]
+
+
+def test_what_the_parent_wants_is_adopted_and_not_answered(
+    logging_parent: tuple[Parent, Lines], parent: Parent
+) -> None:
+    wanted = (0, (("", 30, 30, False),), ())
+    logging_parent[0].socket.sendall(pack(LOGS, wanted, None))
+    assert logging_parent[0].hears() == []
+    assert logging_parent[1].adopted == [wanted]
+    parent.socket.sendall(pack(LOGS, wanted, None))  # where nothing is caught
+    assert parent.hears() == []
+
+
+def test_log_lines_that_cannot_be_sent_wait_for_the_end(
+    logging_parent: tuple[Parent, Lines], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent, lines = logging_parent
+    parent.socket.close()
+    with pytest.raises(OSError, match=r"."):
+        lines.send()
+    monkeypatch.setattr(session, "_session", parent.session)
+    assert session.conclude() == ([], [CHUNK])
+    monkeypatch.setattr(session, "_session", None)
+    assert session.conclude() == ([], [])
+
+
+def test_streams_that_are_not_there_are_not_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    session.flush_streams()

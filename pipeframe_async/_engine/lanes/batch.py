@@ -12,7 +12,7 @@ from pipeframe_async._engine.lanes.places import Place
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._rules.journey import Part
 from pipeframe_async.model import AnyFailure
-from pipeframe_async.wire import Packed
+from pipeframe_async.wire import Packed, Positions
 
 Portion = Callable[["Batch", Answer], bool]
 """Takes an answer of records of a batch of which others are not at their end; says whether it waits for those of other
@@ -85,6 +85,12 @@ class Batch:
         """In the feed, of the record at this index, or that it is part of."""
         return self.parts[index].journey.position if self.parts else self.first + index
 
+    def positions(self, origin: int) -> Positions:
+        """Those in the feed, by their index from the record at `origin` on."""
+        if self.parts:
+            return _OfParts(self.parts, origin)
+        return range(self.first + origin, self.first + self.count)
+
     def framed_as(self, packed: Packed, seconds: float = 0.0) -> None:
         """Its records travel so from now on; packing them took so many seconds."""
         self.packed = packed
@@ -113,6 +119,17 @@ class Batch:
             return self.records[index]
         assert isinstance(self.packed.data, tuple)  # what has no live records comes in frames
         return Frozen(self.packed.data[index])
+
+
+@dataclass(slots=True)
+class _OfParts:
+    """Positions of the records that parts are of; looked up when somebody asks."""
+
+    parts: Sequence[Part]
+    origin: int
+
+    def __getitem__(self, index: int, /) -> int:
+        return self.parts[self.origin + index].journey.position
 
 
 @dataclass(slots=True)

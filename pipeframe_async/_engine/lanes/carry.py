@@ -181,6 +181,7 @@ class Carrier:
             trial.origin = start
         # The slot's task waits here; the trial is its own. The lane may change its worker meanwhile.
         began = time.perf_counter()
+        packed = packed._replace(positions=batch.positions(trial.origin))
         reply = await trial.lane.run(batch.place.chain, batch.number, packed, ship=self._ship)
         self._went_on(trial, 0 if isinstance(reply, Death) else reply.suspended)
         if isinstance(reply, Death):
@@ -402,7 +403,7 @@ class Carrier:
             record=None,
         )
         ((_, made),) = trial.codec.failures(Reply(1, failures=(failure,)), self._names)
-        made = replace(made, attempts=trial.inquest.tries(index))
+        made = replace(made, attempts=trial.inquest.tries(index), log=death.log)
         readable = death.step is not None or index in trial.readable
         return self._with_record(trial.batch, index, made, readable=readable)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeframe_async._rules.overtime import EndedFor
+from pipeframe_async._worker.lastlog import last_lines
 from pipeframe_async._worker.postmortem import LastWords, read_words
 from pipeframe_async.executors.processes.remains import Remains
 from pipeframe_async.failures import OUR_ROOM
@@ -49,6 +50,7 @@ def death_of(
         kind="timeout" if late else "crashed",
         foreign=remains.foreign if ended_for is None else not _for_its_own(ended_for, remains),
         stack=words.stack if words is not None else _stack(remains.stack, fatal=not late),
+        log=last_lines(remains.log, ticket, spot.at),
     )
     if spot.at is None:
         ran = 0 if spot.phase is Phase.READING else records

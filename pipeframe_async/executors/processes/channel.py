@@ -20,8 +20,11 @@ from typing import Any
 
 from pipeframe_async._worker.bootstrap import Ends, SharedFile
 from pipeframe_async._worker.channel import NO_REGION, NO_SIGNAL, Inbox, Region, Unread, light, pieces
-from pipeframe_async._worker.session import RECEIVE_BYTES
-from pipeframe_async.wire import Packed, Reply
+from pipeframe_async._worker.forwarding import Chunk
+from pipeframe_async._worker.session import LOGS, RECEIVE_BYTES
+from pipeframe_async._worker.wanted import Wanted
+from pipeframe_async.executors.handling import Handling
+from pipeframe_async.wire import Packed, Positions, Reply
 
 Told = Callable[[Reply | Exception], None]
 """Is called on the loop, once: with the reply, or with why there will be none."""
@@ -31,9 +34,18 @@ REGIONS = 2
 
 
 class Channel:
-    """Asks a worker, and tells those who wait."""
+    """Asks a worker, and tells those who wait.
 
-    def __init__(self) -> None:
+    Args:
+        logs: handles what steps log; None where they are not asked for it.
+        worker: whose end the other one is, for who reads that.
+    """
+
+    def __init__(self, logs: Handling | None = None, worker: str = "") -> None:
+        self._logs = logs
+        self._worker = worker
+        self._wanted: Wanted | None = None  # as the worker was told last
+        self._positions: dict[int, Positions | None] = {}  # of the batches that are asked
         self._out, self._back = _memory("out"), _memory("back")
         try:
             self._socket, self._theirs = socket.socketpair()
@@ -85,13 +97,21 @@ class Channel:
         """
         if self._loop is None:
             raise BrokenExecutor("the worker was gone before it was given a batch")
+        self._say_wanted()
         number, region = (self._free[-1], self._out[self._free[-1]]) if self._free else (NO_REGION, None)
         call = (chain, data, ticket, light(batch.data), ship, batch.span, weigh, batch.portions and (*batch.portions,))
         message = pieces(ticket, (number, call), region, number)  # where that raises, nothing is leased or asked
         if region is not None:
             self._leased[ticket] = self._free.pop()  # until its reply was read; of a lost worker `close` frees them all
         self._asked[ticket] = told
+        self._positions[ticket] = batch.positions
         self._send(message)
+
+    def _say_wanted(self) -> None:
+        """Before a batch: which log lines are wanted, where that has changed."""
+        if self._logs is not None and (wanted := self._logs.wanted()) is not self._wanted:
+            self._wanted = wanted
+            self._send(pieces(LOGS, tuple(wanted), None))
 
     def drop(self, token: int) -> None:
         """Tell the worker that nobody wants the rest of a batch; no answer comes."""
@@ -145,10 +165,18 @@ class Channel:
             return False
         try:
             for ticket, message in self._inbox.take(received):
-                self._answered(ticket, self._read(message))
+                if ticket == LOGS:
+                    self.logged(message)
+                else:
+                    self._answered(ticket, self._read(message))
         except Exception as error:  # this is no talk any more: what comes after it makes no sense either
             self.lost(error)
         return True
+
+    def logged(self, message: Any) -> None:
+        """The worker has sent log lines. On the loop, or in a thread after `detach`."""
+        if self._logs is not None and not isinstance(message, Unread):
+            self._logs.put(Chunk(*message), self._worker, {**self._positions})
 
     def _read(self, message: Any) -> Reply | MemoryError:
         if not isinstance(message, Unread):
@@ -160,6 +188,7 @@ class Channel:
     def _answered(self, ticket: int, reply: Reply | Exception) -> None:
         if (number := self._leased.pop(ticket, None)) is not None:
             self._free.append(number)
+        self._positions.pop(ticket, None)
         self._asked.pop(ticket)(reply)
 
     def _over(self, session: asyncio.Future[None]) -> None:
@@ -188,7 +217,15 @@ class Channel:
             loop.remove_writer(self._socket.fileno())
 
     def finish(self) -> None:
-        """Tell the worker that no more batches come, and that nobody hears it: its session ends. In any thread."""
+        """Tell the worker that no more batches come, and that nobody hears it: its session ends. In a thread.
+
+        What it has logged since its last reply is heard.
+        """
+        with suppress(Exception):  # it is gone, or was in the middle of something
+            while received := self._socket.recv(RECEIVE_BYTES):
+                for ticket, message in self._inbox.take(received):
+                    if ticket == LOGS:
+                        self.logged(message)
         with suppress(OSError):  # it is gone
             self._socket.shutdown(socket.SHUT_RDWR)  # both ways: it may be writing a reply that nobody reads any more
 

@@ -18,6 +18,7 @@ from pipeframe_async._worker.surroundings import open_standard_streams
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import StepError
 from pipeframe_async.executors.cores import usable_cores
+from pipeframe_async.executors.handling import Handling
 from pipeframe_async.executors.hosts import make_room
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.executors.processes.lane import Hired, ProcessLane
@@ -50,15 +51,27 @@ class ProcessLanes:
         open_standard_streams()  # before anything is opened that would take their place
         make_room(workers)
         inner_threads = max(1, usable_cores() // max(1, workers))
-        new_worker = partial(Worker, method, weigh=wear.max_rss is not None, inner_threads=inner_threads)
-        self.lanes = tuple(ProcessLane(i, wear, new_worker) for i in range(workers))
-        self._forgotten = weakref.finalize(self, _dropped, [lane.hired for lane in self.lanes])
+        self._logs = Handling()
+        new_worker = partial(
+            Worker, method, weigh=wear.max_rss is not None, inner_threads=inner_threads, logs=self._logs
+        )
+        self.lanes = tuple(ProcessLane(i, wear, partial(new_worker, name=f"lane {i}")) for i in range(workers))
+        self._forgotten = weakref.finalize(self, _dropped, [lane.hired for lane in self.lanes], self._logs)
         self._forgotten.atexit = False  # then workers are ended without a word, as those of any open frame
 
     @property
     def restarts(self) -> int:
         """Workers started in place of others, lost or worn."""
         return sum(max(0, lane.starts - 1) for lane in self.lanes)
+
+    @property
+    def logs_dropped(self) -> int:
+        """Log lines of steps that were not handled, because there was no room for them."""
+        return self._logs.dropped
+
+    async def logs_handled(self) -> None:
+        """Wait until the log lines that have come are handled; within a bound."""
+        await self._logs.handled()
 
     def load(self, chain: ChainSpec) -> ChainRef:
         """Pickle the chain; each worker gets it with its first batch."""
@@ -81,6 +94,7 @@ class ProcessLanes:
             problems = [text for texts in await _undisturbed(closing) for text in texts]
         finally:
             watchdog.cancel()
+            await self._logs.close()
         if problems:
             raise StepError(f"teardown raised in a worker:\n{problems[0]}")
 
@@ -89,8 +103,9 @@ class ProcessLanes:
             lane.kill(overdue=overdue)
 
 
-def _dropped(lanes: list[list[Hired]]) -> None:
+def _dropped(lanes: list[list[Hired]], logs: Handling) -> None:
     """The fleet is gone and was not closed: end its workers, in a thread, for this may be called anywhere."""
+    logs.end()
     left = [hired.worker for lane in lanes for hired in [*lane]]
     if not left:
         return

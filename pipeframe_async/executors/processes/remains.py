@@ -13,6 +13,7 @@ from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
+from pipeframe_async._worker import lastlog
 from pipeframe_async._worker.bootstrap import SharedFile, Traces
 from pipeframe_async._worker.cursor import NBYTES, Cursor
 from pipeframe_async.wire import Spot
@@ -47,6 +48,7 @@ class Remains(NamedTuple):
         foreign: whether somebody else may have ended it.
         stack: where its code stood, as faulthandler wrote it.
         words: its last words, still packed.
+        log: what it has logged last, still packed.
     """
 
     spot: Spot
@@ -55,10 +57,11 @@ class Remains(NamedTuple):
     foreign: bool
     stack: str
     words: bytes
+    log: bytes = b""
 
 
 class TraceFiles:
-    """The three files of `bootstrap.Traces`, as descriptors; they have no names and end with the last of those."""
+    """The files of `bootstrap.Traces`, as descriptors; they have no names and end with the last of those."""
 
     def __init__(self) -> None:
         made: list[int] = []
@@ -69,19 +72,20 @@ class TraceFiles:
             for fd in made:
                 os.close(fd)
             raise
-        self.cursor, self.stack, self.words = made
+        self.cursor, self.stack, self.words, self.log = made
         os.truncate(self.cursor, NBYTES)
+        os.truncate(self.log, lastlog.NBYTES)
 
     def shared(self) -> Traces:
         """The worker's copies, to be pickled while it is started."""
-        return Traces(*(SharedFile(fd) for fd in (self.cursor, self.stack, self.words)))
+        return Traces(*(SharedFile(fd) for fd in (self.cursor, self.stack, self.words, self.log)))
 
-    def read(self) -> tuple[bytes, bytes]:
-        """The end of the stack, and the last words."""
+    def read(self) -> tuple[bytes, bytes, bytes]:
+        """The end of the stack, the last words, and the last log lines."""
         end = os.fstat(self.stack).st_size
-        return os.pread(self.stack, STACK_LIMIT, max(0, end - STACK_LIMIT)), os.pread(
-            self.words, os.fstat(self.words).st_size, 0
-        )
+        stack = os.pread(self.stack, STACK_LIMIT, max(0, end - STACK_LIMIT))
+        words = os.pread(self.words, os.fstat(self.words).st_size, 0)
+        return stack, words, os.pread(self.log, lastlog.NBYTES, 0)
 
     def given(self) -> None:
         """The worker has them. The cursor's is needed no more, for it is mapped."""
@@ -90,15 +94,16 @@ class TraceFiles:
 
     def close(self) -> None:
         """Close them here; the worker has descriptors of its own."""
-        for fd in (self.cursor, self.stack, self.words):
+        for fd in (self.cursor, self.stack, self.words, self.log):
             if fd >= 0:
                 os.close(fd)
 
 
 def remains_of(ending: Ending, cursor: Cursor, files: TraceFiles | None) -> Remains:
     """All that is known of a worker; its process has ended, so that none of it changes any more."""
-    stack, words = files.read() if files else (b"", b"")
-    return Remains(cursor.read(), cursor.sought, ending.text, ending.foreign, stack.decode(errors="replace"), words)
+    stack, words, log = files.read() if files else (b"", b"", b"")
+    shown = stack.decode(errors="replace")
+    return Remains(cursor.read(), cursor.sought, ending.text, ending.foreign, shown, words, log)
 
 
 def ending_of(process: BaseProcess | None) -> Ending:
@@ -135,6 +140,7 @@ def _unnamed(name: str) -> int:
     for place in (MEMORY, None):
         with suppress(OSError), tempfile.TemporaryFile(prefix="pipeframe-", dir=place) as file:
             if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, NBYTES)  # else a full disk shows when the cursor is written
+                size = lastlog.NBYTES if name == "log" else NBYTES
+                os.posix_fallocate(file.fileno(), 0, size)  # else a full disk shows when the memory is written
             return os.dup(file.fileno())
     raise OSError(f"there is no place for a file without a name: no memfd, no {MEMORY}, no directory for such files")

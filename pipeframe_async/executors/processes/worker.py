@@ -19,6 +19,7 @@ from pipeframe_async._worker import bootstrap, envelope, session
 from pipeframe_async._worker.channel import heavy
 from pipeframe_async._worker.cursor import Cursor
 from pipeframe_async.errors import ConfigError
+from pipeframe_async.executors.handling import Handling
 from pipeframe_async.executors.processes import launch
 from pipeframe_async.executors.processes.channel import Channel, Told
 from pipeframe_async.executors.processes.launch import LaneContext
@@ -49,13 +50,23 @@ class Worker:
         method: multiprocessing start method.
         weigh: whether its replies say how much memory it holds.
         inner_threads: how many threads a library of numbers may start in it, where the user has not said.
+        logs: handles what its steps log; None where that stays its own.
+        name: for who reads that.
 
     Raises:
         StartFailed: there are no descriptors or processes for it.
         ConfigError: this host cannot have workers.
     """
 
-    def __init__(self, method: str, *, weigh: bool = False, inner_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        method: str,
+        *,
+        weigh: bool = False,
+        inner_threads: int | None = None,
+        logs: Handling | None = None,
+        name: str = "",
+    ) -> None:
         self._weigh = weigh
         self._context = LaneContext(method, inner_threads)
         files = self._channel = None
@@ -63,7 +74,7 @@ class Worker:
             launch.ready(method)
             self._files = files = TraceFiles() if os.name == "posix" else None
             self.cursor = Cursor(files.cursor if files else -1)
-            self._channel = Channel() if CAN_HAND_OVER_SOCKETS else None
+            self._channel = Channel(logs, name) if CAN_HAND_OVER_SOCKETS else None
             traces, ends = files.shared() if files else None, self._channel.ends() if self._channel else None
             self.pool = ProcessPoolExecutor(1, self._context, bootstrap.begin, (traces, ends))
         except OSError as error:
@@ -222,9 +233,15 @@ class Worker:
 
         Blocks for as long as the batch at work and then the teardowns take; `kill` ends that, as `BrokenExecutor`.
         """
-        if self._channel is not None:
-            self._channel.finish()
-        return self.pool.submit(envelope.forget).result() if self._chains else []
+        if self._channel is None:
+            return self.pool.submit(envelope.forget).result() if self._chains else []
+        self._channel.finish()
+        if not self._chains:
+            return []
+        problems, chunks = self.pool.submit(session.conclude).result()
+        for chunk in chunks:
+            self._channel.logged(chunk)
+        return problems
 
     def end(self) -> Remains:
         """Wait for the process to end, end what it leaves behind, and free what the parent holds for it; once."""

@@ -14,6 +14,9 @@ import pytest
 
 from pipeframe_async._worker import channel as messages
 from pipeframe_async._worker.channel import Buffers, Inbox, Region, light, pack
+from pipeframe_async._worker.forwarding import Chunk
+from pipeframe_async._worker.session import LOGS
+from pipeframe_async._worker.wanted import Wanted
 from pipeframe_async.executors.processes.channel import REGIONS, Channel
 from pipeframe_async.wire import Packed, Reply
 
@@ -50,8 +53,8 @@ class Other:
 class Talk:
     """A channel in use: what was told, by ticket."""
 
-    def __init__(self) -> None:
-        self.channel = Channel()
+    def __init__(self, logs: Any = None) -> None:
+        self.channel = Channel(logs, "lane 7")
         self.other = Other(self.channel)
         self.session: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.told: dict[int, Reply | Exception] = {}
@@ -62,7 +65,7 @@ class Talk:
             assert ticket not in self.told
             self.told[ticket] = reply
 
-        self.channel.ask(ticket, "chain", None, Packed(1, data), True, False, told)
+        self.channel.ask(ticket, "chain", None, Packed(1, data, positions=range(40, 41)), True, False, told)
 
     async def until_told(self, tickets: int) -> None:
         async with asyncio.timeout(5):
@@ -456,3 +459,81 @@ async def test_a_reply_there_is_no_memory_for_costs_its_batch_and_not_the_worker
     assert (talk.told[0], talk.told[2]) == (Reply(1), Reply(3))
     assert isinstance(talk.told[1], MemoryError)
     assert (talk.channel._leased, sorted(talk.channel._free)) == ({}, [0, 1])
+
+
+# Log lines.
+
+
+class Logs:
+    """In place of what handles them."""
+
+    def __init__(self) -> None:
+        self.wants = Wanted(0, (("", 30, 30, False),), ())
+        self.put_in: list[Any] = []
+
+    def wanted(self) -> Wanted:
+        return self.wants
+
+    def put(self, *lines: Any) -> None:
+        self.put_in.append(lines)
+
+
+@pytest.fixture
+async def logging_talk() -> Any:
+    talk = Talk(logs := Logs())
+    yield talk, logs
+    talk.channel.detach()
+    talk.channel.close()
+    talk.other.close()
+
+
+async def test_a_worker_is_told_what_is_wanted_before_its_first_batch_and_when_that_changes(
+    logging_talk: tuple[Talk, Logs],
+) -> None:
+    talk, logs = logging_talk
+    talk.ask(1)
+    talk.ask(2)
+    logs.wants = Wanted(0, (("", 20, 20, False),), ())
+    talk.ask(3)
+    calls: list[Any] = []
+    while len(calls) < 5:
+        calls += await talk.other.heard()
+    assert [call[0] for call in calls] == [LOGS, 1, 2, LOGS, 3]
+    assert calls[3][1:] == tuple(logs.wants)
+
+
+async def test_lines_are_handled_with_the_positions_of_the_batches_that_are_asked(
+    logging_talk: tuple[Talk, Logs],
+) -> None:
+    talk, logs = logging_talk
+    talk.ask(1)
+    talk.other.socket.sendall(pack(LOGS, (1, 0, b"first"), None))
+    talk.other.answer(1, Reply(1))
+    talk.other.socket.sendall(pack(LOGS, (1, 2, b"late"), None))
+    async with asyncio.timeout(5):
+        while len(logs.put_in) < 2:
+            await asyncio.sleep(0.001)
+    assert logs.put_in == [
+        (Chunk(1, 0, b"first"), "lane 7", {1: range(40, 41)}),
+        (Chunk(1, 2, b"late"), "lane 7", {}),
+    ]
+    assert talk.told == {1: Reply(1)}
+
+
+async def test_what_was_logged_before_the_end_of_the_talk_is_heard(logging_talk: tuple[Talk, Logs]) -> None:
+    talk, logs = logging_talk
+    talk.ask(1)
+    talk.channel.detach()
+    talk.other.answer(1, Reply(1))
+    talk.other.socket.sendall(pack(LOGS, (1, 0, b"last"), None))
+    talk.channel.finish()
+    assert [chunk.data for chunk, *_ in logs.put_in] == [b"last"]
+    assert talk.told == {}  # a batch that nobody waits for
+
+
+async def test_lines_that_nobody_handles_are_let_go(talk: Talk) -> None:
+    talk.ask(1)
+    talk.other.socket.sendall(pack(LOGS, (1, 0, b"lines"), None))
+    talk.other.answer(1, Reply(1))
+    await talk.until_told(1)
+    assert talk.told == {1: Reply(1)}
