@@ -45,6 +45,7 @@ _HOMES = {
     "WorkerLost": "errors",
     "apply": "steps",
     "count": "counting",
+    "current_traceparent": "traceparent",
     "expand": "steps",
     "keep_if": "steps",
     "run": "script",
@@ -81,6 +82,7 @@ __all__ = [
     "WorkerLost",
     "apply",
     "count",
+    "current_traceparent",
     "expand",
     "keep_if",
     "run",
@@ -111,6 +113,7 @@ if TYPE_CHECKING:
     from pipeframe_async.script import run
     from pipeframe_async.stats import Health, SourceCounts, Stats, StepReport
     from pipeframe_async.steps import apply, expand, keep_if
+    from pipeframe_async.traceparent import current_traceparent
 
 logging.getLogger("pipeframe_async").addHandler(logging.NullHandler())  # nothing prints unless asked
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from pipeframe_async.model import AnyFailure, Fed
+from pipeframe_async.report import RunReport
 from pipeframe_async.wire import ChainRef, ChainSpec, Death, Packed, Reply
 
 T_co = TypeVar("T_co", covariant=True)
@@ -238,6 +239,33 @@ class Logs(Protocol):
 
     async def logs_handled(self) -> None:
         """Wait until those that have come are handled; within a bound. At the end of a run; `close` does the same."""
+
+
+class RecordTrace(Protocol):
+    """The span of one record, from its intake until its outcome is final. Must not raise, nor wait."""
+
+    @property
+    def traceparent(self) -> str:
+        """Of this span, for its steps."""
+
+    def step(self, name: str, began: int, ended: int, *, failed: bool) -> None:
+        """A step has had it, between these nanoseconds since the epoch."""
+
+    def ended(self, failure: AnyFailure | None, *, aborted: bool) -> None:
+        """Its outcome is final."""
+
+
+class RunTrace(Protocol):
+    """Makes the spans of one run. Must not raise, nor wait; called on the loop."""
+
+    def record(self, position: int, context: object) -> RecordTrace | None:
+        """A record has come: with the context it was delivered with, or None in its caller's. None: not traced."""
+
+    def batch(self, traced: Sequence[RecordTrace], *, records: int, lane: str, began: float, ended: float) -> None:
+        """A batch has come back, with these records that are traced among so many; seconds since the epoch."""
+
+    def ended(self, report: RunReport, error: BaseException | None) -> None:
+        """The run is over."""
 
 
 class Display(Protocol):

@@ -42,6 +42,7 @@ from pipeframe_async.executors import choose, hosts
 from pipeframe_async.model import FeedLike
 from pipeframe_async.observe.monitor.address import address_of
 from pipeframe_async.observe.progress import MODES, progress_display
+from pipeframe_async.observe.tracing import traced_run
 from pipeframe_async.observe.watching import Condition, Wanted, Watching
 from pipeframe_async.pipeline import PipelineEngine
 from pipeframe_async.plan import Plan, feed_of, instance_of, plan_of
@@ -417,7 +418,16 @@ class PipeFrame:
         assert self._warm is not None
         feed = feed_of(plan.pipeline, calls.feed)
         workforce = self._workforce_of(self._warm)
-        run = Run(plan, feed, workforce, self._limits, calls=calls, on_end=self._ended.ring, number=next(self._numbers))
+        run = Run(
+            plan,
+            feed,
+            workforce,
+            self._limits,
+            calls=calls,
+            on_end=self._ended.ring,
+            number=next(self._numbers),
+            trace=traced_run(plan.name, "calls"),
+        )
         self._runs.append(run)
         return run
 
@@ -464,6 +474,7 @@ class PipeFrame:
                     job=job,
                     on_end=self._ended.ring,
                     number=next(self._numbers),
+                    trace=traced_run(plan.name, "stream" if streaming else "run"),
                 )
                 self._runs.append(run)
                 try:

@@ -62,6 +62,8 @@ class Delivery(Generic[T]):
             failure, or None. Not where it was given up. Of a source with `results = True` only: without a sink others
             have no results. It must return at once.
         failure: the record has failed before any step had it, and its source knows why: it is given to none.
+        context: of the trace it comes in: a `traceparent`, a mapping that has one (the headers of a message), or a
+            `Context` of OpenTelemetry. Its record, batch and steps are spans of that; see `PipeFrame`.
     """
 
     record: T
@@ -70,6 +72,7 @@ class Delivery(Generic[T]):
     nack: Callable[[Failure[T] | None], Awaitable[None] | None] | None = None
     outcome: Callable[[list[Any], Failure[T] | None], None] | None = None
     failure: Failure[T] | None = None
+    context: object = None
 
     def __post_init__(self) -> None:
         made.add(type(self))

@@ -141,7 +141,8 @@ class Packed(NamedTuple):
 
     A record that has no bytes has an empty frame in its place. `start`: where in the list these records begin.
     `portions`: what comes of them may come back so; None where all at once. `positions`: by index, those of the records
-    in the feed, for who reads what is logged at them; they do not travel.
+    in the feed, for who reads what is logged at them; they do not travel. `traced`: those that are in a trace, by
+    index, with the span that their steps are under.
     """
 
     records: int
@@ -149,6 +150,7 @@ class Packed(NamedTuple):
     start: int = 0
     portions: Portions | None = None
     positions: Positions | None = None
+    traced: tuple[tuple[int, str], ...] = ()
 
     def stretch(self, start: int, stop: int) -> Packed:
         """The records from `start` up to `stop`, to be run by themselves; indices in the answer count from `start`."""
@@ -220,6 +222,16 @@ class StepTimes(NamedTuple):
     slowest: int = 0
 
 
+class StepTrace(NamedTuple):
+    """One step over one record that is traced: when it ended, nanoseconds since the epoch, and how long it took."""
+
+    at: int
+    step: int
+    ended: int
+    spent: int
+    failed: bool = False
+
+
 class Refusal(NamedTuple):
     """Why a whole batch was not run. `unreadable`: send it again as frames."""
 
@@ -251,6 +263,7 @@ class Reply(NamedTuple):
     `worked`: those spent in the steps, on the wall where the steps rather wait than compute. `setup`: seconds that
     loading the steps and `setup` have taken before it, where that was not done. `rss`: resident bytes of
     the worker's memory after it, 0 where nobody wants to know. `counters`: what its steps have counted, by name.
+    `trace`: of records that are traced, what each step took.
 
     A portion has `suspended` set, which says how the batch is asked to go on: its `records` have come to their end, and
     of the record after them some outcomes are here too, all of them in `grown`; `gone` is as `Portions` has it.
@@ -277,6 +290,7 @@ class Reply(NamedTuple):
     setup: float = 0.0
     gone: tuple[int, ...] = ()
     counters: dict[str, int] | None = None
+    trace: tuple[StepTrace, ...] = ()
 
     @property
     def bypassed(self) -> int:

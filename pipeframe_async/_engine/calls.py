@@ -65,6 +65,7 @@ class _Joined(NamedTuple):
     withdraw: Callable[[int], None]
     position: Callable[[], int]
     load: Load | None
+    traced: Callable[[int, Context], None]
 
 
 class Calls:
@@ -147,6 +148,7 @@ class Calls:
         withdraw: Callable[[int], None],
         position: Callable[[], int],
         load: Load | None = None,
+        traced: Callable[[int, Context], None] = lambda position, context: None,
     ) -> None:
         """The run they go through is there.
 
@@ -155,8 +157,9 @@ class Calls:
             withdraw: nobody wants the record at this feed position any more.
             position: the feed position of the next record that is fed.
             load: what they have before them.
+            traced: the record at this feed position was called for in this context.
         """
-        self._run = _Joined(settle, withdraw, position, load)
+        self._run = _Joined(settle, withdraw, position, load, traced)
 
     async def call(self, record: Any, deadline: float | None = None) -> Any:
         """One record's result.
@@ -245,6 +248,7 @@ class Calls:
                     continue  # its caller has left while it was handed on from another run
                 call.position = self._run.position()  # intake appends what is yielded before anything else runs
                 self._fed[call.position] = call
+                self._run.traced(call.position, call.context)
                 yield call.record
             await self._bell.wait()  # a call that comes meanwhile rings; callers that leave take theirs along
 

@@ -27,6 +27,7 @@ from pipeframe_async._engine.usage import Accounts
 from pipeframe_async._engine.wiring import Limits, Ways, wired
 from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async._rules.lifecycle import Lifecycle, State
+from pipeframe_async.contracts import RunTrace
 from pipeframe_async.errors import InternalError, PipeFrameError, PipelineFailed, StateError
 from pipeframe_async.plan import Plan
 from pipeframe_async.report import RunReport
@@ -48,6 +49,7 @@ class Run:
         job: what is kept of it, where it has a checkpoint.
         on_end: called when it is over.
         number: tells it from others of its frame, where it is shown.
+        trace: makes its spans, where anybody traces.
 
     Attributes:
         organs: what it is made of.
@@ -67,12 +69,14 @@ class Run:
         job: Job | None = None,
         on_end: Callable[[], object] = lambda: None,
         number: int = 1,
+        trace: RunTrace | None = None,
     ) -> None:
+        self._trace = trace
         self._plan = plan
         self._drain_timeout = limits.drain_timeout
         self._life = Lifecycle()
         ways = Ways(dried=self._dried, tripped=self._trip)
-        self.organs = wired(plan, feed, workforce, limits, ways, streaming=streaming, calls=calls, job=job)
+        self.organs = wired(plan, feed, workforce, limits, ways, streaming=streaming, calls=calls, job=job, trace=trace)
         kind: RunKind = "calls" if calls is not None else "stream" if streaming else "run"
         about = RunStats(plan.name, number=number, kind=kind, began=time.time(), time_limit=plan.time_limit)
         self._accounts = Accounts(self.organs, about)
@@ -309,6 +313,9 @@ class Run:
         except InternalError as broken:
             broken.report, broken.__cause__ = report, error
             error = broken
+        self.organs.books.traces.close()
+        if self._trace is not None:
+            self._trace.ended(report, error)
         cancelled = isinstance(error, asyncio.CancelledError)  # that was not meant for the one who iterates
         self.results.end(report, StateError("the run was cancelled") if cancelled else error)
         if error is not None:

@@ -42,6 +42,7 @@ from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._engine.settling.books import Books
 from pipeframe_async._engine.settling.checkpoint import Checkpointer, Job
 from pipeframe_async._engine.settling.finals import Finals
+from pipeframe_async._engine.settling.traces import Traces
 from pipeframe_async._engine.settling.watermark import WatermarkReporter
 from pipeframe_async._engine.stall import StallDetector
 from pipeframe_async._rules.batching import Sizer
@@ -51,6 +52,7 @@ from pipeframe_async._rules.ordering import AsFed, AsFinished, Sequencer
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async._rules.sharing import Share
 from pipeframe_async._rules.timing import BatchClock
+from pipeframe_async.contracts import RunTrace
 from pipeframe_async.counting import Counts
 from pipeframe_async.plan import AsyncSteps, Plan, Segment
 from pipeframe_async.wire import ChainSpec
@@ -179,6 +181,7 @@ def wired(
     streaming: bool,
     calls: Calls | None,
     job: Job | None,
+    trace: RunTrace | None = None,
 ) -> Organs:
     """Make the parts of a run and join them.
 
@@ -191,6 +194,7 @@ def wired(
         streaming: somebody will iterate its results.
         calls: who else takes them, each by itself; None where nobody does.
         job: the state of a job with a checkpoint.
+        trace: makes its spans, where anybody traces.
     """
     bell, stall = Bell(), StallDetector()
     hooks = _hooks(plan, streaming=streaming)
@@ -204,7 +208,15 @@ def wired(
     threads = {role: hook.thread for role, hook in hooks._asdict().items() if hook is not None}
     living = [Living(edge, threads.get(edge.role)) for edge in plan.edges]
     ledger = Ledger(limits.buffer_size, limits.buffer_bytes)
-    books = Books(ledger, work=bell, settled=stall.touch, finals=finals, forgiving=forgiving, puts_off=plan.puts_off)
+    books = Books(
+        ledger,
+        work=bell,
+        settled=stall.touch,
+        finals=finals,
+        forgiving=forgiving,
+        puts_off=plan.puts_off,
+        traces=Traces(trace),
+    )
     spill = Spill(workforce.executor.codec, plan.names[0], bell.ring)
     backlog = Backlog(books, spill, bell, whole=plan.source == "batch")
     tie = Tie(plan.order, len(workforce.executor.lanes)) if callable(plan.order) else None
@@ -321,6 +333,7 @@ def _consumer(
             withdraw=staging.journeys.withdraw,
             position=lambda: backlog.entered,
             load=staging.load,
+            traced=books.traces.called,
         )
         return calls
     if results is not None:
@@ -355,6 +368,7 @@ class _Staging:
         self._plan = plan
         self._workforce = workforce
         self._backlog = backlog
+        self._books = books
         self.counters: Counts = {}
         self.batches = BatchClock()
         self._paths = Paths(tied=tie is not None, withdrawn=calls is not None, whole=whole)
@@ -418,6 +432,7 @@ class _Staging:
                 journeys=self.journeys,
                 retrying=self._retrying,
                 counters=self.counters,
+                traces=self._books.traces,
             )
         assert self._shared is not None  # the plan has a chain where it has a run of def steps
         return DefStage(index, segment, self._shared)

@@ -6,7 +6,7 @@ a record that cannot be read or written costs itself and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from threading import get_ident
 from typing import Any
@@ -17,7 +17,18 @@ from pipeframe_async._worker.cursor import INDEX, NO_STEP, STEP, Cursor
 from pipeframe_async._worker.standin import StandIns
 from pipeframe_async._worker.tally import Tally
 from pipeframe_async.failures import failure_of
-from pipeframe_async.wire import Frames, Live, OutOfBand, Payload, Phase, Portions, Reply, WireFailure, owners
+from pipeframe_async.wire import (
+    Frames,
+    Live,
+    OutOfBand,
+    Payload,
+    Phase,
+    Portions,
+    Reply,
+    StepTrace,
+    WireFailure,
+    owners,
+)
 
 Dumps = Callable[[Any], Payload]
 
@@ -36,6 +47,7 @@ class Batch:
         cursor: Cursor,
         standins: StandIns | None = None,
         portions: Portions | None = None,
+        traced: Sequence[tuple[int, str]] = (),
     ):
         self.begun = False
         self.thread = get_ident()  # where its generators go on
@@ -49,6 +61,7 @@ class Batch:
         self.indices: list[int] = []
         self.unreadable: list[WireFailure] = []
         self.tally = Tally(len(chain.names), portions)
+        self.tally.traced = dict(traced)
 
     def goes_on(self, cursor: Cursor) -> None:
         """What has come of it so far has left."""
@@ -74,7 +87,9 @@ class Batch:
         if isinstance(self.data, tuple):
             self.records, self.indices, self.unreadable = _read_frames(self.data, self.cursor, self.standins)
             if self.gaps:
+                traced = self.tally.traced
                 self.tally = Tally(len(self.chain.names))  # in one piece: it is rare, and indices are not the same
+                self.tally.traced = {at: traced[index] for at, index in enumerate(self.indices) if index in traced}
             return
         self.cursor.phase(Phase.READING)
         self.records = _stretch(codec.loads(self.data), self.stretch)
@@ -89,6 +104,7 @@ def reply_of(batch: Batch, tally: Tally, count: int, cells: Any, *, whole: Dumps
     if batch.gaps:
         _renumber(tally, batch.indices)
         times = tuple(step._replace(slowest=batch.indices[step.slowest] if step.timed else 0) for step in times)
+    trace = _trace(batch, tally) if tally.trace else ()
     failures = [*batch.unreadable, *_with_originals(tally.failures, batch.data, batch.stretch)]
     return Reply(
         records=count + len(batch.unreadable),
@@ -102,7 +118,15 @@ def reply_of(batch: Batch, tally: Tally, count: int, cells: Any, *, whole: Dumps
         steps=times,
         first=tally.first,
         gone=tally.gone,
+        trace=trace,
     )
+
+
+def _trace(batch: Batch, tally: Tally) -> tuple[StepTrace, ...]:
+    """What steps took over records that are traced, by their indices in the batch, and at which of them they failed."""
+    failed = {(failure.at, failure.step) for failure in tally.failures}
+    where = batch.indices if batch.gaps else range(len(batch.records))
+    return tuple(step._replace(at=where[step.at], failed=(where[step.at], step.step) in failed) for step in tally.trace)
 
 
 def _stretch(records: Any, stretch: tuple[int, int] | None) -> list[Any]:

@@ -11,7 +11,8 @@ What a step returns is looked at in `unrolled.py` for speed, and here for everyt
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from time import perf_counter_ns
 from types import GeneratorType
@@ -23,6 +24,7 @@ from pipeframe_async._worker.tally import SAMPLES, FanOut, Level, Tally
 from pipeframe_async._worker.unrolled import Loops
 from pipeframe_async.failures import WrongShape, failure_of, pair_of
 from pipeframe_async.model import DROP
+from pipeframe_async.traceparent import no_more, within
 from pipeframe_async.wire import ChainSpec, WireFailure
 
 SAMPLE_NS = 200_000
@@ -105,7 +107,8 @@ class Chain:
             with forks.at_work(loops.cells, (index_cell, step_cell)):
                 if (fan_out := tally.under_way) is not None:
                     index_cell[()] = fan_out.index
-                    self._go_on(tally, fan_out, step_cell)
+                    with _traced(tally, fan_out.index):
+                        self._go_on(tally, fan_out, step_cell)
                 self._loop(loops, tally, indices, records, begun, index_cell, step_cell, left)
         except Suspended:
             assert tally.under_way is not None
@@ -129,10 +132,34 @@ class Chain:
         step_cell: Cell,
         left: list[int],
     ) -> None:
-        """The records from `begun` on, some of them timed."""
-        end = len(records)
+        """The records from `begun` on; those that are traced one by one, and timed."""
+        how = loops, tally, indices, records, index_cell, step_cell, left
+        for index in sorted(index for index in tally.traced if index >= begun) if tally.traced else ():
+            self._some(*how, begun, index)
+            with _traced(tally, index):
+                self._some(*how, index, index + 1)
+            begun = index + 1
+        self._some(*how, begun, len(records))
+
+    def _some(
+        self,
+        loops: Loops,
+        tally: Tally,
+        indices: Sequence[int],
+        records: Sequence[Any],
+        index_cell: Cell,
+        step_cell: Cell,
+        left: list[int],
+        begun: int,
+        end: int,
+    ) -> None:
+        """The records from `begun` up to `end`, some of them timed; one alone is."""
+        if begun >= end:
+            return
+        if end < len(records):
+            indices, records = indices[:end], records[:end]
         stride = self._stride(end - begun)
-        if stride == 1:
+        if stride == 1 or end == begun + 1:
             loops.timed(
                 self, tally, indices[begun:], records[begun:] if begun else records, index_cell, step_cell, left
             )
@@ -320,6 +347,20 @@ class Chain:
         failure = failure_of(index, position, error)
         again = isinstance(error, self._retry_on) and not isinstance(error, WrongShape)
         return failure._replace(again=True) if again else failure
+
+
+@contextmanager
+def _traced(tally: Tally, index: int) -> Iterator[None]:
+    """The record at this index is at work; where it is in a trace, its steps are in that."""
+    if (traceparent := tally.traced.get(index)) is None:
+        yield
+        return
+    token, tally.tracing = within(traceparent), index
+    try:
+        yield
+    finally:
+        tally.tracing = -1
+        no_more(token)
 
 
 def _cell(cells: Any, which: int) -> Cell:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import OrderedDict
+from collections.abc import Sequence
 from threading import Lock, get_ident
 from time import monotonic, perf_counter, process_time, thread_time
 from typing import Any
@@ -94,6 +95,7 @@ def work(
     stretch: tuple[int, int] | None = None,
     weigh: bool = False,
     portions: Portions | tuple[int, int, tuple[int, ...], int] | None = None,
+    traced: Sequence[tuple[int, str]] = (),
     *,
     out_of_band: bool = False,
     live: bool = False,
@@ -110,6 +112,7 @@ def work(
         weigh: whether the parent wants to know how much memory this process holds.
         portions: how much may come back at once while a fan-out is under way, and which batch it is that goes on;
             None where all comes at once.
+        traced: `Packed.traced`.
         out_of_band: whether large buffers among the results may stand beside their pickle.
         live: the results are wanted as they are, in a thread beside the loop.
 
@@ -136,7 +139,7 @@ def work(
         elif other := _suspended_of(loaded):
             return Reply(0, refusal=Refusal(PAUSED, str(other)), setup=loading)
         else:
-            batch = Batch(loaded, data, stretch, ship, cursor, standins, portions)
+            batch = Batch(loaded, data, stretch, ship, cursor, standins, portions, traced)
         with standin.at_work(standins, keep=_cursor is not None):
             reply = _run(batch, dumps)
         if new or weigh:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Any, Literal, NamedTuple
 
 from pipeframe_async.weight import weight
-from pipeframe_async.wire import Portions, StepTimes, WireFailure
+from pipeframe_async.wire import Portions, StepTimes, StepTrace, WireFailure
 
 SAMPLES = 8
 """Timed records a batch while steps are fast, at most. Fewer make p99 a guess; more say little that is new."""
@@ -187,6 +187,9 @@ class Tally:
         under_way: the fan-out that goes on when this portion has left.
         gone: the path to the first of its children that has not left.
         cuts: says when a portion is to leave; None where none may.
+        traced: records that are in a trace, and the spans of their steps' parents.
+        tracing: which of them is at work; -1 where none is.
+        trace: what steps took over them.
     """
 
     __slots__ = (
@@ -204,6 +207,9 @@ class Tally:
         "samples",
         "slowest",
         "spans",
+        "trace",
+        "traced",
+        "tracing",
         "under_way",
     )
 
@@ -223,6 +229,9 @@ class Tally:
         self.gone: tuple[int, ...] = ()
         self.cuts = None if portions is None else Cuts(portions)
         self._left = NOTHING
+        self.traced: dict[int, str] = {}
+        self.tracing = -1
+        self.trace: list[StepTrace] = []
 
     def times(self) -> tuple[StepTimes, ...]:
         """Per step: calls, how many of them were timed, their nanoseconds, and a sample of them."""
@@ -238,6 +247,8 @@ class Tally:
         self.samples[position].append(spent)
         if spent > self.most[position]:
             self.most[position], self.slowest[position] = spent, index
+        if index == self.tracing:
+            self.trace.append(StepTrace(index, position, time_ns(), spent))
 
     def mark(self) -> Mark:
         """How many there have been until now, those that have left included."""
@@ -291,6 +302,7 @@ class Tally:
         portion.samples, self.samples = self.samples, portion.samples
         portion.most, self.most = self.most, portion.most
         portion.slowest, self.slowest = self.slowest, portion.slowest
+        portion.trace, self.trace = self.trace, portion.trace
         portion.spans, self.spans = {**self.spans, index: held.results if whole else 0}, {}
         portion.grown, self.grown = self.grown, {}
         if whole and (outcomes := held.results + held.failures + held.filtered):

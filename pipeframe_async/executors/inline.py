@@ -95,7 +95,7 @@ class InlineLane:
         """Run the batch here, after everybody else had a turn of the loop."""
         await asyncio.sleep(0)  # the loop's one turn: nothing else runs until the batch is done
         call = envelope.work, chain.key, chain.data, number, batch.data, ship, batch.span
-        return placed(batch.positions, self.name, *call, portions=batch.portions)
+        return placed(batch.positions, self.name, *call, portions=batch.portions, traced=batch.traced)
 
     def drop(self, token: int) -> None:
         """Close its generators here."""

@@ -69,7 +69,7 @@ class SharedLane:
     async def _asked(self, chain: ChainRef, number: int, batch: Packed, ship: bool) -> Reply | Death:
         """Submit it and wait."""
         portions = batch.portions if self._here else None
-        work = partial(self._work, portions=portions)
+        work = partial(self._work, portions=portions, traced=batch.traced)
         if self._threads:
             work = partial(placed, batch.positions, "", work)
         try:

@@ -9,7 +9,6 @@ Process: the parent. `begin`, `end` and the beats on the loop; all else in any t
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
@@ -31,7 +30,6 @@ class Pulse:
 
     Attributes:
         stats: the last one.
-        looked: rings with each.
     """
 
     def __init__(self, look: Callable[[], Stats]) -> None:
@@ -40,12 +38,10 @@ class Pulse:
         self._timer: asyncio.TimerHandle | None = None
         self._due = self._looks_at = 0.0
         self.stats = Stats()
-        self.looked = threading.Condition()
-        self.ended = False
 
     def begin(self) -> None:
         """Beat, on the loop that runs here."""
-        self.ended, self._looks_at = False, 0.0
+        self._looks_at = 0.0
         self._due = time.monotonic()
         self._beat()
 
@@ -58,12 +54,16 @@ class Pulse:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.ended = True
         self._see()
+
+    @property
+    def beats(self) -> bool:
+        """Whether it has begun, and not ended."""
+        return self._timer is not None
 
     def blocked(self) -> float:
         """Seconds for which the loop should have had a turn and has not."""
-        return 0.0 if self.ended or self._timer is None else max(0.0, time.monotonic() - self._due)
+        return max(0.0, time.monotonic() - self._due) if self.beats else 0.0
 
     def lateness(self) -> Histogram:
         """By how many seconds its turns came late."""
@@ -79,7 +79,4 @@ class Pulse:
         self._timer = asyncio.get_running_loop().call_later(BEAT, self._beat)
 
     def _see(self) -> None:
-        stats = self._look()
-        with self.looked:
-            self.stats = stats
-            self.looked.notify_all()
+        self.stats = self._look()

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from pipeframe_async._rules.health import health
 from pipeframe_async.errors import text_of
-from pipeframe_async.observe import health_file
+from pipeframe_async.observe import health_file, meter
 from pipeframe_async.observe.counters import overall_rate, phrases
+from pipeframe_async.observe.families import Seen
 from pipeframe_async.observe.monitor.address import Address, listening, url_of
 from pipeframe_async.observe.monitor.page import write_report
 from pipeframe_async.observe.monitor.view import View
@@ -84,7 +85,8 @@ class Watching:
         if self._service is not None and not self._service.asks:
             self._service = None
         tells = wanted.health_file is not None or self._service is not None
-        self._pulse = Pulse(self._seen) if wanted.address or wanted.report or tells else None  # None: nobody looks
+        self._pulse = Pulse(self._seen)
+        self._looks = bool(wanted.address or wanted.report or tells)  # also where a meter asks
         self._users = 0
         self._server: Server | None = None
         self._keeper = _Keeper(self, self._service, wanted.health_file) if tells else None
@@ -96,40 +98,40 @@ class Watching:
         Raises:
             ConfigError: the monitor cannot listen where it is to.
         """
-        if self._pulse is None:
-            return self
         if not self._users:
             if self._wanted.address is not None:
                 self._serve(self._wanted.address)
-            self._pulse.begin()
+            meter.begin(self, self._to_measure)
+            if self._looks or meter.asked():
+                self._pulse.begin()
             if self._keeper is not None:
                 self._keeper.begin()
         self._users += 1
         self._pulse.hurry()
         return self
 
+    def _to_measure(self) -> Seen:
+        return Seen(self._pulse.stats, self._pulse.lateness())
+
     def _serve(self, address: Address) -> None:
         listens = listening(address)
-        from pipeframe_async.observe.monitor.metrics import Metrics, Seen
+        from pipeframe_async.observe.monitor.metrics import Metrics
         from pipeframe_async.observe.monitor.server import Server
 
-        pulse = self._pulse
-        assert pulse is not None
-        metrics = Metrics(lambda: Seen(pulse.stats, pulse.lateness()))
         self.url = url_of(listens)
-        self._server = Server(listens, _Shown(self, metrics.exposed), address.token)
+        self._server = Server(listens, _Shown(self, Metrics(self._to_measure).exposed), address.token)
         self._server.begin()
         logger.info("the monitor is at %s", self.url)
 
     def __exit__(self, *error: object) -> None:
         """A run has ended, or the frame is closed; the last one takes all of it along."""
-        if self._pulse is None:
-            return
         self._users -= 1
         if self._users:
             self._pulse.hurry()
             return
-        self._pulse.end()
+        if self._pulse.beats:
+            self._pulse.end()
+        meter.end(self)
         if self._wanted.report is not None:
             try:
                 write_report(self._wanted.report, self.told(tracebacks=True))
@@ -149,25 +151,22 @@ class Watching:
     def health(self) -> Health:
         """How it is; by the last snapshot where the loop may be blocked, else by a new one."""
         pulse = self._pulse
-        beats = pulse is not None and self._users > 0
         refusing, opened = self._condition()
         return health(
-            pulse.stats if pulse is not None and beats else self._look(),
+            pulse.stats if pulse.beats else self._look(),
             stall_after=self._wanted.stall_after,
-            blocked=pulse.blocked() if pulse is not None and beats else 0.0,
+            blocked=pulse.blocked(),
             refusing=refusing,
             opened=opened,
         )
 
     def told(self, *, tracebacks: bool = False) -> dict[str, Any]:
         """What the page shows."""
-        assert self._pulse is not None
         return self._view.told(self._pulse.stats, self.health(), self._pulse.lateness(), tracebacks=tracebacks)
 
     @property
     def stats(self) -> Stats:
         """The last snapshot."""
-        assert self._pulse is not None
         return self._pulse.stats
 
     def status(self) -> str:

@@ -27,6 +27,7 @@ WORDS: Final = frozenset(
         "keeping",
         "locks",
         "counting",
+        "traceparent",
     }
 )
 """Values and contracts, which everything may name. They import each other, in one direction."""
@@ -64,7 +65,7 @@ ROOMS: Final[dict[str, Room]] = {
         ENGINE, ours=ENGINE.ours | {"plan", "_engine.settling", "_engine.feeding", "_engine.journeys"}
     ),
     "executors": Room(ours=WORDS | {"_rules", "_worker"}, outside=frozenset({"cloudpickle"})),
-    "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"rich"})),
+    "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"opentelemetry", "rich"})),
     "observe.monitor": Room(
         ours=WORDS | {"_rules", "observe"}, outside=frozenset({"prometheus_client", "starlette", "uvicorn"})
     ),

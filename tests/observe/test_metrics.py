@@ -10,7 +10,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from pipeframe_async._rules.timing import Spread
-from pipeframe_async.observe.monitor.metrics import Metrics, Seen
+from pipeframe_async.observe.families import Seen
+from pipeframe_async.observe.monitor.metrics import Metrics
 from pipeframe_async.stats import FailureGroup, RunStats, Stats, StepReport, WorkerStats
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"

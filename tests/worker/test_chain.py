@@ -17,6 +17,7 @@ from pipeframe_async._worker.cursor import Cursor
 from pipeframe_async._worker.tally import SAMPLES, Tally
 from pipeframe_async.failures import MESSAGE_LIMIT, TRACEBACK_LIMIT, wrong_shape
 from pipeframe_async.model import DROP
+from pipeframe_async.traceparent import current_traceparent
 from pipeframe_async.wire import ChainSpec, WireFailure
 from tests.worker.programs import PROGRAM, Expected, FanOut, Program, chain_of
 
@@ -450,3 +451,23 @@ def test_hooks_are_optional() -> None:
         chain = Chain(ChainSpec(("p",), (passes,), pipeline))
         chain.setup()
         chain.teardown()
+
+
+def test_records_in_a_trace_are_timed_one_by_one_and_their_steps_see_it() -> None:
+    seen: list[str | None] = []
+
+    def noted(record: int) -> tuple[int, bool]:
+        seen.append(current_traceparent())
+        if record == 4:
+            raise ValueError(record)
+        return record, True
+
+    chain = Chain(ChainSpec(("noted", "noted"), (noted, noted), None))
+    tally = Tally(2)
+    tally.traced = {1: "one", 4: "four"}
+    chain.run(list(range(6)), Cursor().cells, tally)
+    assert seen == [None, None, "one", "one", None, None, None, None, "four", None, None]
+    assert [(step.at, step.step) for step in tally.trace] == [(1, 0), (1, 1), (4, 0)]
+    assert tally.results == [0, 1, 2, 3, 5]
+    assert tally.calls == [6, 5]
+    assert current_traceparent() is None

@@ -19,6 +19,7 @@ from typing import Any
 
 from pipeframe_async._engine.feeding.backlog import Backlog
 from pipeframe_async._engine.journeys.journeys import Journeys, failed
+from pipeframe_async._engine.settling.traces import Traces
 from pipeframe_async._engine.supervise import ended, spawn
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.journey import Came, Part
@@ -29,6 +30,7 @@ from pipeframe_async.failures import WrongShape, pair_of
 from pipeframe_async.model import DROP
 from pipeframe_async.plan import AsyncSteps
 from pipeframe_async.stats import StageStats
+from pipeframe_async.traceparent import within
 from pipeframe_async.wire import StepTimes
 
 ONE_BY_ONE = Sizer(fixed=1, capacity=2**62, capacity_bytes=2**62, slots=1)
@@ -46,6 +48,7 @@ class AsyncStage:
         journeys: whose parts come.
         retrying: which failures are worth another attempt; None where none is.
         counters: what steps have counted.
+        traces: of records that are in one.
 
     Attributes:
         names: of the steps.
@@ -66,6 +69,7 @@ class AsyncStage:
         journeys: Journeys,
         retrying: Retrying | None,
         counters: Counts,
+        traces: Traces,
     ) -> None:
         self._index = index
         self._steps = segment.steps
@@ -77,6 +81,7 @@ class AsyncStage:
         self.clocks = [StepClock(name, "loop") for name in segment.names]
         self._retrying = retrying
         self._counters = counters
+        self._traces = traces
         self.sizer = ONE_BY_ONE
         self._context = copy_context()  # of whoever began the run; nobody who happens to start a task here gives his
         self._waiting: dict[Part, None] = {}  # in order; a dict, for they leave from anywhere
@@ -190,6 +195,8 @@ class AsyncStage:
     async def _walk(self, part: Part) -> None:
         """One part's way through the steps that are left to it."""
         count_in(self._counters)  # in the context of this task, which ends with it
+        if (trace := self._traces.of(part.journey.position)) is not None:
+            within(trace.traceparent)
         started = (clock := asyncio.get_running_loop().time)()
         begin = self._index, part.step
         value = self._journeys.thaw(part.value)
@@ -230,10 +237,16 @@ class AsyncStage:
     async def _timed(self, part: Part, at: int, value: Any) -> Any:
         """One step: `(record, keep_going)`, `DROP`, or a list of the pairs of a fan-out."""
         started = time.perf_counter_ns()
+        failed = True
         try:
-            return await _outcome(self._steps[at], self.names[at], value)
+            outcome = await _outcome(self._steps[at], self.names[at], value)
+            failed = False
+            return outcome
         finally:
             spent = time.perf_counter_ns() - started
+            if (trace := self._traces.of(part.journey.position)) is not None:
+                ended = time.time_ns()
+                trace.step(self.names[at], ended - spent, ended, failed=failed)
             self.clocks[at].add(StepTimes(1, 1, spent, (spent,), spent), part.journey.position)
 
     def _failed(self, error: BaseException, at: int, *, timed_out: bool = False) -> Came:

@@ -23,6 +23,7 @@ from pipeframe_async._engine.lanes.batch import Batch
 from pipeframe_async._engine.lanes.paused import Paused, known
 from pipeframe_async._engine.lanes.places import Place, Places
 from pipeframe_async._engine.settling.answer import NOBODY, Answer, answer_of
+from pipeframe_async._engine.settling.traces import Traces
 from pipeframe_async._rules.blame import Inquest
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.retry import Retrying
@@ -121,6 +122,7 @@ class Carrier:
         ledger: the books.
         clocks: gather step times.
         counters: what steps have counted.
+        traces: of records that are in one.
         batches: gathers what batches are like.
         aside: calls what takes long, in a thread.
         retrying: which failures are worth another attempt; None where none is.
@@ -136,6 +138,7 @@ class Carrier:
         ledger: Ledger,
         clocks: Sequence[StepClock],
         counters: Counts,
+        traces: Traces,
         batches: BatchClock,
         aside: Executor | None = None,
         retrying: Retrying | None = None,
@@ -149,6 +152,7 @@ class Carrier:
         self._ledger = ledger
         self._clocks = clocks
         self._counters = counters
+        self._traces = traces
         self._batches = batches
         self._aside = aside
         self._turns: defaultdict[Lane, asyncio.Lock] = defaultdict(asyncio.Lock)  # fair: first come, first served
@@ -182,8 +186,15 @@ class Carrier:
         # The slot's task waits here; the trial is its own. The lane may change its worker meanwhile.
         began = time.perf_counter()
         packed = packed._replace(positions=batch.positions(trial.origin))
+        wall = 0.0
+        if self._traces.wanted:
+            wall = time.time()
+            if self._traces.any and not trial.suspended:
+                packed = packed._replace(traced=self._traces.among([batch.position(at) for at in range(start, stop)]))
         reply = await trial.lane.run(batch.place.chain, batch.number, packed, ship=self._ship)
         self._went_on(trial, 0 if isinstance(reply, Death) else reply.suspended)
+        if wall and not isinstance(reply, Death):
+            self._trace(trial, reply, stop - trial.origin, wall)
         if isinstance(reply, Death):
             self.lost_seconds += time.perf_counter() - began
             self._died(trial, reply, trial.origin, stop)
@@ -195,6 +206,18 @@ class Carrier:
         self._answered(trial, reply, trial.origin, stop, await self._read(trial, reply) if large else None)
         if trial.suspended:
             await self._hand_on(trial, trial.origin + reply.opened, reply.gone)
+
+    def _trace(self, trial: _Trial, reply: Reply, records: int, began: float) -> None:
+        """A reply has come, to what was sent at this second since the epoch."""
+        self._traces.carried(
+            lambda index: trial.batch.position(trial.origin + index),
+            self._names,
+            reply.trace,
+            records=records,
+            lane=trial.lane.name,
+            began=began,
+            ended=time.time(),
+        )
 
     def _went_on(self, trial: _Trial, suspended: int) -> None:
         """It has gone on in its worker, and is suspended there again, or not."""

@@ -130,6 +130,7 @@ class DefStage:
             ledger=shared.books.ledger,
             clocks=self.clocks,
             counters=shared.counters,
+            traces=shared.books.traces,
             batches=shared.batches,
             aside=shared.aside,
             retrying=shared.retrying,

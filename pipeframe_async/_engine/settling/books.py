@@ -16,6 +16,7 @@ from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._engine.settling.finals import Finals
 from pipeframe_async._engine.settling.handles import Handles
+from pipeframe_async._engine.settling.traces import Traces
 from pipeframe_async._rules.ledger import Ledger, Outcome
 
 
@@ -29,6 +30,7 @@ class Books:
         finals: follows what is final, where somebody asks.
         forgiving: failures are taken by a dead letter.
         puts_off: acks wait until the sink has been closed.
+        traces: of records that are in one.
 
     Attributes:
         handles: of deliveries.
@@ -45,9 +47,11 @@ class Books:
         finals: Finals | None = None,
         forgiving: bool = False,
         puts_off: bool = False,
+        traces: Traces | None = None,
     ) -> None:
         self.ledger = ledger
-        self.handles = Handles(self._released, forgiving=forgiving, puts_off=puts_off)
+        self.traces = traces or Traces()
+        self.handles = Handles(self._released, forgiving=forgiving, puts_off=puts_off, traces=self.traces)
         self.freed = Bell()
         self.answering = 0.0
         self._answering_since: float | None = None  # when nothing else was in flight any more
@@ -82,6 +86,7 @@ class Books:
         began = time.perf_counter()
         self.ledger.hold(self.handles.settled(answer, taken))
         self.answering += time.perf_counter() - began
+        self.traces.settled(answer, aborted=outcome.aborted > 0)
         if self._finals is not None:
             self._finals.settled(answer, aborted=outcome.aborted > 0)
         self._tell()

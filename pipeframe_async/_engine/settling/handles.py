@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from pipeframe_async._engine.settling.answer import Answer
+from pipeframe_async._engine.settling.traces import Traces
 from pipeframe_async._engine.supervise import spawn
 from pipeframe_async.model import AnyFailure, Delivery
 from pipeframe_async.wire import owners
@@ -40,6 +41,7 @@ class Handles:
         released: called when an async answer has returned that has held its record's permit.
         forgiving: failures are taken by a dead letter, so their records are done with.
         puts_off: acks wait until `conclude`.
+        traces: of records that come with a context.
 
     Attributes:
         errors: answers that raised, or did not return in time.
@@ -47,8 +49,14 @@ class Handles:
     """
 
     def __init__(
-        self, released: Callable[[], None] = lambda: None, *, forgiving: bool = False, puts_off: bool = False
+        self,
+        released: Callable[[], None] = lambda: None,
+        *,
+        forgiving: bool = False,
+        puts_off: bool = False,
+        traces: Traces | None = None,
     ) -> None:
+        self._traces = traces or Traces()
         self._forgiving = forgiving
         self._puts_off = puts_off
         self._put_off: deque[Delivery[Any]] = deque()  # without their records
@@ -74,6 +82,8 @@ class Handles:
     def hold(self, position: int, delivery: Delivery[Any]) -> None:
         """Keep the handle of the record at this feed position."""
         self._held[position] = delivery
+        if delivery.context is not None:
+            self._traces.delivered(position, delivery.context)
         if delivery.failure is not None:
             self.refused[position] = delivery.failure
 

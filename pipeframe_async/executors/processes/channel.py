@@ -99,7 +99,10 @@ class Channel:
             raise BrokenExecutor("the worker was gone before it was given a batch")
         self._say_wanted()
         number, region = (self._free[-1], self._out[self._free[-1]]) if self._free else (NO_REGION, None)
-        call = (chain, data, ticket, light(batch.data), ship, batch.span, weigh, batch.portions and (*batch.portions,))
+        portions = batch.portions and (*batch.portions,)
+        call: tuple[Any, ...] = (chain, data, ticket, light(batch.data), ship, batch.span, weigh, portions)
+        if batch.traced:
+            call += (batch.traced,)
         message = pieces(ticket, (number, call), region, number)  # where that raises, nothing is leased or asked
         if region is not None:
             self._leased[ticket] = self._free.pop()  # until its reply was read; of a lost worker `close` frees them all

@@ -138,7 +138,7 @@ class Worker:
         data = None if label in self._chains else chain.parcel(again=chain.key in self._chains)
         self._chains |= {chain.key, label}
         if self._channel is None:
-            how = ship, batch.span, self._weigh, batch.portions
+            how = ship, batch.span, self._weigh, batch.portions, batch.traced
             work = partial(envelope.work, label, data, ticket, heavy(batch.data), *how)
             asked = self._submit(work)
             self._asked.add(asked)

@@ -16,6 +16,7 @@ from pipeframe_async._engine.lanes.batch import Batch, Line
 from pipeframe_async._engine.lanes.carry import Carrier
 from pipeframe_async._engine.lanes.places import Places
 from pipeframe_async._engine.settling.answer import Answer
+from pipeframe_async._engine.settling.traces import Traces
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.timing import BatchClock, StepClock
@@ -62,6 +63,7 @@ class Carried:
             ledger=self.ledger,
             clocks=[StepClock("step", "fake")],
             counters={},
+            traces=Traces(),
             batches=BatchClock(),
         )
         packed, rejected = (CODEC.pack_frames if disk else CODEC.pack)(items, "step")
@@ -322,6 +324,7 @@ def test_too_large_a_record_is_a_batch_without_bytes() -> None:
         ledger=ledger,
         clocks=[StepClock("step", "fake")],
         counters={},
+        traces=Traces(),
         batches=BatchClock(),
     )
     batch = Batch(0, NO_LINE, 0, Packed(1, (b"",)), items_of("passes"), rejected, PLACES.now)
