@@ -24,6 +24,7 @@ QUESTIONS = (
     "edges",
     "jobs",
     "web",
+    "overload",
     "chain",
     "recovery",
     "torture",
