@@ -25,6 +25,7 @@ QUESTIONS = (
     "jobs",
     "web",
     "observed",
+    "overload",
     "chain",
     "recovery",
     "torture",

@@ -14,6 +14,7 @@ import copy
 from collections.abc import AsyncIterator, Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass
+from math import inf
 from typing import Any, NamedTuple
 
 from pipeframe_async._engine.bell import Bell
@@ -96,6 +97,7 @@ class Calls:
         self._fans_out = fans_out
         self._pace = Pace()
         self._tightest = Lately()
+        self._due = inf  # no deadline comes before
         self._begun = 0  # of those that are fed
         self._gone = 0  # of those too: nobody waits for them, and they were never begun
         self._waiting: dict[_Call, None] = {}  # not fed yet, in order; a dict, for they leave from anywhere
@@ -182,7 +184,7 @@ class Calls:
         call = _Call(record, loop.create_future(), copy_context(), deadline)
         if deadline is not None:
             self._tightest.say(deadline, loop.time())
-            call.timer = loop.call_later(deadline, self._expire, call)
+            self._armed(call, loop.time() + deadline)
         self._waiting[call] = None
         self._bell.ring()
         try:
@@ -202,6 +204,10 @@ class Calls:
                 self._gone += 1
             self._run.withdraw(call.position)
 
+    def _armed(self, call: _Call, until: float) -> None:
+        self._due = min(self._due, until)
+        call.timer = asyncio.get_running_loop().call_at(until, self._expire, call)
+
     def _expire(self, call: _Call) -> None:
         """Its deadline has come. What has begun is finished; else nobody begins it any more."""
         call.still()
@@ -217,6 +223,14 @@ class Calls:
         """One gets `Overloaded`."""
         self.refused += 1
         self._rejected(self.name)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the deadline of one that waits has come. Costs next to nothing where none has."""
+        if (time := asyncio.get_running_loop().time()) >= self._due:
+            waits = (call.timer.when() for call in (*self._waiting, *self._fed.values()) if call.timer is not None)
+            self._due = min(waits, default=inf)
+        return time >= self._due
 
     def late(self, position: int) -> bool:
         """Whether the record at this feed position is not to begin any more, for its deadline has come."""
@@ -289,14 +303,13 @@ class Calls:
 
     def take_over(self, calls: list[_Call]) -> None:
         """They have waited elsewhere before, for a run that has ended."""
-        loop = asyncio.get_running_loop()
         for call in calls:
             if call.result.done():
                 continue
             if call.timer is not None:
                 until = call.timer.when()
                 call.still()
-                call.timer = loop.call_at(until, self._expire, call)
+                self._armed(call, until)
             self._waiting[call] = None
         self._bell.ring()
 

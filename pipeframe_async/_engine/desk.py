@@ -55,8 +55,8 @@ class Desk:
         self._over = over
         self._most = call_queue
         self._rejected: Counter[str] = Counter()
-        self._refused_at = -LATELY
-        self._clock: Callable[[], float] = lambda: 0.0  # the loop's
+        self._refused_at: float | None = None
+        self._time = asyncio.get_running_loop().time  # that any thread may ask
         self._called: OrderedDict[tuple[int, bool], _Called] = OrderedDict()  # by identity, the least used first
         self._serving: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -69,13 +69,13 @@ class Desk:
 
     @property
     def waiting(self) -> int:
-        """Calls that wait: for their first step, or between stages for a worker."""
-        return sum(called.calls.waiting for called in self._called.values())
+        """Calls that wait: for their first step, or between stages for a worker. Looks only, so any thread may ask."""
+        return sum(called.calls.waiting for called in [*self._called.values()])
 
     @property
     def running(self) -> int:
         """Calls that have no answer yet, and do not wait."""
-        return sum(called.calls.running for called in self._called.values())
+        return sum(called.calls.running for called in [*self._called.values()])
 
     @property
     def rejected(self) -> Mapping[str, int]:
@@ -84,8 +84,8 @@ class Desk:
 
     @property
     def refusing(self) -> bool:
-        """Whether any did within the last second. Any thread may ask."""
-        return self._clock() - self._refused_at < LATELY
+        """Whether any did within the last second."""
+        return self._refused_at is not None and self._time() - self._refused_at < LATELY
 
     def _let_in(self, calls: Calls, deadline: float | None) -> None:
         """Nothing; or raise where a call would wait for too long, or too many wait."""
@@ -99,8 +99,7 @@ class Desk:
 
     def _reject(self, name: str) -> None:
         self._rejected[name] += 1
-        self._clock = asyncio.get_running_loop().time
-        self._refused_at = self._clock()
+        self._refused_at = self._time()
 
     def _ahead_of(self, calls: Calls) -> Iterator[Calls]:
         """Those that go before one of these that comes now: all but bulk calls, or all."""

@@ -21,7 +21,7 @@ from benchmarks import __main__ as everything
 from benchmarks.contestants import line_up
 
 ROOT = Path(__file__).parents[2]
-QUESTIONS = ("arrays", "latency", "lag", "memory", "start", "scaling", "mixed", "web")
+QUESTIONS = ("arrays", "latency", "lag", "memory", "start", "scaling", "mixed", "web", "overload")
 LOOPS = ("asyncio", "uvloop")
 OURS = {"ours", "ours_async_feed", "ours_results"}
 CONTESTANTS = {
@@ -34,6 +34,7 @@ CONTESTANTS = {
     "start": {"ours", "executor_fork", "executor_forkserver", "executor_spawn"},
     "mixed": {"ours", "by_hand", "width"},
     "web": {"ours", "executor", "inline"},
+    "overload": {"ours", "semaphore", "in_time"},
 }
 THIRD_PARTY = {
     "arrays": {f"{key}_{form}" for key in ("loky", "mpire", "joblib") for form in ("float", "array")},
@@ -43,6 +44,7 @@ THIRD_PARTY = {
     "start": {"mpire", "loky", "joblib"},
     "mixed": {"spdl"},
     "web": set[str](),
+    "overload": set[str](),
     "scaling": set[str](),
 }
 

@@ -48,6 +48,10 @@ class Callers(Protocol):
     def context(self, position: int) -> Context | None:
         """The context variables of whoever wants this one."""
 
+    @property
+    def overdue(self) -> bool:
+        """Whether any may be late."""
+
     def late(self, position: int) -> bool:
         """Whether nobody wants it any more, for it has not begun in time; then it has been withdrawn by now."""
 
@@ -171,8 +175,9 @@ class Journeys:
 
     def sorted_out(self, parts: Iterable[Part]) -> bool:
         """Whether any of these, which wait for the first step, came too late for it; they are given up by now."""
-        callers = self._callers
-        return callers is not None and sum(callers.late(part.journey.position) for part in parts) > 0
+        if (callers := self._callers) is None or not callers.overdue:
+            return False
+        return sum(callers.late(part.journey.position) for part in [*parts]) > 0
 
     def sent(self, records: int) -> None:
         """So many records went away in a batch, and may come back to go on alone."""

@@ -147,7 +147,8 @@ class Dispatch:
                 return None
             # From the look to the wait nothing else runs: no ring is missed, and each wakes all slots to look again.
             await self._backlog.bell.wait()
-            self._passed.discard(lane)
+            if not self._claim.nudged:
+                self._passed.discard(lane)
         if self._backlog.exhausted:
             self._backlog.bell.ring()  # this was the last one: slots that wait can go home
         return found
@@ -178,7 +179,7 @@ class Dispatch:
                 return stage, batch
         if self._workforce.shared:
             self._passed.add(lane)
-            self._workforce.passed(self._claim)
+            self._workforce.passed(self._claim, lane)
         return None
 
     def _left_to_others(self, lane: Lane) -> bool:

@@ -217,7 +217,7 @@ class PartLine:
         size, backlog = self._sizer().size, self._backlog
         most = backlog.position + MOST_ADMITTED
         self._admit(size, most)
-        while self._journeys.sorted_out([*islice(self._parts, size)]):
+        while self._journeys.sorted_out(islice(self._parts, size)):
             self._admit(size, most)
         if len(self) < size and backlog.position >= most:
             asyncio.get_running_loop().call_soon(backlog.bell.ring)  # and more of them in the next turn

@@ -190,7 +190,7 @@ class DefStage:
     @property
     def line(self) -> int:
         """Parts that wait for a lane."""
-        return sum(map(len, self._parts.values()))
+        return sum(map(len, [*self._parts.values()]))
 
     def put(self, part: Part) -> None:
         """It waits for a lane."""

@@ -35,6 +35,7 @@ class Claim:
         wants: whether it would take a lane now, if it may.
         called: it is of calls; with those of runs alone nobody needs to ask.
         content: when it looked last, it had nothing to do.
+        nudged: how often others have it look just now, who know nothing of what it has to do.
     """
 
     share: Share
@@ -42,6 +43,11 @@ class Claim:
     wants: Callable[[Lane], bool]
     called: bool = False
     content: bool = True
+    nudged: int = 0
+
+    def looked(self) -> None:
+        """Those who were woken by others have."""
+        self.nudged -= 1
 
 
 @dataclass(slots=True, eq=False)
@@ -155,16 +161,29 @@ class Workforce:
             self._held.pop((claim, lane), None)
             return True
         self._held[claim, lane] = None
-        rivals[favoured].bell.ring()  # it takes the lane, or says that it cannot
+        self._nudge(rivals[favoured])  # it takes the lane, or says that it cannot
         return False
 
     def holds(self, claim: Claim) -> bool:
         """Whether it has been told to wait."""
         return any(held is claim for held, _ in self._held)
 
-    def passed(self, claim: Claim) -> None:
-        """It has looked, and takes nothing of this lane: others may."""
-        self._ring_soon()
+    def passed(self, claim: Claim, lane: Lane | None = None) -> None:
+        """It has looked, and takes nothing: those may who were told to wait; for this lane, where it is only that."""
+        if lane is None:
+            self._let_go(claim)
+            self._ring_soon()
+            return
+        for held in [held for held, where in self._held if where is lane and held is not claim]:
+            self._held.pop((held, lane))
+            self._nudge(held)
+
+    @staticmethod
+    def _nudge(claim: Claim) -> None:
+        """Have it look again; what it could not take before it does not want by that, else all went in circles."""
+        claim.nudged += 1
+        claim.bell.ring()
+        asyncio.get_running_loop().call_soon(claim.looked)  # behind those who were woken
 
     def _let_go(self, claim: Claim) -> None:
         for held in [held for held in self._held if held[0] is claim]:
@@ -181,7 +200,7 @@ class Workforce:
         if self._held:
             held, self._held = self._held, {}
             for claim in dict.fromkeys(claim for claim, _ in held):
-                claim.bell.ring()
+                self._nudge(claim)
 
     def gave(self, lane: Lane, claim: Claim) -> Given:
         """A lane has one batch more."""
