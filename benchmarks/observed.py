@@ -1,10 +1,11 @@
-"""What does it cost to be watched: the log lines of steps?
+"""What does it cost to be watched: the monitor, and the log lines of steps?
 
     python -m benchmarks.observed [--quick] [--repeats N] [--json FILE] [--plot FILE]
 
-Trivial records through two workers, whose steps log nothing, something, or what nobody wants; each as a ratio to the
-first. And 10,000 lines a second of each worker: by how much the loop is late, what of a core this process uses, and
-whether each line has come, in order.
+Trivial records through two workers: with a monitor that nobody looks at, or with a page that is open, a scraper and a
+health file; and with steps that log something, or what nobody wants. Each as a ratio to the run without any of it, of
+the time and of this process's CPU seconds. And 10,000 lines a second of each worker: by how much the loop is late, what
+of a core this process uses, and whether each line has come, in order.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -25,23 +27,27 @@ from benchmarks.asking.measure import WrongWork
 from benchmarks.asking.question import Asked, Spread, asked
 from benchmarks.asking.table import aligned
 from benchmarks.cells import observed as steps
+from benchmarks.cells import watched
 from benchmarks.contestants.peers import WORKERS
 from benchmarks.works import trivial
-from pipeframe_async import PipeFrame, PipelineEngine
+from pipeframe_async import PipeFrame, PipelineEngine, RunReport
 
 QUESTION = "observed"
-TITLE = "What the log lines of steps cost"
+TITLE = "What it costs to be watched"
 REPEATS = 5
-RECORDS, QUICK_RECORDS = 1_000_000, 2_000
+RECORDS, QUICK_RECORDS = 4_000_000, 2_000
 SECONDS, QUICK_SECONDS = 3.0, 0.05
 TICK = 0.005
 
 THROUGH: dict[str, tuple[Any, Callable[[int], int]]] = {
-    "nothing is logged": (steps.QUIET, lambda records: 0),
+    "nothing": (steps.QUIET, lambda records: 0),
+    "a monitor that nobody looks at": (steps.QUIET, lambda records: 0),
+    "a page, a scraper, a health file": (steps.QUIET, lambda records: 0),
     "a line that nobody wants, for each record": (steps.BELOW, lambda records: 0),
     "a line for each 1,000 records": (steps.SPARSE, lambda records: -(-records // 1_000)),
 }
 """What steps log in the first table, and how many lines that makes."""
+MONITORED = ("a monitor that nobody looks at", "a page, a scraper, a health file")
 BESIDE = {"an idle loop": None, "steps that wait": steps.waits, "10,000 lines/s of each worker": steps.logs}
 """What goes on beside the ticker in the second."""
 
@@ -60,8 +66,8 @@ class Beside:
     lines: list[int] = field(default_factory=list)
 
 
-def through(name: str, records: int) -> float:
-    """Seconds of all records.
+def through(name: str, records: int) -> tuple[float, float]:
+    """Seconds of all records, and this process's CPU seconds.
 
     Raises:
         WrongWork: a line was lost, or came out of order.
@@ -70,11 +76,30 @@ def through(name: str, records: int) -> float:
     taken = steps.Takes()
     with _handled_by(taken), asyncio.Runner() as runner:
         gc.collect()
-        started = time.perf_counter()
-        report = runner.run(PipeFrame(WORKERS).run(pipeline(work), trivial.feed(records)))
-        seconds = time.perf_counter() - started
+        started, cpu = time.perf_counter(), time.process_time()
+        report = runner.run(_watched(name, work, records))
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     _check(name, taken, lines(records), report.delivered == records)
-    return seconds
+    return seconds, cpu
+
+
+async def _watched(name: str, work: Sequence[Any], records: int) -> RunReport:
+    """The run; of one with a monitor until it has ended, and whoever looks at it has left."""
+    if name not in MONITORED:
+        return await PipeFrame(WORKERS).run(pipeline(work), trivial.feed(records))
+    with tempfile.TemporaryDirectory() as folder:
+        looked_at = name == MONITORED[1]
+        frame = PipeFrame(WORKERS, monitor="127.0.0.1:0", health_file=Path(folder) / "health" if looked_at else None)
+        running = asyncio.create_task(frame.run(pipeline(work), trivial.feed(records)))
+        while frame.monitor_url is None:
+            await asyncio.sleep(0)
+        looking = watched.looks_at(frame.monitor_url) if looked_at else None
+        try:
+            return await running
+        finally:
+            if looking is not None:
+                looking.kill()
+                looking.wait()
 
 
 async def beside(name: str, seconds: float) -> tuple[list[float], float, bool]:
@@ -154,13 +179,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Ask."""
     question = asked(QUESTION, __doc__, REPEATS, argv)
     records = QUICK_RECORDS if question.quick else RECORDS
-    taken: dict[str, list[float]] = {name: [] for name in THROUGH}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in THROUGH}
     for name in question.turns([*THROUGH]):
         taken[name].append(through(name, records))
-    quiet = taken["nothing is logged"]
-    ratios = {n: Spread.of(t / q for t, q in zip(times, quiet, strict=True)) for n, times in taken.items()}
-    first = [["steps", "records/s", "time, as a ratio"]]
-    first += [[n, f"{records / Spread.of(t).median:,.0f}", ratios[n].words(digits=3)] for n, t in taken.items()]
+    quiet = taken["nothing"]
+    times, cpus = (
+        {n: Spread.of(t[of] / q[of] for t, q in zip(turns, quiet, strict=True)) for n, turns in taken.items()}
+        for of in (0, 1)
+    )
+    seconds = {n: Spread.of(wall for wall, _ in turns) for n, turns in taken.items()}
+    first = [["beside the run", "records/s", "time, as a ratio", "CPU here, as a ratio"]]
+    first += [
+        [n, f"{records / seconds[n].median:,.0f}", times[n].words(digits=3), cpus[n].words(digits=3)] for n in THROUGH
+    ]
     lags = lagging(question, QUICK_SECONDS if question.quick else SECONDS)
     second = [["beside the ticker", *HEAD, "of a core", "lines"]]
     second += [
@@ -173,7 +204,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         {
             "records": records,
             "through": [
-                {"label": n, "seconds": asdict(Spread.of(t)), "ratio": asdict(ratios[n])} for n, t in taken.items()
+                {"label": n, "seconds": asdict(seconds[n]), "ratio": asdict(times[n]), "cpu": asdict(cpus[n])}
+                for n in THROUGH
             ],
             "beside": [
                 {"label": n, **row.lags.as_json(), "share": asdict(Spread.of(row.shares)), "lines": sum(row.lines)}
