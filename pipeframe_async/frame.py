@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor as AnyExecutor
 from contextlib import (
@@ -16,18 +15,17 @@ from contextlib import (
     suppress,
 )
 from dataclasses import replace
-from itertools import count
 from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 from weakref import WeakKeyDictionary
 
-from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.calls import Calls
 from pipeframe_async._engine.delivering.results import Results
 from pipeframe_async._engine.desk import Desk
 from pipeframe_async._engine.lanes.workforce import Workforce
 from pipeframe_async._engine.run import Run
+from pipeframe_async._engine.runs import Runs
 from pipeframe_async._engine.settling.checkpoint import Job, opened_job
 from pipeframe_async._engine.signals import Owner, handled_signals
 from pipeframe_async._engine.supervise import ended, spawn
@@ -35,7 +33,6 @@ from pipeframe_async._engine.watch import watched
 from pipeframe_async._engine.wiring import Limits
 from pipeframe_async._rules import knobs
 from pipeframe_async._rules.feed_forms import Feed
-from pipeframe_async._rules.merging import by_pipeline
 from pipeframe_async.contracts import Executor, Logs
 from pipeframe_async.errors import ConfigError, FeedError, InternalError, PipeFrameError, StateError
 from pipeframe_async.executors import choose, hosts
@@ -48,10 +45,7 @@ from pipeframe_async.pipeline import PipelineEngine
 from pipeframe_async.plan import Plan, feed_of, instance_of, plan_of
 from pipeframe_async.portal import Portal
 from pipeframe_async.report import RunReport
-from pipeframe_async.stats import Health, RunStats, Stats
-
-KEPT_RUNS = 16
-"""Runs that have ended and are still shown. More would hold the memory of a service that runs many, some 10 kB each."""
+from pipeframe_async.stats import Health, Stats
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -152,15 +146,10 @@ class PipeFrame:
         self._workforce: Workforce | None = None  # of the executor that was used last
         self._home: asyncio.AbstractEventLoop | None = None
         self._process = 0  # where its workers and runs are
-        self._runs: list[Run] = []
+        self._runs = Runs()
         self._consumers: WeakKeyDictionary[Run, asyncio.Task[Any] | None] = WeakKeyDictionary()  # who opened a stream
         self._desk: Desk | None = None  # where calls come in
         self._readying: set[asyncio.Task[None]] = set()  # what `ready` waits for
-        self._ended = Bell()  # rings when a run has ended
-        self._last = Stats()
-        self._past: deque[RunStats] = deque()  # runs that have ended, as they were then
-        self._before: dict[str, RunStats] = {}  # earlier ones, together by their pipelines
-        self._numbers = count(1)
 
     async def run(
         self,
@@ -339,11 +328,8 @@ class PipeFrame:
         And one by one the last runs that have ended, those that are under way, and the workers. Cheap enough for every
         second: some 0.5 ms a run. May be called from any thread.
         """
-        runs = [*self._runs]
-        counts = sum((run.stats() for run in runs[1:]), runs[0].stats()) if runs else self._last
-        workers = self._workforce.stats() if self._workforce is not None and (runs or self._warm is not None) else ()
-        seen = (*self._past.copy(), *(run.seen() for run in runs))
-        return replace(counts, runs=seen, before=tuple(self._before.copy().values()), workers=workers)
+        there = self._workforce is not None and (self._runs or self._warm is not None)
+        return replace(self._runs.stats(), workers=self._workforce.stats() if there and self._workforce else ())
 
     def health(self) -> Health:
         """Whether it is live and ready, and why not; for probes of one's own. May be called from any thread.
@@ -375,7 +361,7 @@ class PipeFrame:
             self._warm = choose.make(self._kind, self._workers, self._wear)
             undo.pop_all()
         self._process = os.getpid()
-        self._desk = Desk(self._begin_calls, self._end_calls, self._call_queue)
+        self._desk = Desk(self._begin_calls, self._runs.forget, self._call_queue)
         return self
 
     async def __aexit__(
@@ -393,7 +379,7 @@ class PipeFrame:
         try:
             await ended([*self._readying])
             while not all(run.over for run in self._runs):
-                await self._ended.wait()  # runs end in tasks of their own, and ring
+                await self._runs.ended.wait()  # runs end in tasks of their own, and ring
             if desk is not None:
                 await desk.ended()  # callers are told there
         finally:
@@ -424,25 +410,12 @@ class PipeFrame:
             workforce,
             self._limits,
             calls=calls,
-            on_end=self._ended.ring,
-            number=next(self._numbers),
+            on_end=self._runs.ended.ring,
+            number=self._runs.number(),
             trace=traced_run(plan.name, "calls"),
         )
-        self._runs.append(run)
+        self._runs.add(run)
         return run
-
-    def _end_calls(self, run: Run) -> None:
-        self._forget(run)
-        self._ended.ring()
-
-    def _forget(self, run: Run) -> None:
-        """It has ended: what it came to is kept."""
-        self._runs.remove(run)
-        self._last = run.stats()
-        self._past.append(run.seen())
-        if len(self._past) > KEPT_RUNS:
-            gone = self._past.popleft()
-            self._before |= by_pipeline([*filter(None, [self._before.get(gone.pipeline)]), gone])
 
     @asynccontextmanager
     async def _run(self, pipeline: Any, feed: Any, load: Any, *, streaming: bool, restart: bool) -> AsyncIterator[Run]:
@@ -472,19 +445,18 @@ class PipeFrame:
                     self._limits,
                     streaming=streaming,
                     job=job,
-                    on_end=self._ended.ring,
-                    number=next(self._numbers),
+                    on_end=self._runs.ended.ring,
+                    number=self._runs.number(),
                     trace=traced_run(plan.name, "stream" if streaming else "run"),
                 )
-                self._runs.append(run)
+                self._runs.add(run)
                 try:
                     with self._signals(run):
                         async with watched(progress_display(self._progress, run.stats)):
                             yield run
                 finally:
-                    self._forget(run)
+                    self._runs.forget(run)
                     left_work, report = run.left_work, run.report
-                    self._ended.ring()
                     if warm is not None and isinstance(executor, Logs):
                         await executor.logs_handled()
         finally:

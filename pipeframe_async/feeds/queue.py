@@ -50,6 +50,7 @@ class Message(Delivery[Any], Generic[Token]):
         _set_deliveries(self, deliveries)
         _set_outcome(self, None)
         _set_failure(self, None)
+        _set_context(self, None)
 
     def ack(self) -> None:  # in place of a field that holds a function
         """It is done with."""
@@ -76,8 +77,8 @@ class Message(Delivery[Any], Generic[Token]):
 
 
 _set_token, _set_deliveries, _set_source = (vars(Message)[name].__set__ for name in ("token", "deliveries", "source"))
-_set_key, _set_record, _set_outcome, _set_failure = (
-    vars(Delivery)[name].__set__ for name in ("key", "record", "outcome", "failure")
+_set_key, _set_record, _set_outcome, _set_failure, _set_context = (
+    vars(Delivery)[name].__set__ for name in ("key", "record", "outcome", "failure", "context")
 )
 made.add(Message)  # which is all that its own `__init__` leaves out
 

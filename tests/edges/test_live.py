@@ -11,6 +11,7 @@ import pytest
 from pipeframe_async import FeedError, PipeFrame, PipelineEngine, SinkError
 from pipeframe_async.feeds.live import Live
 from pipeframe_async.feeds.queue import Message, Nack, Queue
+from pipeframe_async.model import Delivery
 from pipeframe_async.servers.reach import Reach
 
 
@@ -227,3 +228,9 @@ async def test_what_was_fetched_and_not_taken_is_handed_back() -> None:
         taking.cancel()
         await asyncio.sleep(0.01)
     assert sorted(queue.left + queue.back) == list(range(100))
+
+
+def test_a_message_has_all_that_a_delivery_has() -> None:
+    message = Message("1-0", "1-0", b"record", 1)
+    for name in Delivery.__dataclass_fields__:
+        getattr(message, name)
