@@ -74,7 +74,8 @@ class Accounts:
         organs, stats = self._organs, self.stats()
         now = time.perf_counter()
         position = organs.backlog.position if (first := organs.books.ledger.oldest) is None else first
-        organs.backlog.waits.settled(position)
+        if threading.get_ident() == self._thread:
+            organs.backlog.waits.settled(position)
         since = organs.backlog.waits.since(position) if stats.in_flight or stats.spilled else None
         steps = self._steps()
         return replace(

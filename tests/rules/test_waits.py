@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeframe_async._rules.waits import GRAIN, MOST_AGES, Waits
+from pipeframe_async._rules.waits import GRAIN, MOST_AGES, MOST_WAITING, Waits
 
 
 def test_a_record_waits_from_the_mark_behind_it_until_it_is_taken() -> None:
@@ -29,14 +29,14 @@ def test_whatever_is_fed_and_taken_is_counted_once(fed: list[tuple[int, float]],
     for first in range(0, end, most):
         waits.taken(first, min(end, first + most), now)
     assert waits.spread.histogram().count == end
-    assert not waits._marks or waits._marks[-1][0] == end
+    assert not waits._waiting.marks or waits._waiting.marks[-1][0] == end
 
 
 def test_marks_that_wait_are_a_grain_apart_whatever_comes() -> None:
     waits = Waits()
     for at in range(100_000):
         waits.fed(at + 1, at * GRAIN / 1000)
-    assert len(waits._marks) <= 101
+    assert len(waits._waiting.marks) <= 101
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=3_000), st.data())
@@ -48,12 +48,23 @@ def test_the_age_of_the_oldest_is_never_too_small_and_takes_fixed_memory(
         now += pause
         waits.fed(at + 1, now)
         times.append(now)
-    assert len(waits._ages) <= MOST_AGES
+    assert len(waits._ages.marks) <= MOST_AGES
     position = data.draw(st.integers(0, len(pauses) - 1))
     since = waits.since(position)
     assert since is not None
     assert since <= times[position]
     assert times[position] - since <= max(0.02 * now, GRAIN)
+
+
+def test_a_feed_of_hours_that_nobody_takes_from_has_so_many_marks_and_waits_are_never_too_short() -> None:
+    waits = Waits()
+    for at in range(50_000):
+        waits.fed(at + 1, at / 10)
+    assert len(waits._waiting.marks) <= MOST_WAITING
+    waits.taken(0, 50_000, 6_000.0)
+    seen = waits.spread.histogram()
+    assert seen.count == 50_000
+    assert sum(6_000.0 - at / 10 for at in range(50_000)) <= seen.sum <= 1.01 * 50_000 * 3_500
 
 
 def test_what_is_settled_needs_no_marks() -> None:
@@ -62,6 +73,6 @@ def test_what_is_settled_needs_no_marks() -> None:
         waits.fed(at + 1, float(at))
     waits.settled(90)
     assert waits.since(90) == 90.0
-    assert len(waits._ages) == 10
+    assert len(waits._ages.marks) == 10
     waits.settled(100)
     assert waits.since(100) is None
