@@ -11,6 +11,7 @@ import click
 
 from pipeframe_async.cli.exits import printable
 from pipeframe_async.observe.json_logs import JsonFormatter
+from pipeframe_async.observe.watching import MONITOR
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 FORMATS: Final = ("text", "json")
@@ -52,6 +53,16 @@ class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         who = "" if record.name.partition(".")[0] == LIBRARY else f"{record.name}: "
         return f"{record.levelname.capitalize()}: {who}{printable(super().format(record))}"
+
+
+def show_monitor() -> logging.Handler:
+    """Say where the monitor is, whatever else is shown. Returns what does, to be removed by tests."""
+    logger, handler = logging.getLogger(MONITOR), _Shown(logging.INFO)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    return handler
 
 
 def show_logs(level: str, form: str = "text") -> Any:

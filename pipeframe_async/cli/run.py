@@ -10,7 +10,7 @@ import click
 from pipeframe_async.cli.ends import Ends
 from pipeframe_async.cli.exits import DONE, FAILED, INTERRUPTED, explained
 from pipeframe_async.cli.job import keep
-from pipeframe_async.cli.logs import LOG_FORMAT, LOG_LEVEL, show_logs
+from pipeframe_async.cli.logs import LOG_FORMAT, LOG_LEVEL, show_logs, show_monitor
 from pipeframe_async.cli.options import (
     PROGRESS,
     FrameOptions,
@@ -61,6 +61,8 @@ def run(
     ends.put_on(pipeline)
     keep(pipeline, checkpoint)
     show_logs(log_level, log_format)  # now that the module has had its chance to set up logging
+    if frame["monitor"] is not None:
+        show_monitor()
     try:
         report = reported(pipeline, FrameOptions(**frame), ends, restart=restart)
     except SinkError as error:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("pipeframe_async")
 
+MONITOR: Final = "pipeframe_async.monitor"
+"""The logger that says, at level INFO, where a monitor is."""
 TICK: Final = 0.5
 """Seconds between two looks at what is to be told. Shorter costs the GIL, longer tells late."""
 
@@ -121,7 +123,7 @@ class Watching:
         self.url = url_of(listens)
         self._server = Server(listens, _Shown(self, Metrics(self._to_measure).exposed), address.token)
         self._server.begin()
-        logger.info("the monitor is at %s", self.url)
+        logging.getLogger(MONITOR).info("the monitor is at %s", self.url)
 
     def __exit__(self, *error: object) -> None:
         """A run has ended, or the frame is closed; the last one takes all of it along."""
