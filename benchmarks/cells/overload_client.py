@@ -18,6 +18,8 @@ from benchmarks.asking.question import percentile
 
 PAUSE_SECONDS = 0.01
 CLIENTS = 8
+POLL = 0.005
+"""Seconds between two looks at how many answers have come."""
 PATIENCE = 10.0
 """Seconds after which a client hangs up: people have gone by then."""
 LATE = 1.5
@@ -63,9 +65,11 @@ async def capacity(there: Connections, seconds: float) -> float:
             done += good
 
     working = [asyncio.ensure_future(works(number)) for number in range(CLIENTS)]
-    await asyncio.sleep(seconds / 4)
+    while done < CLIENTS:  # its workers have started
+        await asyncio.sleep(POLL)
     began, before = time.perf_counter(), done
-    await asyncio.sleep(seconds)
+    while time.perf_counter() - began < seconds or done == before:
+        await asyncio.sleep(POLL)
     rate = (done - before) / (time.perf_counter() - began)
     for task in working:
         task.cancel()
