@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import threading
 import time
@@ -264,3 +265,28 @@ async def test_a_frame_without_any_of_it_tells_its_health_too() -> None:
     assert (frame.health().live, frame.health().ready) == (True, False)
     async with frame:
         assert (frame.health().live, frame.health().ready) == (True, True)
+
+
+async def test_the_loggers_of_a_server_of_the_app_s_own_are_left_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    names = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
+
+    def set_up() -> list[Any]:
+        loggers = [logging.getLogger(name) for name in names]
+        return [(its.level, [*its.handlers], its.propagate, [*its.filters]) for its in loggers]
+
+    handler = logging.NullHandler()
+    logging.getLogger("uvicorn.access").addHandler(handler)
+    before = set_up()
+    try:
+        with caplog.at_level(logging.INFO):
+            async with PipeFrame(1, executor="inline", monitor="127.0.0.1:0") as frame:
+                async with httpx.AsyncClient() as client:
+                    assert (await client.get(f"{frame.monitor_url}stats.json")).status_code == 200
+                assert [what[:3] for what in set_up()] == [what[:3] for what in before]
+                logging.getLogger("uvicorn.error").info("of the app's own server")
+        assert set_up() == before
+    finally:
+        logging.getLogger("uvicorn.access").removeHandler(handler)
+    assert [record.message for record in caplog.records if record.name.startswith("uvicorn")] == [
+        "of the app's own server"
+    ]
