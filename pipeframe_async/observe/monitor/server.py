@@ -84,7 +84,7 @@ class Server:
         self._watched = watched
         self._token = token
         self._ended = threading.Event()
-        # Of its logging nothing is said here: that would set levels and handlers of the app's own server, if it has one.
+        # Nothing of its logging is said here: it would set levels and handlers of the app's own server too.
         config = uvicorn.Config(self._app(), log_config=None, lifespan="off", timeout_graceful_shutdown=1, ws="none")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="pipeframe-monitor", daemon=True)
