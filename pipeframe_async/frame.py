@@ -35,7 +35,7 @@ from pipeframe_async._engine.watch import watched
 from pipeframe_async._engine.wiring import Limits
 from pipeframe_async._rules import knobs
 from pipeframe_async._rules.feed_forms import Feed
-from pipeframe_async._rules.merging import by_pipeline
+from pipeframe_async._rules.merging import remembered
 from pipeframe_async.contracts import Executor, Logs
 from pipeframe_async.errors import ConfigError, FeedError, InternalError, PipeFrameError, StateError
 from pipeframe_async.executors import choose, hosts
@@ -342,7 +342,7 @@ class PipeFrame:
         counts = sum((run.stats() for run in runs[1:]), runs[0].stats()) if runs else self._last
         workers = self._workforce.stats() if self._workforce is not None and (runs or self._warm is not None) else ()
         seen = (*self._past.copy(), *(run.seen() for run in runs))
-        return replace(counts, runs=seen, before=tuple(self._before.copy().values()), workers=workers)
+        return replace(counts, runs=seen, before=tuple(self._before.values()), workers=workers)
 
     def health(self) -> Health:
         """Whether it is live and ready, and why not; for probes of one's own. May be called from any thread.
@@ -431,8 +431,7 @@ class PipeFrame:
         self._last = run.stats()
         self._past.append(run.seen())
         if len(self._past) > KEPT_RUNS:
-            gone = self._past.popleft()
-            self._before |= by_pipeline([*filter(None, [self._before.get(gone.pipeline)]), gone])
+            self._before = remembered(self._before, self._past.popleft())
 
     @asynccontextmanager
     async def _run(self, pipeline: Any, feed: Any, load: Any, *, streaming: bool, restart: bool) -> AsyncIterator[Run]:

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from pipeframe_async._rules.merging import by_pipeline
+from pipeframe_async._rules.merging import added, by_pipeline
 from pipeframe_async.stats import Histogram, RunStats, Stats
 
 OUTCOMES = ("delivered", "filtered", "failed", "aborted", "skipped")
@@ -49,6 +49,9 @@ class _Collector(Collector):
         self._seen = seen
 
     def collect(self) -> Iterable[Metric]:
+        return map(_writable, self._all())
+
+    def _all(self) -> Iterator[Metric]:
         stats, lateness = self._seen()
         runs = by_pipeline((*stats.before, *stats.runs))
         under_way = by_pipeline(run for run in stats.runs if run.state != "closed")
@@ -59,6 +62,19 @@ class _Collector(Collector):
         lag = HistogramMetricFamily("pipeframe_loop_lag_seconds", "By how much turns of the event loop came late.")
         _add(lag, [], lateness)
         yield lag
+
+
+def _writable(metric: Metric) -> Metric:
+    """Names are the user's: UTF-8 cannot write all of them."""
+    metric.samples = [
+        sample._replace(labels={label: _text(value) for label, value in sample.labels.items()})
+        for sample in metric.samples
+    ]
+    return metric
+
+
+def _text(name: str) -> str:
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
 
 
 def _counters(runs: dict[str, RunStats]) -> Iterator[Metric]:
@@ -123,13 +139,21 @@ def _histograms(runs: dict[str, RunStats]) -> Iterator[Metric]:
         labels=["pipeline", "direction"],
     )
     for name, run in runs.items():
-        for step, histogram in zip(run.steps, run.step_seconds, strict=True):
-            _add(steps, [name, step.name], histogram)
+        for step, histogram in _by_name(run).items():
+            _add(steps, [name, step], histogram)
         _add(queue, [name], run.queue_seconds)
         _add(batches, [name], run.batch_records)
         _add(transfer, [name, "to_worker"], run.packing_seconds)
         _add(transfer, [name, "from_worker"], run.reading_seconds)
     yield from (steps, queue, batches, transfer)
+
+
+def _by_name(run: RunStats) -> dict[str, Histogram]:
+    """Those of steps of one name together, as two lambdas are: a series is there once."""
+    together: dict[str, Histogram] = {}
+    for step, seconds in zip(run.steps, run.step_seconds, strict=True):
+        together[step.name] = added(together[step.name], seconds) if step.name in together else seconds
+    return together
 
 
 def _add(family: HistogramMetricFamily, labels: list[str], histogram: Histogram) -> None:
