@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from pipeframe_async import ConfigError, PipeFrame, PipelineEngine
-from pipeframe_async.observe.monitor.address import address_of
+from pipeframe_async.observe.monitor.address import Address, address_of, listening
 
 pytestmark = pytest.mark.process
 SECRET = "4929-0000"
@@ -212,11 +212,20 @@ async def test_an_address_that_is_taken_is_said_before_anything_starts() -> None
         ("[::]:8787", None, "can be reached from other machines"),
         ("0.0.0.0:8787", "", "must be a string that is not empty, or False"),
         ("0.0.0.0:8787", True, "must be a string that is not empty, or False"),
+        ("0.0.0.0:8787", "read from a file\n", "without ends of lines"),
+        ("0.0.0.0:8787", "\ud800", "without ends of lines"),
+        ("127.0.0.1:²", None, 'must be "host:port"'),
     ],
 )
 def test_an_address_that_will_not_do_is_refused(monitor: Any, token: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         address_of(monitor, token)
+
+
+@pytest.mark.parametrize("host", ["a\0b", "é..b", "x" * 70])
+def test_a_host_that_can_be_none_is_refused_as_one_that_is_not_there(host: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be listened at"):
+        listening(Address(host, 0))
 
 
 @pytest.mark.parametrize(
