@@ -37,8 +37,8 @@ def address_of(monitor: str | bool, token: str | Literal[False] | None) -> Addre
     host = host.strip("[]") or "127.0.0.1"
     if token is not None and token is not False and not (isinstance(token, str) and token and token.isprintable()):
         raise ConfigError(
-            f"monitor_token={type(token).__name__}: must be a string that is not empty, or False; without ends of lines "
-            "and what else cannot be printed"
+            f"monitor_token={type(token).__name__}: must be a string that is not empty, or False; without ends of "
+            "lines and what else cannot be printed"
         )
     if token is None and not _is_loopback(host):
         raise ConfigError(
@@ -58,6 +58,9 @@ def listening(address: Address) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
+        socket.getaddrinfo(
+            address.host, address.port
+        )  # of a host that can be none the next line leaves a socket behind
         return socket.create_server((address.host, address.port), family=family)
     except (OSError, TypeError, ValueError) as error:  # the latter of hosts that can be none
         raise ConfigError(
