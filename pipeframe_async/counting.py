@@ -6,6 +6,7 @@ its answer; or, in the parent's own process, the run that has it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar, Token
 
 MOST_NAMES = 1_000
@@ -66,7 +67,7 @@ def counted() -> Counts | None:
     return counts
 
 
-def add(counts: Counts, more: Counts | None) -> None:
+def add(counts: Counts, more: Mapping[str, int] | None) -> None:
     """A batch has come back with more."""
     for name, n in (more or {}).items():
         _add(counts, name, n)

@@ -12,7 +12,7 @@ from itertools import count
 
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.run import Run
-from pipeframe_async._rules.merging import by_pipeline
+from pipeframe_async._rules.merging import remembered
 from pipeframe_async.stats import RunStats, Stats
 
 KEPT = 16
@@ -55,8 +55,7 @@ class Runs:
         self._last = run.stats()
         self._past.append(run.seen())
         if len(self._past) > KEPT:
-            gone = self._past.popleft()
-            self._before |= by_pipeline([*filter(None, [self._before.get(gone.pipeline)]), gone])
+            self._before = remembered(self._before, self._past.popleft())
         self.ended.ring()
 
     def stats(self) -> Stats:
@@ -64,4 +63,4 @@ class Runs:
         runs = [*self]
         counts = sum((run.stats() for run in runs[1:]), runs[0].stats()) if runs else self._last
         seen = (*self._past.copy(), *(run.seen() for run in runs))
-        return replace(counts, runs=seen, before=tuple(self._before.copy().values()))
+        return replace(counts, runs=seen, before=tuple(self._before.values()))

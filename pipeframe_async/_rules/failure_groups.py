@@ -15,13 +15,14 @@ from pipeframe_async.stats import FailureGroup
 MOST_GROUPS: Final = 500
 """Groups that are told apart. A class of error that is made anew for each record would fill the memory with more."""
 MOST_TRACEBACK: Final = 8_000
-"""Characters of a traceback that are kept, its end. Enough for some fifty frames."""
+"""Characters that are kept of a traceback's frames, the last ones. Enough for some fifty of them."""
 
-_FRAME = re.compile(r'^[\s|+-]+File ".*", line \d+, in ')  # without "in" the source may be a record
+_FRAME = re.compile(r'^([\s|+-]+)File ".*", line \d+, in ')  # without "in" the source may be a record
 _MARKS = re.compile(r"^[\s|+-]*[\^~]+$")
 _ERROR = re.compile(r"^(?:\s*[|+] ?)*([\w.<>]+)(?::.*)?$")
-_SAID = (
-    "Traceback (most recent call last):",
+_MEMBER = re.compile(r"^[\s|]*\+[-+]+ (\d+|\.\.\.) -+$")  # of a group
+_BEGINS = ("Traceback (most recent call last):", "Exception Group Traceback (most recent call last):")
+_LINKS = (
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
 )
@@ -61,20 +62,43 @@ class FailureGroups:
 def frames_of(traceback: str) -> str:
     """Where in the code it was: of the text of a traceback the frames and the types of its errors, without messages."""
     kept: list[str] = []
-    source = marks = False  # the line after a frame's is its source, and below it may be marks
-    for line in traceback[-MOST_TRACEBACK:].splitlines():
-        if _FRAME.match(line):
+    due = True  # a traceback may begin here
+    within = True  # in one: else this is what an error says, and that may be a traceback too
+    source = ""  # how the line after a frame's begins where it is its source, which is not always known
+    marks = False  # below a source may be some
+    for line in traceback.splitlines():
+        of_source, source = bool(source) and line.startswith(source), ""
+        under_source, marks = marks, of_source
+        bare = line.strip(" |+-")
+        if of_source and within:
             kept.append(line)
-            source = marks = True
-        elif (source and line.startswith("  ")) or (marks and _MARKS.match(line)):
+        elif (frame := _FRAME.match(line)) is not None and within:
             kept.append(line)
-            source = False
-        elif line.strip(" |+-") in _SAID:
+            source = f"{frame[1]}  "
+        elif under_source and _MARKS.match(line):
             kept.append(line)
-        elif (error := _ERROR.match(line)) is not None and source is False and marks and _names_error(error[1]):
+        elif bare in _LINKS:
+            kept.append(line)
+            due = True
+        elif bare in _BEGINS and due:
+            kept.append(line)
+            due, within = False, True
+        elif _MEMBER.match(line):
+            due = True
+        elif within and kept and (error := _ERROR.match(line)) is not None and _names_error(error[1]):
             kept.append(error[1])
-            marks = False
-    return "\n".join(kept)
+            within = False
+        elif bare:
+            due = False
+    return _end_of(kept)
+
+
+def _end_of(lines: list[str]) -> str:
+    """As many of the last ones as may be kept."""
+    room, at = MOST_TRACEBACK + 1, len(lines)
+    while at and (room := room - len(lines[at - 1]) - 1) >= 0:
+        at -= 1
+    return "\n".join(lines[at:])
 
 
 def _names_error(word: str) -> bool:

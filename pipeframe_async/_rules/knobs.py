@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from os import PathLike
+from os import PathLike, fsencode
 from pathlib import Path
 
 from pipeframe_async.errors import ConfigError
@@ -50,11 +50,21 @@ def failure_limit(name: str, value: object) -> int | float | None:
     )
 
 
+def _names_a_file(path: Path) -> bool:
+    try:
+        fsencode(path)  # half a surrogate pair is in no name
+        return path.name not in ("", "..") and "\0" not in str(path) and not path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def path(name: str, value: object) -> Path:
     """The path of a file whose folder is there."""
     if not isinstance(value, (str, PathLike)) or not str(value):
         raise ConfigError(f"{name}={value!r}: must be the path of a file")
     wanted = Path(value)
+    if not _names_a_file(wanted):
+        raise ConfigError(f"{name}={str(value)!r}: must be the path of a file, and this is none")
     if not wanted.parent.is_dir():
         raise ConfigError(f"{name}={str(value)!r}: {wanted.parent} is no folder; make it first")
     return wanted

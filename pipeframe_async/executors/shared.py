@@ -7,19 +7,21 @@ ours to replace: the batch is given back as dead, to be tried in halves, for as 
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import BrokenExecutor, Future
+import sys
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from concurrent.futures import Executor as AnyExecutor
 from contextlib import suppress
 from functools import partial
 
 from pipeframe_async._worker import envelope
 from pipeframe_async._worker.channel import heavy
-from pipeframe_async._worker.whereabouts import placed
+from pipeframe_async._worker.whereabouts import placed, whereabouts_of
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import StateError, WorkerLost
 from pipeframe_async.executors.inline import warn_of_time_limit
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.executors.shipping import ship as ship_chain
+from pipeframe_async.stats import WorkerStats
 from pipeframe_async.wire import WANTED, ChainRef, ChainSpec, Death, Packed, Reply
 
 MOST_IN_VAIN = 30
@@ -54,6 +56,14 @@ class SharedLane:
         self._here = here
         self._threads = threads
         self._in_vain = 0
+        self._answered = 0
+
+    def stats(self) -> WorkerStats:
+        """What it is at, where that can be seen: of threads the records of their batches. Any thread may ask."""
+        threads = [*self._executor._threads] if isinstance(self._executor, ThreadPoolExecutor) else []
+        frames = sys._current_frames() if threads else {}
+        at = [whereabouts_of(frames.get(each.ident or 0)) for each in threads]
+        return WorkerStats(self.name, "idle", at=(self._answered, sum(here.at or 0 for here in at if here is not None)))
 
     async def start(self) -> None:
         """Nothing to start: it is somebody else's, and starts when it is used."""
@@ -93,6 +103,7 @@ class SharedLane:
         except Exception as error:
             return self._died(number, batch, error)
         self._in_vain = -1
+        self._answered += 1
         return reply
 
     def drop(self, token: int) -> None:

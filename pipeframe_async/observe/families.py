@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from pipeframe_async._rules.merging import by_pipeline
+from pipeframe_async._rules.merging import added, by_pipeline
 from pipeframe_async.stats import Histogram, RunStats, Stats
 
 OUTCOMES = ("delivered", "filtered", "failed", "aborted", "skipped")
@@ -36,6 +36,11 @@ class Family:
     labels: Labels = ("pipeline",)
     values: dict[Labels, float] = field(default_factory=dict)
 
+    def add(self, labels: Labels, value: float) -> None:
+        """So many more of these."""
+        written = _written(labels)
+        self.values[written] = self.values.get(written, 0) + value
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -49,7 +54,13 @@ class Spread:
     def add(self, labels: Labels, histogram: Histogram) -> None:
         """One more, if anything was measured."""
         if histogram.bounds:
-            self.values[labels] = histogram
+            written = _written(labels)
+            self.values[written] = added(self.values[written], histogram) if written in self.values else histogram
+
+
+def _written(labels: Labels) -> Labels:
+    """Names are the user's: UTF-8 cannot write all of them, and steps may have the same."""
+    return tuple(name if name.isascii() else name.encode("utf-8", "backslashreplace").decode() for name in labels)
 
 
 def families(seen: Seen) -> Iterator[Family | Spread]:
@@ -76,16 +87,17 @@ def _counters(runs: Mapping[str, RunStats]) -> Iterator[Family]:
     user = Family("pipeframe_user", "counter", "What steps count by count(name).", ("pipeline", "name"))
     for name, run in runs.items():
         counts = run.counts
-        records.values.update({(name, outcome): getattr(counts, outcome) for outcome in OUTCOMES})
-        bypassed.values[name,] = counts.bypassed
-        fed.values[name,] = counts.fed + counts.emitted
-        failures.values.update(
-            {(name, group.step, group.kind, group.error_type): group.count for group in run.failures}
-        )
-        again.values[name,] = counts.retried
-        refused.values[name,] = counts.calls_rejected
-        lost.values[name,] = counts.logs_dropped
-        user.values.update({(name, counter): n for counter, n in counts.counters.items()})
+        for outcome in OUTCOMES:
+            records.add((name, outcome), getattr(counts, outcome))
+        bypassed.add((name,), counts.bypassed)
+        fed.add((name,), counts.fed + counts.emitted)
+        for group in run.failures:
+            failures.add((name, group.step, group.kind, group.error_type), group.count)
+        again.add((name,), counts.retried)
+        refused.add((name,), counts.calls_rejected)
+        lost.add((name,), counts.logs_dropped)
+        for counter, n in counts.counters.items():
+            user.add((name, counter), n)
     yield from (records, bypassed, fed, failures, again, refused, lost, user)
 
 
@@ -97,13 +109,13 @@ def _gauges(runs: Mapping[str, RunStats], under_way: Mapping[str, RunStats]) -> 
     lag = Family("pipeframe_source_lag", "gauge", "Records that the server still has.")
     for name in runs:
         counts = under_way[name].counts if name in under_way else Stats()
-        flying.values[name,] = counts.in_flight
-        nbytes.values[name,] = counts.in_flight_bytes
-        waiting.values[name,] = counts.calls_waiting
+        flying.add((name,), counts.in_flight)
+        nbytes.add((name,), counts.in_flight_bytes)
+        waiting.add((name,), counts.calls_waiting)
         if (run := under_way.get(name)) is not None and run.watermark is not None:
-            watermark.values[name,] = run.watermark
+            watermark.add((name,), run.watermark)
         if counts.lag is not None:
-            lag.values[name,] = counts.lag
+            lag.add((name,), counts.lag)
     yield from (flying, nbytes, waiting, watermark, lag)
 
 

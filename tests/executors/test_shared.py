@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from typing import Any
@@ -206,3 +207,34 @@ async def test_a_broken_executor_ends_the_run_with_every_record_accounted_for(li
     assert (report.delivered, report.failed) == (len(pipeline.taken), len(pipeline.dead))
     assert report.aborted > 0
     assert pipeline.taken == [2 * record for record in range(len(pipeline.taken))]
+
+
+came, may = threading.Semaphore(0), threading.Semaphore(0)
+
+
+def held(record: int) -> tuple[int, bool]:
+    came.release()
+    may.acquire(timeout=10)
+    return record, True
+
+
+class Held(PipelineEngine[int, int]):
+    steps = (held,)
+    batch_size = 3
+
+    async def sink(self, records: list[int]) -> None: ...
+
+
+@pytest.mark.parametrize("lent", [False, True])
+async def test_how_far_threads_are_in_a_batch_is_to_be_seen(lent: bool) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        frame = PipeFrame(1, executor=pool if lent else "threads")
+        running = asyncio.create_task(frame.run(Held, range(6)))
+        seen = []
+        for _ in range(6):
+            await asyncio.to_thread(came.acquire, timeout=10)
+            seen.append(frame.stats().workers[0].at)
+            may.release()
+        await running
+    assert [at[1] for at in seen if at is not None] == [0, 1, 2, 0, 1, 2]
+    assert len(set(seen)) == 6

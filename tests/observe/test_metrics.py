@@ -106,3 +106,19 @@ def test_counts_of_runs_that_have_ended_stay_and_what_is_in_flight_is_of_those_t
 
 def test_before_anything_has_run_it_is_valid_too() -> None:
     assert value(families(Stats()), "pipeframe_workers", state="busy") == 0
+
+
+@pytest.mark.parametrize("accept", ["", OPENMETRICS])
+def test_steps_of_one_name_are_one_series(accept: str) -> None:
+    step = StepReport("<lambda>", "worker", 100, 1.0, 0.01, 0.01, 0.01)
+    twice = replace(RUN, steps=(step, step), step_seconds=(SPREAD.histogram(), SPREAD.histogram()))
+    found = families(Stats(runs=(twice,)), accept)
+    assert value(found, "pipeframe_step_seconds_count", step="<lambda>") == 2 * SPREAD.histogram().count
+
+
+@pytest.mark.parametrize("accept", ["", OPENMETRICS])
+def test_names_that_utf_8_cannot_write_are_escaped(accept: str) -> None:
+    odd = "é\ud800\0"
+    run = replace(RUN, pipeline=odd, counts=Stats(counters={odd: 7}))
+    found = families(Stats(runs=(run,)), accept)
+    assert value(found, "pipeframe_user_total", name="é\\ud800\0", pipeline="é\\ud800\0") == 7

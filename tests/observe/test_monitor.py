@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ import httpx
 import pytest
 
 from pipeframe_async import ConfigError, PipeFrame, PipelineEngine
-from pipeframe_async.observe.monitor.address import address_of
+from pipeframe_async.observe.monitor.address import Address, address_of, listening
 
 pytestmark = pytest.mark.process
 SECRET = "4929-0000"
@@ -211,11 +212,20 @@ async def test_an_address_that_is_taken_is_said_before_anything_starts() -> None
         ("[::]:8787", None, "can be reached from other machines"),
         ("0.0.0.0:8787", "", "must be a string that is not empty, or False"),
         ("0.0.0.0:8787", True, "must be a string that is not empty, or False"),
+        ("0.0.0.0:8787", "read from a file\n", "without ends of lines"),
+        ("0.0.0.0:8787", "\ud800", "without ends of lines"),
+        ("127.0.0.1:²", None, 'must be "host:port"'),
     ],
 )
 def test_an_address_that_will_not_do_is_refused(monitor: Any, token: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         address_of(monitor, token)
+
+
+@pytest.mark.parametrize("host", ["a\0b", "é..b", "x" * 70])
+def test_a_host_that_can_be_none_is_refused_as_one_that_is_not_there(host: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be listened at"):
+        listening(Address(host, 0))
 
 
 @pytest.mark.parametrize(
@@ -264,3 +274,28 @@ async def test_a_frame_without_any_of_it_tells_its_health_too() -> None:
     assert (frame.health().live, frame.health().ready) == (True, False)
     async with frame:
         assert (frame.health().live, frame.health().ready) == (True, True)
+
+
+async def test_the_loggers_of_a_server_of_the_app_s_own_are_left_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    names = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi")
+
+    def set_up() -> list[Any]:
+        loggers = [logging.getLogger(name) for name in names]
+        return [(its.level, [*its.handlers], its.propagate, [*its.filters]) for its in loggers]
+
+    handler = logging.NullHandler()
+    logging.getLogger("uvicorn.access").addHandler(handler)
+    before = set_up()
+    try:
+        with caplog.at_level(logging.INFO):
+            async with PipeFrame(1, executor="inline", monitor="127.0.0.1:0") as frame:
+                async with httpx.AsyncClient() as client:
+                    assert (await client.get(f"{frame.monitor_url}stats.json")).status_code == 200
+                assert [what[:3] for what in set_up()] == [what[:3] for what in before]
+                logging.getLogger("uvicorn.error").info("of the app's own server")
+        assert set_up() == before
+    finally:
+        logging.getLogger("uvicorn.access").removeHandler(handler)
+    assert [record.message for record in caplog.records if record.name.startswith("uvicorn")] == [
+        "of the app's own server"
+    ]

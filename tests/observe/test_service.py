@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeframe_async.observe.service import Service
+from pipeframe_async.observe.service import LEAST, Service
 from pipeframe_async.stats import Health
 
 WELL = Health(live=True, ready=True)
@@ -80,3 +80,31 @@ def test_a_watchdog_of_another_process_or_none_is_not_fed(manager: Manager, addr
 
 def test_a_manager_that_has_gone_harms_nobody(tmp_path: Path) -> None:
     service(str(tmp_path / "gone")).tell(WELL, "")
+
+
+def test_what_a_person_reads_is_one_line_that_fits_whatever_a_pipeline_is_called(
+    manager: Manager, address: str
+) -> None:
+    service(address).tell(WELL, "Orders\nSTOPPING=1 \ud800" + 100_000 * "x")
+    status, ready = manager.heard()
+    assert status.startswith("STATUS=Orders STOPPING=1 \\ud800xxx")
+    assert (len(status) < 1_100, ready) == (True, "READY=1")
+
+
+def test_a_manager_that_comes_later_is_told_that_we_are_ready(tmp_path: Path) -> None:
+    told = service(str(tmp_path / "late"))
+    told.tell(WELL, "")
+    manager = Manager(str(tmp_path / "late"))
+    told.tell(WELL, "")
+    assert "READY=1" in manager.heard()
+    manager.socket.close()
+
+
+@pytest.mark.parametrize(("said", "interval"), [("1", LEAST), ("²", None), ("9" * 5_000, None), ("-3", None)])
+def test_a_watchdog_that_wants_the_impossible_does_no_harm(said: str, interval: float | None) -> None:
+    assert service("/nowhere", WATCHDOG_USEC=said).interval == interval
+
+
+def test_an_address_that_can_be_none_harms_nobody() -> None:
+    service("a\0b").stopping()
+    service("x" * 500).tell(WELL, "")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeframe_async._rules.failure_groups import MOST_GROUPS, FailureGroups, frames_of
+from pipeframe_async._rules.failure_groups import MOST_GROUPS, MOST_TRACEBACK, FailureGroups, frames_of
 from pipeframe_async.model import Failure, FailureKind
 
 SECRET = "4929-0000"
@@ -67,7 +67,28 @@ def _evaluated() -> None:
     eval(f"{SECRET} !")
 
 
-@pytest.mark.parametrize("broken", [_chained, _grouped, _noted, _evaluated])
+def _quoted() -> None:
+    """A record that is a log, with a traceback in it."""
+    raise ValueError(
+        f'cannot read\nTraceback (most recent call last):\n  File "{SECRET}", line 1, in {SECRET}\n    {SECRET}'
+    )
+
+
+_of_no_file: dict[str, Any] = {}
+exec(
+    f"""
+def _of_no_source():
+    raise ValueError("first line {SECRET}\\n  {SECRET} indented\\n    {SECRET} more so")
+
+def _evaluated_by_it():
+    eval("{SECRET} !")
+""",
+    _of_no_file,
+)
+_of_no_source, _evaluated_by_it = _of_no_file["_of_no_source"], _of_no_file["_evaluated_by_it"]
+
+
+@pytest.mark.parametrize("broken", [_chained, _grouped, _noted, _evaluated, _quoted, _of_no_source, _evaluated_by_it])
 def test_a_traceback_is_kept_without_what_its_errors_say(broken: Callable[[], None]) -> None:
     with pytest.raises(Exception) as caught:
         broken()
@@ -88,6 +109,13 @@ def test_the_frames_of_a_chain_are_all_there_in_order() -> None:
         "The above exception was the direct cause of the following exception:",
         "LookupError",
     ]
+
+
+def test_of_a_long_traceback_the_last_frames_are_kept_and_the_error() -> None:
+    frames = "".join(f'  File "shop.py", line {n}, in step\n    price(record)\n' for n in range(1, 1_001))
+    kept = frames_of(f"Traceback (most recent call last):\n{frames}ValueError: {SECRET * 10_000}\n")
+    assert MOST_TRACEBACK - 100 < len(kept) <= MOST_TRACEBACK
+    assert kept.endswith('  File "shop.py", line 1000, in step\n    price(record)\nValueError')
 
 
 @given(st.text(max_size=300))

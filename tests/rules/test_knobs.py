@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,3 +68,15 @@ def test_a_limit_of_failures_passes_as_it_is(value: int | float | None) -> None:
     passed = knobs.failure_limit("knob", value)
     assert passed == value
     assert type(passed) is type(value)  # 1 is one record, 1.0 is all of them
+
+
+@pytest.mark.parametrize("value", ["", ".", "..", "/", "a\0b", "half a \ud800", b"bytes", 1])
+def test_what_is_no_path_of_a_file_is_refused_before_anything_is_written(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"report=.*must be the path of a file"):
+        knobs.path("report", value)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be the path of a file, and this is none"):
+        knobs.path("report", tmp_path)
+    assert knobs.path("report", tmp_path / "report.html") == tmp_path / "report.html"

@@ -7,7 +7,7 @@ import socket
 from importlib.util import find_spec
 from typing import Final, Literal, NamedTuple
 
-from pipeframe_async.errors import ConfigError
+from pipeframe_async.errors import ConfigError, text_of
 
 DEFAULT: Final = "127.0.0.1:8787"
 NEEDED: Final = ("starlette", "uvicorn", "prometheus_client")
@@ -32,11 +32,14 @@ def address_of(monitor: str | bool, token: str | Literal[False] | None) -> Addre
         return None
     given = DEFAULT if monitor is True else monitor
     host, colon, port = given.rpartition(":") if isinstance(given, str) else ("", "", "")
-    if not colon or not port.isdigit() or int(port) > 65_535:
+    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
         raise ConfigError(f'monitor={monitor!r}: must be "host:port", e.g. "{DEFAULT}"; port 0 takes any that is free')
     host = host.strip("[]") or "127.0.0.1"
-    if token is not None and token is not False and (not isinstance(token, str) or not token):
-        raise ConfigError(f"monitor_token={type(token).__name__}: must be a string that is not empty, or False")
+    if token is not None and token is not False and not (isinstance(token, str) and token and token.isprintable()):
+        raise ConfigError(
+            f"monitor_token={type(token).__name__}: must be a string that is not empty, or False; without ends of "
+            "lines and what else cannot be printed"
+        )
     if token is None and not _is_loopback(host):
         raise ConfigError(
             f"monitor={monitor!r} can be reached from other machines: set monitor_token= to a secret that requests "
@@ -55,10 +58,13 @@ def listening(address: Address) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
+        socket.getaddrinfo(
+            address.host, address.port
+        )  # of a host that can be none the next line leaves a socket behind
         return socket.create_server((address.host, address.port), family=family)
-    except OSError as error:
+    except (OSError, TypeError, ValueError) as error:  # the latter of hosts that can be none
         raise ConfigError(
-            f"monitor={address.host}:{address.port} cannot be listened at: {error.strerror or error}. Port 0 takes any "
+            f"monitor={address.host}:{address.port} cannot be listened at: {text_of(error)}. Port 0 takes any "
             "that is free, and frame.monitor_url says which"
         ) from error
 

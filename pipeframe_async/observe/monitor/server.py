@@ -31,6 +31,7 @@ from pipeframe_async.observe.monitor.page import page
 from pipeframe_async.stats import Health
 
 logger = logging.getLogger("pipeframe_async")
+_ITS_LOGGERS: Final = tuple(logging.getLogger(f"uvicorn.{name}") for name in ("error", "access", "asgi"))
 
 UPDATE: Final = 0.5
 """Seconds between two updates of a page, at least."""
@@ -58,6 +59,17 @@ class Watched(Protocol):
         """Its metrics, and their content type."""
 
 
+class _Silent(logging.Filter):
+    """Keeps what the monitor's thread does out of these loggers: the app's own server has the same ones."""
+
+    def __init__(self, thread: threading.Thread) -> None:
+        super().__init__()
+        self._thread = thread
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.thread != self._thread.ident
+
+
 class Server:
     """Serves from `begin` to `end`.
 
@@ -72,20 +84,16 @@ class Server:
         self._watched = watched
         self._token = token
         self._ended = threading.Event()
-        config = uvicorn.Config(
-            self._app(),
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-            ws="none",
-        )
+        # Nothing of its logging is said here: it would set levels and handlers of the app's own server too.
+        config = uvicorn.Config(self._app(), log_config=None, lifespan="off", timeout_graceful_shutdown=1, ws="none")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="pipeframe-monitor", daemon=True)
+        self._silent = _Silent(self._thread)
 
     def begin(self) -> None:
         """Serve from now on."""
+        for its in _ITS_LOGGERS:
+            its.addFilter(self._silent)
         self._thread.start()
 
     def end(self) -> None:
@@ -94,6 +102,8 @@ class Server:
         self._server.should_exit = True
         self._thread.join(END_SECONDS)
         self._socket.close()
+        for its in _ITS_LOGGERS:
+            its.removeFilter(self._silent)
 
     def _serve(self) -> None:
         try:
@@ -116,7 +126,7 @@ class Server:
         return Starlette(
             routes=[
                 *(Route(path, self._guarded(answer), methods=["GET"]) for path, answer in routes.items()),
-                *(Route(path, _answered(answer), methods=["GET"]) for path, answer in probes.items()),
+                *(Route(path, _open(answer), methods=["GET"]) for path, answer in probes.items()),
             ]
         )
 
@@ -132,9 +142,7 @@ class Server:
                     401,
                     {"www-authenticate": "Bearer"},
                 )
-            response = answer(request)
-            response.headers.update(HEADERS)
-            return response
+            return _answered(answer, request)
 
         return guarded
 
@@ -149,7 +157,7 @@ class Server:
         health = self._watched.health()
         well = health.live if what == "live" else health.ready
         said = "ok" if well else f"not {what}: {health.reason}"
-        return PlainTextResponse(f"{said}\n", 200 if well else 503, dict(HEADERS))
+        return PlainTextResponse(f"{said}\n", 200 if well else 503)
 
     def _events(self, request: Request) -> Response:
         return StreamingResponse(self._told(), media_type="text/event-stream")
@@ -163,11 +171,22 @@ class Server:
         yield f"event: ended\ndata: {json.dumps(self._watched.told())}\n\n"
 
 
-def _answered(answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
+def _open(answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
     async def answered(request: Request) -> Response:
-        return answer(request)
+        return _answered(answer, request)
 
     return answered
+
+
+def _answered(answer: Callable[[Request], Response], request: Request) -> Response:
+    """An answer; one that cannot be given is told of in our log, for the server's own is silent."""
+    try:
+        response = answer(request)
+    except Exception:
+        logger.exception("the monitor cannot answer %s", request.url.path)
+        response = PlainTextResponse("this cannot be told; the log of the program says why\n", 500)
+    response.headers.update(HEADERS)
+    return response
 
 
 def _token_of(request: Request) -> str:
