@@ -28,12 +28,18 @@ CHAIN = ChainSpec(("step",), (step,), None, pipeline_name="Orders")
 
 
 @pytest.fixture(autouse=True)
-def as_it_was() -> Iterator[None]:
-    factory = logging.getLogRecordFactory()
+def as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nobody else's executor is in use, though other tests may have left theirs open."""
+    before = logging.getLogRecordFactory()
+    monkeypatch.setattr(attributes, "_users", 0)
+    monkeypatch.setattr(attributes, "_installed", None)
+    logging.setLogRecordFactory(logging.LogRecord)
     yield
     envelope.forget()
-    assert logging.getLogRecordFactory() is factory
-    assert not attributes._users
+    factory, users = logging.getLogRecordFactory(), attributes._users
+    logging.setLogRecordFactory(before)
+    assert factory is logging.LogRecord
+    assert not users
 
 
 def told(record: logging.LogRecord) -> list[Any]:
