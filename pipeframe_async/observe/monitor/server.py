@@ -145,6 +145,8 @@ class Server:
     async def gone(self) -> None:
         """When it has stopped, or takes too long. A cancel leaves it to itself."""
         await asyncio.wait([asyncio.wrap_future(self._over)], timeout=END_SECONDS)  # set by its thread
+        if self._over.done():
+            self._thread.join(TICK)  # it has nothing to do any more
 
     def wait(self) -> None:
         """The same for who has no loop to wait on: the port is wanted at once."""
