@@ -173,6 +173,11 @@ async def test_a_name_of_somebody_else_s_that_leads_here_is_refused() -> None:
         assert (await shown.get("stats.json", headers={"host": "[::1]:8787"})).status_code == 200
 
 
+async def test_where_anybody_may_look_it_is_found_by_any_name() -> None:
+    async with Shown(monitor="0.0.0.0:0", monitor_token=False) as shown:
+        assert (await shown.get("stats.json", headers={"host": "orders.shop.svc:8787"})).status_code == 200
+
+
 async def test_several_runs_and_calls_are_shown_and_those_that_have_ended_stay() -> None:
     async with PipeFrame(1, monitor="127.0.0.1:0") as frame:
         await frame.run(Other)
@@ -236,10 +241,11 @@ def test_a_host_that_can_be_none_is_refused_as_one_that_is_not_there(host: str) 
         ("localhost:0", None, ("localhost", 0, None)),
         ("[::1]:80", None, ("::1", 80, None)),
         ("0.0.0.0:8787", "geheim", ("0.0.0.0", 8787, "geheim")),
-        ("0.0.0.0:8787", False, ("0.0.0.0", 8787, None)),
+        ("0.0.0.0:8787", False, ("0.0.0.0", 8787, False)),
+        ("127.0.0.1:8787", False, ("127.0.0.1", 8787, None)),
     ],
 )
-def test_an_address_that_will_do_is_taken(monitor: Any, token: Any, address: tuple[str, int, str | None]) -> None:
+def test_an_address_that_will_do_is_taken(monitor: Any, token: Any, address: tuple[str, int, Any]) -> None:
     assert address_of(monitor, token) == address
     assert address_of(False, token) is None
 

@@ -23,7 +23,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import uvicorn
 from starlette.applications import Starlette
@@ -114,10 +114,10 @@ class Server:
     Args:
         listening: the socket; the server's from here on.
         watched: what it shows.
-        token: what requests must carry; None where anybody may look.
+        token: what requests must carry; None where they must name this machine, False where anybody may look.
     """
 
-    def __init__(self, listening: socket.socket, watched: Watched, token: str | None) -> None:
+    def __init__(self, listening: socket.socket, watched: Watched, token: str | Literal[False] | None) -> None:
         self._socket = listening
         self._watched = watched
         self._token = token
@@ -190,9 +190,9 @@ class Server:
         """With a look at who asks: another site's page must not read ours through the browser of who has it open."""
 
         async def guarded(request: Request) -> Response:
-            if not _is_ours(request.headers.get("host", "")) and self._token is None:
+            if self._token is None and not _is_ours(request.headers.get("host", "")):
                 return PlainTextResponse("this name is not the monitor's: use the address it has said\n", 403)
-            if self._token is not None and not _same(_token_of(request), self._token):
+            if self._token and not _same(_token_of(request), self._token):
                 return PlainTextResponse(
                     "the monitor wants its token: ?token=… or Authorization: Bearer …\n",
                     401,
@@ -269,7 +269,7 @@ def _same(given: str, token: str) -> bool:
 def _is_ours(host: str) -> bool:
     """Whether a Host header names an address, or this machine: a name of somebody else's may lead here too."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() and not host.endswith("]") else host
-    if name == "localhost":
+    if name.lower() == "localhost":
         return True
     try:
         ipaddress.ip_address(name.strip("[]"))
