@@ -13,6 +13,11 @@ MOST_NAMES = 1_000
 """Names of one run that are told apart; what has others is counted under "". Each is a series of the metrics: more are
 made of records, by mistake."""
 
+MOST = 2**63
+"""What is added at once is less. A sum of larger numbers is one that no metric holds, and at 4,300 digits no report
+shows; of these it takes more calls than a run has.
+"""
+
 Counts = dict[str, int]
 
 _here: ContextVar[Counts | None] = ContextVar("pipeframe_counts", default=None)
@@ -28,15 +33,16 @@ def count(name: str, n: int = 1) -> None:
     Args:
         name: of the counter; one of a few, and not made of a record. Of a run 1,000 are told apart, and all others
             are counted under `""`.
-        n: how much is added to it.
+        n: how much is added to it, less than 2^63. What the metrics call a counter goes down where it is below 0.
 
     Raises:
-        TypeError: `name` is no string, or `n` no whole number.
+        TypeError: `name` is no string, or `n` no whole number, or one that is too large.
 
     Process: wherever the step runs; also in threads that a step of a worker has started.
     """
-    if not isinstance(name, str) or not isinstance(n, int):
-        raise TypeError(f"count({name!r}, {n!r}): takes a name and a whole number")
+    if not isinstance(name, str) or not isinstance(n, int) or not -MOST < n < MOST:
+        said = n if not isinstance(n, int) or -MOST < n < MOST else f"<int of {n.bit_length()} bits>"
+        raise TypeError(f"count({name!r}, {said!r}): takes a name and a whole number below 2^63")
     counts = _here.get() if _process is None else _process
     if counts is not None:
         _add(counts, name, n)

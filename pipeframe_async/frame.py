@@ -387,6 +387,7 @@ class PipeFrame:
                 await executor.close(kill=error is not None, timeout=self._limits.drain_timeout)
             finally:
                 self._watching.__exit__()
+                await self._watching.gone()
 
     def _left_behind(self, run: Run) -> bool:
         """Whether nobody will take its results any more: who opened the stream has ended, or stands here and leaves."""
@@ -427,9 +428,12 @@ class PipeFrame:
         plan = plan_of(engine, form, streams=streaming)
         self._check_process()
         self._home, self._process = self._check_loop("run"), os.getpid()
-        with self._watching:
-            async with self._executed(plan, form, streaming=streaming, restart=restart) as run:
-                yield run
+        try:
+            with self._watching:
+                async with self._executed(plan, form, streaming=streaming, restart=restart) as run:
+                    yield run
+        finally:
+            await self._watching.gone()
 
     @asynccontextmanager
     async def _executed(self, plan: Plan, form: Feed, *, streaming: bool, restart: bool) -> AsyncIterator[Run]:

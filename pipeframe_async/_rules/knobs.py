@@ -17,7 +17,7 @@ def positive_int(name: str, value: object, *, hint: str = "") -> int:
 
 def seconds(name: str, value: object, *, hint: str = "") -> float:
     """A number of seconds above 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e300:
         raise ConfigError(f"{name}={value!r}: must be a number of seconds above 0{'; ' + hint if hint else ''}")
     return float(value)
 

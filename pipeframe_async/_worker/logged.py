@@ -74,16 +74,16 @@ def logged(record: logging.LogRecord, place: Place = NOWHERE) -> Logged:
         extra = dict([*extra.items()][:MOST_FIELDS]) or None
     return Logged(
         _text(record.name, FIELD_LIMIT),
-        int(record.levelno),
+        int(_number(record.levelno, 0)),
         _text(record.levelname, FIELD_LIMIT),
         _message(record),
-        float(record.created),
+        _number(record.created, 0.0),
         _text(record.pathname, FIELD_LIMIT),
-        int(record.lineno or 0),
+        int(_number(record.lineno, 0)),
         None if record.funcName is None else _text(record.funcName, FIELD_LIMIT),
-        record.process,
+        _number(record.process, None),
         _optional(record.processName),
-        record.thread,
+        _number(record.thread, None),
         _optional(record.threadName),
         _optional(held.get("taskName")),
         _exception(record),
@@ -179,6 +179,11 @@ def _exception(record: logging.LogRecord) -> str | None:
     except BaseException as problem:
         return f"<the exception could not be written: {type(problem).__name__}>"
     return text if len(text) <= EXC_LIMIT else f"… {text[-EXC_LIMIT:]}"
+
+
+def _number(value: Any, otherwise: Any) -> Any:
+    """A record is made by anybody, who may put anything there."""
+    return value if type(value) is int or (type(value) is float and math.isfinite(value)) else otherwise
 
 
 def _optional(value: Any) -> str | None:

@@ -57,11 +57,12 @@ class InProcessChains:
 
     def close(self) -> None:
         """Run the chains' `teardown`s and drop them."""
+        keys, self._keys = self._keys, []
+        problems = [text for key in keys for text in envelope.forget(key)]  # what they log has its attributes too
         if self._in_use:
             self._in_use = False
             attributes.leave()
-        keys, self._keys = self._keys, []
-        if problems := [text for key in keys for text in envelope.forget(key)]:
+        if problems:
             raise StepError(f"teardown raised:\n{problems[0]}")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -27,8 +28,13 @@ def write(path: Path, health: Health) -> None:
         OSError: it cannot be written.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps({**asdict(health), "pid": os.getpid(), "at": time.time()}), encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_text(json.dumps({**asdict(health), "pid": os.getpid(), "at": time.time()}), encoding="utf-8")
+        beside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink()  # a part of it, on a disk that is full
+        raise
 
 
 def problem(path: Path, *, ready: bool, now: float) -> str:

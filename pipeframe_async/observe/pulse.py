@@ -36,6 +36,7 @@ class Pulse:
         self._look = look
         self._lateness = Spread()
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._due = self._looks_at = 0.0
         self.stats = Stats()
 
@@ -43,6 +44,7 @@ class Pulse:
         """Beat, on the loop that runs here."""
         self._looks_at = 0.0
         self._due = time.monotonic()
+        self._loop = asyncio.get_running_loop()
         self._beat()
 
     def hurry(self) -> None:
@@ -65,6 +67,11 @@ class Pulse:
         """Seconds for which the loop should have had a turn and has not."""
         return max(0.0, time.monotonic() - self._due) if self.beats else 0.0
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether the loop was closed before the end: it will never beat again."""
+        return self.beats and self._loop is not None and self._loop.is_closed()
+
     def lateness(self) -> Histogram:
         """By how many seconds its turns came late."""
         return self._lateness.histogram()
@@ -72,11 +79,13 @@ class Pulse:
     def _beat(self) -> None:
         now = time.monotonic()
         self._lateness.add(max(0, int((now - self._due) * 1e9)))
-        if now >= self._looks_at:
-            self._looks_at = now + LOOK
-            self._see()
-        self._due = time.monotonic() + BEAT
-        self._timer = asyncio.get_running_loop().call_later(BEAT, self._beat)
+        try:
+            if now >= self._looks_at:
+                self._looks_at = now + LOOK
+                self._see()
+        finally:  # a look that fails is no death
+            self._due = time.monotonic() + BEAT
+            self._timer = asyncio.get_running_loop().call_later(BEAT, self._beat)
 
     def _see(self) -> None:
         self.stats = self._look()

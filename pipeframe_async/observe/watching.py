@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
@@ -91,6 +91,7 @@ class Watching:
         self._looks = bool(wanted.address or wanted.report or tells)  # also where a meter asks
         self._users = 0
         self._server: Server | None = None
+        self._leaving: Server | None = None  # it was told to end
         self._keeper = _Keeper(self, self._service, wanted.health_file) if tells else None
         self.url: str | None = None
 
@@ -116,6 +117,8 @@ class Watching:
         return Seen(self._pulse.stats, self._pulse.lateness())
 
     def _serve(self, address: Address) -> None:
+        if self._leaving is not None:
+            self._leaving.wait()  # it has the port
         listens = listening(address)
         from pipeframe_async.observe.monitor.metrics import Metrics
         from pipeframe_async.observe.monitor.server import Server
@@ -131,19 +134,31 @@ class Watching:
         if self._users:
             self._pulse.hurry()
             return
-        if self._pulse.beats:
-            self._pulse.end()
-        meter.end(self)
-        if self._wanted.report is not None:
-            try:
-                write_report(self._wanted.report, self.told(tracebacks=True))
-            except OSError as error:
-                logger.warning("the report could not be written to %s: %s", self._wanted.report, text_of(error))
-        if self._keeper is not None:
-            self._keeper.end()
-        if self._server is not None:
-            self._server.end()
-            self._server, self.url = None, None
+        with ExitStack() as ends:  # in the reverse order, each whatever became of the others
+            if self._server is not None:
+                self._leaving, self._server, self.url = self._server, None, None
+                ends.callback(self._leaving.end)
+            if self._keeper is not None:
+                ends.callback(self._keeper.end)
+            ends.callback(self._report)
+            ends.callback(meter.end, self)
+            if self._pulse.beats:
+                self._pulse.end()
+
+    def _report(self) -> None:
+        if self._wanted.report is None:
+            return
+        try:
+            write_report(self._wanted.report, self.told(tracebacks=True))
+        except OSError as error:
+            logger.warning("the report could not be written to %s: %s", self._wanted.report, text_of(error))
+
+    async def gone(self) -> None:
+        """When the monitor has stopped that was told to: until then its port is not free."""
+        if (leaving := self._leaving) is not None:
+            await leaving.gone()
+            if self._leaving is leaving:
+                self._leaving = None
 
     def _seen(self) -> Stats:
         stats = self._look()
@@ -165,6 +180,11 @@ class Watching:
     def told(self, *, tracebacks: bool = False) -> dict[str, Any]:
         """What the page shows."""
         return self._view.told(self._pulse.stats, self.health(), self._pulse.lateness(), tracebacks=tracebacks)
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether its loop was closed, and the frame was not."""
+        return self._pulse.abandoned
 
     @property
     def stats(self) -> Stats:
@@ -189,6 +209,9 @@ class _Shown:
     def health(self) -> Health:
         return self.watching.health()
 
+    def abandoned(self) -> bool:
+        return self.watching.abandoned
+
 
 class _Keeper:
     """Keeps the health file and the service manager up to date, in a thread, whatever the loop is at."""
@@ -209,6 +232,9 @@ class _Keeper:
         self._over.set()
         if self._thread is not None:
             self._thread.join(TICK)
+        self._forget()
+
+    def _forget(self) -> None:
         if self._path is not None:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
@@ -230,6 +256,9 @@ class _Keeper:
                 ):
                     stopping = True
                     self._service.stopping()
+            if self._watching.abandoned:
+                self._forget()
+                return
             if self._over.wait(tick):
                 if self._service is not None and not stopping:
                     self._service.stopping()

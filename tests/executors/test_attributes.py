@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipeframe_async import PipeFrame, PipelineEngine
 from pipeframe_async._worker import envelope
 from pipeframe_async._worker.codec import dumps
 from pipeframe_async.executors import attributes
@@ -115,3 +116,17 @@ def test_a_position_that_is_not_known_is_none() -> None:
     assert attributes.found_at(range(2), 5, "step", "lane 0", None)["pipeframe_position"] is None
     assert attributes.found_at(None, 0, "step", "lane 0", None)["pipeframe_position"] is None
     assert attributes.found_at(range(2), None, "step", "lane 0", None)["pipeframe_position"] is None
+
+
+@pytest.mark.parametrize("executor", ["threads", "inline"])
+async def test_what_teardown_logs_says_where_it_comes_from(executor: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Leaves(PipelineEngine[int, int]):
+        steps = (step,)
+        source = "stream"
+
+        def teardown(self) -> None:
+            log.warning("left")
+
+    await PipeFrame(1, executor=executor).run(Leaves, [1])
+    (record,) = [record for record in caplog.records if record.message == "left"]
+    assert (vars(record)["pipeframe_step"], vars(record)["pipeframe_pipeline"]) == ("teardown", "Leaves")

@@ -36,3 +36,11 @@ def test_one_that_is_old_or_gone_says_that_nobody_writes_it(tmp_path: Path) -> N
 def test_one_of_somebody_else_s_cannot_be_read(tmp_path: Path, text: str) -> None:
     (tmp_path / "health").write_text(text)
     assert "cannot be read" in problem(tmp_path / "health", ready=False, now=time.time())
+
+
+def test_one_that_cannot_be_written_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "health"
+    path.mkdir()
+    with pytest.raises(OSError, match="health"):
+        write(path, WELL)
+    assert [file.name for file in tmp_path.iterdir()] == ["health"]

@@ -54,3 +54,21 @@ def test_an_exception_is_text_whether_it_was_logged_here_or_in_a_worker() -> Non
         assert told("failed", (), sys.exc_info())["exception"].endswith("ValueError: bad")
     assert told("failed", (), exc_text="Traceback\nValueError: bad")["exception"] == "Traceback\nValueError: bad"
     assert told("failed", (), stack_info="Stack\n  here")["stack"] == "Stack\n  here"
+
+
+def test_what_json_cannot_have_is_told_in_words() -> None:
+    me: list[Any] = []
+    me.append(me)
+    line = told(nan=float("nan"), pairs={(1, 2): 3}, large=10**400, me=me, odd=Stubborn())
+    assert (line["extra"]["nan"], line["extra"]["pairs"]) == ("nan", {"(1, 2)": 3})
+    assert line["extra"]["large"].startswith("1000")
+    assert line["extra"]["odd"] == "<Stubborn that cannot be shown: ValueError>"
+
+
+def test_a_message_that_does_not_fit_its_arguments_is_told_too() -> None:
+    assert told("at %d", ("x",))["message"] == "at %d (its arguments do not fit: TypeError)"
+    assert told("at %s", (Stubborn(),))["message"] == "at %s (its arguments do not fit: ValueError)"
+
+
+def test_a_time_that_is_none_is_told_as_it_is() -> None:
+    assert told(created=float("inf"))["time"] == "inf"

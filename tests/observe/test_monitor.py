@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -172,6 +173,11 @@ async def test_a_name_of_somebody_else_s_that_leads_here_is_refused() -> None:
         assert (await shown.get("stats.json", headers={"host": "[::1]:8787"})).status_code == 200
 
 
+async def test_where_anybody_may_look_it_is_found_by_any_name() -> None:
+    async with Shown(monitor="0.0.0.0:0", monitor_token=False) as shown:
+        assert (await shown.get("stats.json", headers={"host": "orders.shop.svc:8787"})).status_code == 200
+
+
 async def test_several_runs_and_calls_are_shown_and_those_that_have_ended_stay() -> None:
     async with PipeFrame(1, monitor="127.0.0.1:0") as frame:
         await frame.run(Other)
@@ -235,10 +241,11 @@ def test_a_host_that_can_be_none_is_refused_as_one_that_is_not_there(host: str) 
         ("localhost:0", None, ("localhost", 0, None)),
         ("[::1]:80", None, ("::1", 80, None)),
         ("0.0.0.0:8787", "geheim", ("0.0.0.0", 8787, "geheim")),
-        ("0.0.0.0:8787", False, ("0.0.0.0", 8787, None)),
+        ("0.0.0.0:8787", False, ("0.0.0.0", 8787, False)),
+        ("127.0.0.1:8787", False, ("127.0.0.1", 8787, None)),
     ],
 )
-def test_an_address_that_will_do_is_taken(monitor: Any, token: Any, address: tuple[str, int, str | None]) -> None:
+def test_an_address_that_will_do_is_taken(monitor: Any, token: Any, address: tuple[str, int, Any]) -> None:
     assert address_of(monitor, token) == address
     assert address_of(False, token) is None
 
@@ -299,3 +306,80 @@ async def test_the_loggers_of_a_server_of_the_app_s_own_are_left_as_they_are(cap
     assert [record.message for record in caplog.records if record.name.startswith("uvicorn")] == [
         "of the app's own server"
     ]
+
+
+async def test_the_loop_has_its_turns_while_the_monitor_of_an_open_page_ends() -> None:
+    frame = await PipeFrame(1, executor="inline", monitor="127.0.0.1:0").__aenter__()
+    async with (
+        httpx.AsyncClient() as client,
+        client.stream("GET", f"{frame.monitor_url}events", timeout=20) as page,
+    ):
+        told = page.aiter_lines()
+        await anext(told)
+        leaving, turns = asyncio.create_task(frame.__aexit__(None, None, None)), 0
+        while not leaving.done():
+            await asyncio.sleep(0.001)
+            turns += 1
+        lines = [line async for line in told]
+    assert turns > 5
+    assert "event: ended" in lines
+
+
+async def test_runs_one_after_the_other_have_the_same_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    frame = PipeFrame(1, executor="inline", monitor=f"127.0.0.1:{port}")
+    for _ in range(3):
+        ending = asyncio.create_task(frame.run(Other))
+        while not frame.monitor_url:
+            await asyncio.sleep(0)
+        while frame.monitor_url:
+            await asyncio.sleep(0)
+        assert (await frame.run(Other)).delivered == 1  # while the one before still lets go of it
+        await ending
+
+
+async def test_a_frame_that_was_never_closed_leaves_its_port_when_its_loop_is() -> None:
+    async def left() -> str:
+        frame = await PipeFrame(1, executor="inline", monitor="127.0.0.1:0").__aenter__()
+        return str(frame.monitor_url)
+
+    url = await asyncio.to_thread(lambda: asyncio.run(left()))
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(httpx.ConnectError):
+            while True:
+                await client.get(f"{url}livez")
+
+
+@pytest.mark.parametrize("path", ["stats.json", "metrics", "failures.json", "events"])
+async def test_names_that_utf_8_cannot_write_are_shown_all_the_same(path: str) -> None:
+    def odd(record: str) -> tuple[str, bool]:
+        raise ValueError
+
+    odd.__name__ = odd.__qualname__ = "odd \ud800"
+    named = type("Odd", (Cards,), {"steps": (odd,)})()
+    frame = PipeFrame(1, executor="inline", monitor="127.0.0.1:0", name="sh\ud800p")
+    async with frame, httpx.AsyncClient() as client:
+        running = asyncio.create_task(frame.run(named))
+        while not any(run.failures for run in frame.stats().runs):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.6)  # so the monitor has looked
+        async with client.stream("GET", f"{frame.monitor_url}{path}") as answer:
+            assert answer.status_code == 200
+            async for part in answer.aiter_text():
+                if "ud800" in part:
+                    break
+            else:
+                pytest.fail("it is not there")
+        named.may_end.set()
+        await running
+
+
+async def test_a_report_that_cannot_be_written_leaves_nothing_beside_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = PipeFrame(1, executor="inline", report=tmp_path / "report.html")
+    (tmp_path / "report.html").mkdir()
+    await frame.run(Other)
+    assert "the report could not be written" in caplog.text
+    assert os.listdir(tmp_path) == ["report.html"]

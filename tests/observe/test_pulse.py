@@ -56,3 +56,21 @@ async def test_it_may_begin_again() -> None:
         await asyncio.sleep(0)
         pulse.end()
     assert looks.taken == 4
+
+
+async def test_a_look_that_fails_does_not_end_it() -> None:
+    looks = 0
+
+    def look() -> Stats:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise LookupError
+        return Stats(fed=looks)
+
+    pulse = Pulse(look)
+    with pytest.raises(LookupError):
+        pulse.begin()
+    while pulse.stats.fed < 2:
+        await asyncio.sleep(0.01)
+    pulse.end()

@@ -7,11 +7,15 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
+from pipeframe_async.observe.monitor.page import page
+from pipeframe_async.observe.monitor.view import View
+from pipeframe_async.stats import Health, Histogram, RunStats, Stats, StepReport
 from tests.process.host_programs.started import Program, linux, program
 from tests.real.servers import missing
 
@@ -192,4 +196,19 @@ def test_the_report_is_the_same_page_from_a_file(browser: Any, shop: Program) ->
     assert SECRET not in Path(f"{shop.place}/report.html").read_text()
     assert axe.Axe().run(seen.page).violations_count == 0
     assert [url for url in seen.asked if not url.startswith(("file:", "data:"))] == []
+    assert seen.complaints == []
+
+
+def test_steps_of_one_name_have_a_row_each_however_often_they_are_shown(browser: Any, tmp_path: Path) -> None:
+    step = StepReport("<lambda>", "worker", 100, 1.0, 0.01, 0.01, 0.01)
+    run = RunStats("Orders", state="closed", ended_by="exhausted", steps=(step, step, replace(step, name="price")))
+    stats = Stats(runs=(run,))
+    view = View("shop")
+    view.see(stats)
+    (tmp_path / "report.html").write_text(page(view.told(stats, Health(True, True), Histogram())))
+    seen = Seen(browser, (tmp_path / "report.html").as_uri())
+    for _ in range(5):
+        seen.page.evaluate("show(FROZEN)")
+    names = [name for name in seen.page.locator("#latency td:first-child").all_inner_texts() if "(worker)" in name]
+    assert names == ["<lambda> (worker)", "<lambda> (worker)", "price (worker)"]
     assert seen.complaints == []

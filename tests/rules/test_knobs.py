@@ -15,7 +15,11 @@ NAN, INFINITE = float("nan"), float("inf")
 
 REFUSED: list[tuple[Callable[[Any], Any], list[Any], str]] = [
     (lambda v: knobs.positive_int("knob", v, hint="try 4"), [0, -1, True, False, 1.0, "3", None], "int of at least 1"),
-    (lambda v: knobs.seconds("knob", v, hint="try 4"), [0, -0.1, True, NAN, INFINITE, "3", None, 1j], "seconds above"),
+    (
+        lambda v: knobs.seconds("knob", v, hint="try 4"),
+        [0, -0.1, True, NAN, INFINITE, 10**400, "3", None, 1j],
+        "seconds above",
+    ),
     (lambda v: knobs.flag("knob", v), [0, 1, None, "yes"], "True or False"),
     (lambda v: knobs.one_of("knob", v, ("a", "b")), ["c", "A", None, ["a"], 1, "ab"], "'a' or 'b'"),
     (lambda v: knobs.failure_limit("knob", v), [-1, True, 0.0, 1.1, -0.5, NAN, INFINITE, "5", [1]], "float in (0, 1]"),

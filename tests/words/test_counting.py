@@ -26,7 +26,9 @@ def test_it_goes_where_the_context_says_until_that_is_undone() -> None:
     assert counts == {"seen": 3, "bytes": 100}
 
 
-@pytest.mark.parametrize(("name", "n"), [(1, 1), ("seen", 1.5), ("seen", "1"), (None, 1)])
+@pytest.mark.parametrize(
+    ("name", "n"), [(1, 1), ("seen", 1.5), ("seen", "1"), (None, 1), ("seen", 2**63), ("seen", -(2**64))]
+)
 def test_anything_but_a_name_and_a_whole_number_is_refused(name: Any, n: Any) -> None:
     with pytest.raises(TypeError, match="takes a name and a whole number"):
         count(name, n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import pickle
 import sys
 from typing import Any
@@ -128,3 +129,12 @@ def test_a_subclass_is_shown_and_not_sent() -> None:
 
 def test_a_line_has_its_place() -> None:
     assert Place(*logged(a_record(), PLACE).place) == PLACE
+
+
+@pytest.mark.parametrize("field", ["levelno", "created", "lineno", "process", "thread"])
+@pytest.mark.parametrize("value", [math.inf, math.nan, None, "12", lambda: None, [1]])
+def test_where_a_number_belongs_nothing_else_crosses_the_border(field: str, value: Any) -> None:
+    record = logging.makeLogRecord({"msg": "made by hand", field: value})
+    line = logged(record)
+    assert pickle.loads(pickle.dumps(line)) == line
+    assert record_of(line, {}).getMessage() == "made by hand"

@@ -14,11 +14,14 @@ NEEDED: Final = ("starlette", "uvicorn", "prometheus_client")
 
 
 class Address(NamedTuple):
-    """A host and a port, 0 for any that is free; and what requests must carry, None where anybody may look."""
+    """A host and a port, 0 for any that is free; and what requests must carry.
+
+    Without a `token` only this machine may look, and False lets anybody.
+    """
 
     host: str
     port: int
-    token: str | None = None
+    token: str | Literal[False] | None = None
 
 
 def address_of(monitor: str | bool, token: str | Literal[False] | None) -> Address | None:
@@ -47,7 +50,9 @@ def address_of(monitor: str | bool, token: str | Literal[False] | None) -> Addre
         )
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise ConfigError(f"monitor= needs {', '.join(missing)}: pip install 'pipeframe_async[monitor]'")
-    return Address(host, int(port), token or None)
+    if token is False and _is_loopback(host):
+        token = None  # nobody else can look: another site's page must not, through a name of its own
+    return Address(host, int(port), token)
 
 
 def listening(address: Address) -> socket.socket:

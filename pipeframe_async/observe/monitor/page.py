@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,5 +28,10 @@ def write_report(path: Path, told: dict[str, Any]) -> None:
         OSError: it cannot be written.
     """
     beside = path.with_name(f".{path.name}.part")
-    beside.write_text(page(told), encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_text(page(told), encoding="utf-8")
+        beside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink()  # a part of it, on a disk that is full
+        raise

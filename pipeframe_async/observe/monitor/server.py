@@ -16,15 +16,19 @@ import hmac
 import ipaddress
 import json
 import logging
+import math
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Final, Protocol
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, Final, Literal, Protocol
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from pipeframe_async.observe.monitor.page import page
@@ -35,6 +39,10 @@ _ITS_LOGGERS: Final = tuple(logging.getLogger(f"uvicorn.{name}") for name in ("e
 
 UPDATE: Final = 0.5
 """Seconds between two updates of a page, at least."""
+FRESH: Final = 0.2
+"""Seconds for which one text does for all pages: to make it costs the GIL a millisecond or, of many failures, more."""
+TICK: Final = 0.1
+"""Seconds between two looks whether anybody is left to be shown. Shorter costs the GIL, longer holds a port."""
 END_SECONDS: Final = 2.0
 """Seconds that the thread has to end. Pages are told at once; longer would hold up a run's end for a slow browser."""
 HEADERS: Final[Mapping[str, str]] = {
@@ -58,6 +66,36 @@ class Watched(Protocol):
     def metrics(self, accept: str) -> tuple[bytes, str]:
         """Its metrics, and their content type."""
 
+    def abandoned(self) -> bool:
+        """Whether its loop is closed, and nobody can close it any more."""
+
+
+class _Serving(uvicorn.Server):
+    """Ends when it is told to, and not a tenth of a second later; or when what it shows is abandoned.
+
+    Attributes:
+        ending: it is to end.
+    """
+
+    def __init__(self, config: uvicorn.Config, abandoned: Callable[[], bool]) -> None:
+        super().__init__(config)
+        self.ending = asyncio.Event()
+        self._abandoned = abandoned
+
+    async def main_loop(self) -> None:
+        ticks = 0
+        while not await self.on_tick(ticks) and not self._abandoned():
+            ticks += 1
+            await self.wait(TICK)
+        self.should_exit = True
+        self.ending.set()
+
+    async def wait(self, seconds: float) -> None:
+        """For so long, or until it is to end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.ending.wait()
+
 
 class _Silent(logging.Filter):
     """Keeps what the monitor's thread does out of these loggers: the app's own server has the same ones."""
@@ -76,19 +114,21 @@ class Server:
     Args:
         listening: the socket; the server's from here on.
         watched: what it shows.
-        token: what requests must carry; None where anybody may look.
+        token: what requests must carry; None where they must name this machine, False where anybody may look.
     """
 
-    def __init__(self, listening: socket.socket, watched: Watched, token: str | None) -> None:
+    def __init__(self, listening: socket.socket, watched: Watched, token: str | Literal[False] | None) -> None:
         self._socket = listening
         self._watched = watched
         self._token = token
-        self._ended = threading.Event()
         # Nothing of its logging is said here: it would set levels and handlers of the app's own server too.
         config = uvicorn.Config(self._app(), log_config=None, lifespan="off", timeout_graceful_shutdown=1, ws="none")
-        self._server = uvicorn.Server(config)
+        self._server = _Serving(config, watched.abandoned)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._over: Future[None] = Future()
         self._thread = threading.Thread(target=self._serve, name="pipeframe-monitor", daemon=True)
         self._silent = _Silent(self._thread)
+        self._said = -FRESH, ""
 
     def begin(self) -> None:
         """Serve from now on."""
@@ -97,26 +137,42 @@ class Server:
         self._thread.start()
 
     def end(self) -> None:
-        """Tell the pages that are open how it ended, and stop."""
-        self._ended.set()
+        """Tell the pages that are open how it ended, and stop: soon, and `gone` says when."""
         self._server.should_exit = True
+        with suppress(AttributeError, RuntimeError):  # the thread has not begun, and sees it; or it has ended
+            self._loop.call_soon_threadsafe(self._server.ending.set)  # type: ignore[union-attr]
+
+    async def gone(self) -> None:
+        """When it has stopped, or takes too long. A cancel leaves it to itself."""
+        await asyncio.wait([asyncio.wrap_future(self._over)], timeout=END_SECONDS)  # set by its thread
+        if self._over.done():
+            self._thread.join(TICK)  # it has nothing to do any more
+
+    def wait(self) -> None:
+        """The same for who has no loop to wait on: the port is wanted at once."""
         self._thread.join(END_SECONDS)
-        self._socket.close()
-        for its in _ITS_LOGGERS:
-            its.removeFilter(self._silent)
 
     def _serve(self) -> None:
         try:
-            asyncio.run(self._server.serve(sockets=[self._socket]))
+            asyncio.run(self._served())
         except Exception:
             logger.exception("the monitor has ended")
+        finally:
+            self._socket.close()
+            for its in _ITS_LOGGERS:
+                its.removeFilter(self._silent)
+            self._over.set_result(None)
+
+    async def _served(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await self._server.serve(sockets=[self._socket])
 
     def _app(self) -> Starlette:
         routes: dict[str, Callable[[Request], Response]] = {
             "/": self._page,
             "/events": self._events,
-            "/stats.json": lambda request: JSONResponse(self._watched.told()),
-            "/failures.json": lambda request: JSONResponse(self._watched.told(tracebacks=True)["runs"]),
+            "/stats.json": lambda request: _json(self._watched.told()),
+            "/failures.json": lambda request: _json(self._watched.told(tracebacks=True)["runs"]),
             "/metrics": self._metrics,
         }
         probes: dict[str, Callable[[Request], Response]] = {
@@ -134,9 +190,9 @@ class Server:
         """With a look at who asks: another site's page must not read ours through the browser of who has it open."""
 
         async def guarded(request: Request) -> Response:
-            if not _is_ours(request.headers.get("host", "")) and self._token is None:
+            if self._token is None and not _is_ours(request.headers.get("host", "")):
                 return PlainTextResponse("this name is not the monitor's: use the address it has said\n", 403)
-            if self._token is not None and not _same(_token_of(request), self._token):
+            if self._token and not _same(_token_of(request), self._token):
                 return PlainTextResponse(
                     "the monitor wants its token: ?token=… or Authorization: Bearer …\n",
                     401,
@@ -165,10 +221,22 @@ class Server:
     async def _told(self) -> AsyncIterator[str]:
         """What there is to show, twice a second; and at the end once more, as how it ended."""
         yield "retry: 1000\n\n"
-        while not self._ended.is_set():
-            yield f"data: {json.dumps(self._watched.told())}\n\n"
-            await asyncio.sleep(UPDATE)  # the server cancels it where the browser has left
-        yield f"event: ended\ndata: {json.dumps(self._watched.told())}\n\n"
+        while not self._server.should_exit:
+            yield f"data: {self._text()}\n\n"
+            await self._server.wait(UPDATE)  # the server cancels it where the browser has left
+        yield f"event: ended\ndata: {self._text()}\n\n"
+
+    def _text(self) -> str:
+        now, (since, text), ends = time.monotonic(), self._said, self._server.should_exit
+        if now - since > FRESH or (ends and since < math.inf):
+            text = json.dumps(self._watched.told())
+            self._said = math.inf if ends else now, text  # how it ended is made once, and after it has
+        return text
+
+
+def _json(told: object) -> Response:
+    """In ASCII: names are the user's, and UTF-8 cannot write all of them."""
+    return Response(json.dumps(told), media_type="application/json")
 
 
 def _open(answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
@@ -201,7 +269,7 @@ def _same(given: str, token: str) -> bool:
 def _is_ours(host: str) -> bool:
     """Whether a Host header names an address, or this machine: a name of somebody else's may lead here too."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() and not host.endswith("]") else host
-    if name == "localhost":
+    if name.lower() == "localhost":
         return True
     try:
         ipaddress.ip_address(name.strip("[]"))
