@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor as AnyExecutor
 from contextlib import (
     AbstractAsyncContextManager,
-    ExitStack,
+    AsyncExitStack,
     asynccontextmanager,
     contextmanager,
     nullcontext,
@@ -351,13 +351,11 @@ class PipeFrame:
     async def __aenter__(self) -> Self:
         """Keep workers warm until the block is left."""
         self._check_process()
-        if self._warm is not None and self._home is not None and not self._home.is_closed():
-            raise StateError(
-                f"{self.name} is open already: one `async with` at a time, runs inside it as many as you like"
-            )
+        self._check_closed()
         self._home = self._check_loop("open")
-        with ExitStack() as undo:
-            undo.enter_context(self._watching)
+        async with AsyncExitStack() as undo:
+            await undo.enter_async_context(self._watching)
+            self._check_closed()  # somebody else may have opened it meanwhile
             self._warm = choose.make(self._kind, self._workers, self._wear)
             undo.pop_all()
         self._process = os.getpid()
@@ -386,8 +384,7 @@ class PipeFrame:
             try:
                 await executor.close(kill=error is not None, timeout=self._limits.drain_timeout)
             finally:
-                self._watching.__exit__()
-                await self._watching.gone()
+                await self._watching.__aexit__()
 
     def _left_behind(self, run: Run) -> bool:
         """Whether nobody will take its results any more: who opened the stream has ended, or stands here and leaves."""
@@ -428,12 +425,8 @@ class PipeFrame:
         plan = plan_of(engine, form, streams=streaming)
         self._check_process()
         self._home, self._process = self._check_loop("run"), os.getpid()
-        try:
-            with self._watching:
-                async with self._executed(plan, form, streaming=streaming, restart=restart) as run:
-                    yield run
-        finally:
-            await self._watching.gone()
+        async with self._watching, self._executed(plan, form, streaming=streaming, restart=restart) as run:
+            yield run
 
     @asynccontextmanager
     async def _executed(self, plan: Plan, form: Feed, *, streaming: bool, restart: bool) -> AsyncIterator[Run]:
@@ -498,6 +491,12 @@ class PipeFrame:
     def _check_process(self) -> None:
         if self._warm is not None or self._runs:
             hosts.check_not_forked(self._process, self.name)
+
+    def _check_closed(self) -> None:
+        if self._warm is not None and self._home is not None and not self._home.is_closed():
+            raise StateError(
+                f"{self.name} is open already: one `async with` at a time, runs inside it as many as you like"
+            )
 
     def _check_open(self, verb: str) -> None:
         """That warm workers are there, and on the loop that runs here."""

@@ -8,12 +8,15 @@ Process: the parent. `begin` and `end` on the loop; the monitor and what is kept
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
@@ -36,6 +39,7 @@ logger = logging.getLogger("pipeframe_async")
 
 MONITOR: Final = "pipeframe_async.monitor"
 """The logger that says, at level INFO, where a monitor is."""
+SERVER: Final = "pipeframe_async.observe.monitor.server"
 TICK: Final = 0.5
 """Seconds between two looks at what is to be told. Shorter costs the GIL, longer tells late."""
 
@@ -95,12 +99,19 @@ class Watching:
         self._keeper = _Keeper(self, self._service, wanted.health_file) if tells else None
         self.url: str | None = None
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         """The frame is opened, or a run begins; on its loop.
 
         Raises:
             ConfigError: the monitor cannot listen where it is to.
         """
+        if self._wanted.address is not None:
+            await self._gone()  # it has the port
+            await _loaded(SERVER)
+        self._begin()
+        return self
+
+    def _begin(self) -> None:
         if not self._users:
             if self._wanted.address is not None:
                 self._serve(self._wanted.address)
@@ -111,14 +122,11 @@ class Watching:
                 self._keeper.begin()
         self._users += 1
         self._pulse.hurry()
-        return self
 
     def _to_measure(self) -> Seen:
         return Seen(self._pulse.stats, self._pulse.lateness())
 
     def _serve(self, address: Address) -> None:
-        if self._leaving is not None:
-            self._leaving.wait()  # it has the port
         listens = listening(address)
         from pipeframe_async.observe.monitor.metrics import Metrics
         from pipeframe_async.observe.monitor.server import Server
@@ -128,8 +136,15 @@ class Watching:
         self._server.begin()
         logging.getLogger(MONITOR).info("the monitor is at %s", self.url)
 
-    def __exit__(self, *error: object) -> None:
-        """A run has ended, or the frame is closed; the last one takes all of it along."""
+    async def __aexit__(self, *error: object) -> None:
+        """A run has ended, or the frame is closed; the last one takes all of it along.
+
+        Cancellation: the monitor ends all the same, and nobody waits until it has.
+        """
+        self._end()
+        await self._gone()
+
+    def _end(self) -> None:
         self._users -= 1
         if self._users:
             self._pulse.hurry()
@@ -153,7 +168,7 @@ class Watching:
         except OSError as error:
             logger.warning("the report could not be written to %s: %s", self._wanted.report, text_of(error))
 
-    async def gone(self) -> None:
+    async def _gone(self) -> None:
         """When the monitor has stopped that was told to: until then its port is not free."""
         if (leaving := self._leaving) is not None:
             await leaving.gone()
@@ -194,6 +209,23 @@ class Watching:
     def status(self) -> str:
         """Where it is, in a line."""
         return " · ".join(phrases(self.stats, overall_rate(self.stats)))
+
+
+async def _loaded(module: str) -> None:
+    """Load a module in a thread, where it is not: servers take a tenth of a second."""
+    if module in sys.modules:
+        return
+    loop, loaded = asyncio.get_running_loop(), asyncio.Event()
+
+    def load() -> None:
+        try:
+            import_module(module)
+        finally:  # what it raised is raised once more by whoever needs it
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(loaded.set)
+
+    threading.Thread(target=load, name="pipeframe-load", daemon=True).start()
+    await loaded.wait()
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,10 +148,6 @@ class Server:
         if self._over.done():
             self._thread.join(TICK)  # it has nothing to do any more
 
-    def wait(self) -> None:
-        """The same for who has no loop to wait on: the port is wanted at once."""
-        self._thread.join(END_SECONDS)
-
     def _serve(self) -> None:
         try:
             asyncio.run(self._served())
