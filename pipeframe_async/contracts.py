@@ -230,6 +230,19 @@ class Executor(Protocol):
 
 
 @runtime_checkable
+class Opened(Protocol):
+    """What an `Executor` may be besides: one that has to be opened before it is known what lanes it has."""
+
+    async def open(self) -> None:
+        """Find out, once; before anything else is asked of it but `close`, which is called whatever comes of it.
+
+        Raises:
+            ConfigError: it cannot be used as it is.
+            WorkerLost: there are no workers.
+        """
+
+
+@runtime_checkable
 class Logs(Protocol):
     """What an `Executor` may be besides: one whose workers are elsewhere, and send what steps log there."""
 

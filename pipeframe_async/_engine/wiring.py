@@ -12,7 +12,7 @@ Comes in: a plan and what the frame has for it. Goes out: the parts, which know 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -52,7 +52,7 @@ from pipeframe_async._rules.ordering import AsFed, AsFinished, Sequencer
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async._rules.sharing import Share
 from pipeframe_async._rules.timing import BatchClock
-from pipeframe_async.contracts import RunTrace
+from pipeframe_async.contracts import Lane, RunTrace
 from pipeframe_async.counting import Counts
 from pipeframe_async.plan import AsyncSteps, Plan, Segment
 from pipeframe_async.wire import ChainSpec
@@ -219,7 +219,7 @@ def wired(
     )
     spill = Spill(workforce.executor.codec, plan.names[0], bell.ring)
     backlog = Backlog(books, spill, bell, whole=plan.source == "batch")
-    tie = Tie(plan.order, len(workforce.executor.lanes)) if callable(plan.order) else None
+    tie = Tie(plan.order, _lanes_there(workforce.executor.lanes)) if callable(plan.order) else None
     keep = streaming or hooks.sink is not None or calls is not None or feed.results
     collect = Collect(
         sequencer=_sequencer(plan.order, tie, looked_at=keep or hooks.dead_letter is not None),
@@ -339,6 +339,11 @@ def _consumer(
     if results is not None:
         return results
     return Counting(books) if sink is None else Sink(sink, books, keys=plan.sink_keys)
+
+
+def _lanes_there(lanes: Sequence[Lane]) -> int:
+    """How many of the first have a worker, or will have: those that keys may be tied to."""
+    return next((number for number, lane in enumerate(lanes) if not lane.workers), len(lanes)) or 1
 
 
 def _sequencer(order: object, tie: Tie | None, *, looked_at: bool) -> Sequencer[Answer]:

@@ -6,6 +6,7 @@ Tasks: one per slot. A batch belongs to its slot from the cut until its answer i
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from pipeframe_async._engine.journeys.journeys import Journeys
 from pipeframe_async._engine.lanes.batch import Batch
 from pipeframe_async._engine.lanes.stage import DefStage
 from pipeframe_async._engine.lanes.workforce import Claim, Given, Workforce
+from pipeframe_async._engine.supervise import ended
 from pipeframe_async._rules.sharing import Share
 from pipeframe_async.contracts import Lane
 from pipeframe_async.errors import WorkerLost
@@ -62,6 +64,7 @@ class Dispatch:
         self._passed: set[Lane] = set()  # where there was nothing to cut although something waits, since the last ring
         self._batches: dict[Lane, int] = {}  # of this run, in each lane that has started
         self._starting = 0
+        self._starts: set[asyncio.Task[None]] = set()  # lanes that are not there yet
         self._began = time.perf_counter()
         self.starting_seconds = 0.0  # until the first lane had started
         self._out: set[Lane] = set()  # could not start: the run goes on without
@@ -87,7 +90,8 @@ class Dispatch:
         """
         self._starting += 1
         try:
-            await lane.start()  # shared by the lane's slots, also those of other runs
+            if not await self._started(lane):
+                return
         except WorkerLost as error:
             if not self._can_do_without(lane, error):
                 raise
@@ -107,6 +111,30 @@ class Dispatch:
             if not self._slots.total():
                 self._workforce.leave(self._claim)
 
+    async def _started(self, lane: Lane) -> bool:
+        """Wait for a lane to be there; False where others have done all there was to do meanwhile.
+
+        Raises:
+            WorkerLost: it cannot be there.
+        """
+        start = asyncio.get_running_loop().create_task(lane.start())  # shared by the lane's slots, of all runs
+        self._starts.add(start)
+        try:
+            # Ended by `_dismiss` where nothing is left: a lane may wait for a place for as long as others work.
+            await asyncio.wait([start])
+        finally:
+            self._starts.discard(start)
+            await ended([start])
+        if start.cancelled():
+            return False
+        start.result()
+        return True
+
+    def _dismiss(self) -> None:
+        """There is nothing left to do: who is not there need not come."""
+        for start in self._starts:
+            start.cancel()
+
     async def _work(self, lane: Lane) -> None:
         while (found := await self._next(lane)) is not None:
             stage, batch = found
@@ -120,6 +148,7 @@ class Dispatch:
                 self._workforce.got_back(given)
             self._backlog.bell.ring()  # what was learnt from the batch may let a slot go on that waits
             stage.hand_on(batch, answer)
+        self._dismiss()
 
     def _rests(self, given: Given, resting: bool) -> None:
         """A batch waits in its worker, and its slot with it; or goes on."""

@@ -247,8 +247,8 @@ class Workforce:
         return given.worked + self._lanes[given.lane].now(_now(), given.lane.workers) - given.began
 
     def stats(self) -> tuple[WorkerStats, ...]:
-        """What each lane is at. Looks only, so any thread may ask."""
-        return tuple(map(self._stats, self.executor.lanes))
+        """What each lane is at that has a worker, or will have. Looks only, so any thread may ask."""
+        return tuple(self._stats(lane) for lane in self.executor.lanes if lane.workers)
 
     def _stats(self, lane: Lane) -> WorkerStats:
         look = getattr(lane, "stats", None)

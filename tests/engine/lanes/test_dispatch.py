@@ -178,3 +178,20 @@ async def test_without_any_lane_or_with_keys_tied_to_one_it_does_not(order: Any)
     with pytest.raises(WorkerLost, match="too many open files"):
         await a_run(pipeline, executor).execute()
     assert len(pipeline.taken) < 100
+
+
+@virtual
+async def test_a_run_does_not_wait_for_a_lane_that_has_no_place_yet() -> None:
+    executor = FakeExecutor(2, delay=lambda number, records: 0.01)
+    placeless, started = executor.lanes[1], asyncio.Event()
+
+    async def start() -> None:
+        started.set()
+        await asyncio.get_running_loop().create_future()
+
+    placeless.start = start  # type: ignore[method-assign]
+    pipeline = Kept(range(100))
+    await a_run(pipeline, executor, buffer_size=50).execute()
+    assert started.is_set()
+    assert pipeline.taken == list(range(100))
+    assert not placeless.batches
