@@ -65,6 +65,8 @@ ROOMS: Final[dict[str, Room]] = {
         ENGINE, ours=ENGINE.ours | {"plan", "_engine.settling", "_engine.feeding", "_engine.journeys"}
     ),
     "executors": Room(ours=WORDS | {"_rules", "_worker"}, outside=frozenset({"cloudpickle"})),
+    # Behind its extra; only what opens a cluster loads it.
+    "executors.dask": Room(ours=WORDS | {"_rules", "_worker", "executors"}, outside=frozenset({"distributed"})),
     "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"opentelemetry", "rich"})),
     "observe.monitor": Room(
         ours=WORDS | {"_rules", "observe"}, outside=frozenset({"prometheus_client", "starlette", "uvicorn"})
