@@ -188,7 +188,10 @@ class Codec(Protocol):
 
 
 class Executor(Protocol):
-    """Where `def` steps run."""
+    """Where `def` steps run.
+
+    It may have `far` besides, which is True where batches go to other hosts: then they are larger.
+    """
 
     @property
     def where(self) -> str:

@@ -3,16 +3,19 @@
 There is no knob and no linger: while every lane is busy the backlog grows, and a lane that has room takes
 from it. How much it takes follows the measured time per record, so that a batch is worth its hop and yet
 short enough for lanes to finish together; the batch's bytes and the parent's own time per record bound it.
-A batch that is run beside the loop has bounds of its own: a table of two rows, one for each kind of place.
+A batch that is run beside the loop has bounds of its own: a table of three rows, one for each kind of place.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 
 TARGET_SECONDS = 0.015
 """Worker time of a full batch. A hop costs 0.1 ms: below 2 ms it shows, above 50 ms lanes finish apart."""
+FAR_SECONDS = 0.045
+"""The same where batches go over a network, through a Dask worker: a hop takes 1.5 ms of CPU there, which is a tenth of
+15 ms and a thirtieth of this. Above `QUEUE_SECONDS` none would wait behind another, and the hop would show again."""
 HOP_SECONDS = 0.0001
 """What it takes for a batch to get to a worker and back. Last records that cost less are not worth waiting for."""
 FLOOR_SECONDS = 0.001
@@ -74,6 +77,8 @@ class Bounds:
 
 AWAY = Bounds(TARGET_SECONDS, PARENT_SECONDS, MAX_BYTES, WAITING_BYTES, WAITING_BYTES, 1, queues=True)
 """In a worker."""
+FAR = replace(AWAY, seconds=FAR_SECONDS)
+"""In a worker on another host."""
 BESIDE = Bounds(BESIDE_SECONDS, inf, BESIDE_BYTES, BESIDE_WAITING_BYTES, WAITING_BYTES, 2, queues=False)
 """In a thread of this process."""
 

@@ -55,6 +55,7 @@ class DaskLanes:
     """
 
     where = "worker"
+    far = True
     beside: Executor | None = None
 
     def __init__(
