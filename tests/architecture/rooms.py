@@ -81,7 +81,7 @@ ROOMS: Final[dict[str, Room]] = {
     # Nobody imports it but tests: it may look into every room, and the conformance suite runs what it is given.
     "testing": Room(
         ours=WORDS | {"plan", "_rules", "_worker", "executors", "_engine", "frame"},
-        outside=frozenset({"cloudpickle", "loky"}),
+        outside=frozenset({"cloudpickle", "distributed", "loky"}),
     ),
     # Loaded with every session of pytest, and the only one that knows it.
     "testing.plugin": Room(ours=frozenset({"frame", "testing"}), outside=frozenset({"pytest"})),
