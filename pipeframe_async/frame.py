@@ -66,12 +66,12 @@ class PipeFrame:
             `pipeframe_async.testing.FakeExecutor` is. The latter has as many workers as its lanes have, and runs
             `teardown` when you `close` it. `"dask://host:port"`, the address of a Dask scheduler, or a
             `distributed.Client`: lanes on the cluster's workers, each in a process of its own there; `cpu_count` is
-            how many at most, by default one for each thread, also of workers that join. Extra `dask`. `"auto"`: worker processes, but a chain whose records cost more to move
-            than to work on goes on in one thread of this process, and back when that changes. There nothing protects
-            this process from a step that crashes or hangs, records are not copied (a failure's record may have been
-            changed by a step, what cannot be pickled is no failure), `buffer_bytes` counts records as large as those
-            that were last pickled, and `setup` and `teardown` run in this process too. A chain with a `time_limit`
-            always stays in the processes.
+            how many at most, by default one for each thread, also of workers that join. Extra `dask`. `"auto"`: worker
+            processes, but a chain whose records cost more to move than to work on goes on in one thread of this
+            process, and back when that changes. There nothing protects this process from a step that crashes or hangs,
+            records are not copied (a failure's record may have been changed by a step, what cannot be pickled is no
+            failure), `buffer_bytes` counts records as large as those that were last pickled, and `setup` and
+            `teardown` run in this process too. A chain with a `time_limit` always stays in the processes.
         buffer_bytes: most bytes of pickled records between the feed and the consumer, ≥ 1; guessed before any were
             pickled. A record that alone is larger goes by itself.
         drain_timeout: seconds that what is in flight has to finish after `stop()`.

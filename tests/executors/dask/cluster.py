@@ -76,6 +76,7 @@ class DaskCluster:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                cwd=self._folder,  # which `-m` puts first on the path
                 env=env | (environment or {}),
             )
 
