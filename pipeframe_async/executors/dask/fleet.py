@@ -29,6 +29,7 @@ from pipeframe_async.wire import ChainRef, ChainSpec
 
 logger = logging.getLogger("pipeframe_async")
 
+CLOSED = "the Dask client was closed, or has given up its scheduler"
 WORKER_TIMEOUT = 60.0
 """Seconds without any lane on the cluster, or without its scheduler, after which a run ends with `WorkerLost`. Shorter
 does not bear a restart of the scheduler, longer is silence."""
@@ -37,6 +38,8 @@ LOOK_SECONDS = 0.5
 FORGET_SECONDS = 10.0
 """What a worker that has left the cluster has to finish its batches, where its host is still there; where it is not,
 that is how long they wait to be run elsewhere, unless the connection breaks sooner."""
+BREATH_SECONDS = 0.05
+"""Between two looks at least, however much there is to see: a lease that ends at once would be asked for endlessly."""
 MOST_LANES = 256
 """Lanes at most: each costs the loop two tasks, and two connections."""
 ROOM = 8
@@ -107,12 +110,12 @@ class DaskLanes:
         while True:
             with suppress(OSError, TimeoutError):
                 await self._meet(await self._reach.members())
-            if self._fit:
+            if self._threads():
                 break
-            if self._misfits:
+            if self._misfits and not self._fit:
                 raise ConfigError(probing.refusal(self._misfits))
             if self._reach.status in ("closed", "closing"):
-                raise WorkerLost("the Dask client was closed")
+                raise WorkerLost(CLOSED)
             if asyncio.get_running_loop().time() > deadline:
                 raise WorkerLost(f"the Dask cluster had no worker for {self._worker_timeout:g} s")
             await asyncio.sleep(LOOK_SECONDS)
@@ -133,11 +136,12 @@ class DaskLanes:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._hurried.wait()
+            await asyncio.sleep(BREATH_SECONDS)
             await self._look()
 
     async def _look(self) -> None:
         if self.reach.status in ("closed", "closing"):
-            self._fatal = "the Dask client was closed"
+            self._fatal = CLOSED
             for seat in [lane.seat for lane in self.lanes if lane.seat is not None]:
                 self.lost(seat, self._fatal)
                 self.reach.forget(seat.address)
@@ -179,9 +183,9 @@ class DaskLanes:
                 self._fit.add(address)
 
     def _threads(self) -> dict[str, int]:
-        """Of the workers that can have lanes."""
+        """Of the workers that can have another lane."""
         there = self._members.items()
-        return {address: member.threads for address, member in there if member.stays and address in self._fit}
+        return {address: member.threads for address, member in there if member.begins and address in self._fit}
 
     def _fill(self) -> None:
         """Ask for a place for each lane that has none, where there are any."""
@@ -203,6 +207,7 @@ class DaskLanes:
             while (answer := await self.reach.ask(seat.address, "opened", lease=seat.key))["is"] == WAITING:
                 if seat.future.status not in ("pending", "finished"):  # it will not come
                     raise OSError(f"its lease is {seat.future.status}")
+                self._problem = f"{seat.address}: its threads are at work for others"
         except (OSError, RuntimeError) as error:
             self.lost(seat, str(error))
             return

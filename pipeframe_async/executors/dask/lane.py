@@ -145,6 +145,8 @@ class DaskLane:
             except asyncio.CancelledError:
                 self._places.reach.tell(seat.address, "abandon", lease=seat.key, ticket=ticket)
                 raise
+            except Exception as error:  # what was sent, or came back, could not be read: which record it is halves tell
+                return Death(f"{self.name} has no answer: {type(error).__name__}: {error}", ran=batch.records)
             seat.told(answer)
             match answer["is"]:
                 case "Reply":

@@ -34,10 +34,14 @@ class Unreachable(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A Dask worker, as the scheduler sees it. `stays`: it is not on its way out."""
+    """A Dask worker, as the scheduler sees it.
+
+    `stays`: it is not on its way out. `begins`: it begins tasks; one that is out of memory pauses.
+    """
 
     threads: int
     stays: bool
+    begins: bool
 
 
 class Reach:
@@ -91,10 +95,7 @@ class Reach:
 
         async with asyncio.timeout(CONNECT_SECONDS):
             info = await self._there(asked)
-        return {
-            address: Member(int(worker["nthreads"]), worker.get("status", "running") in ("running", "paused"))
-            for address, worker in info["workers"].items()
-        }
+        return {address: _member(int(told["nthreads"]), told["status"]) for address, told in info["workers"].items()}
 
     async def probed(self, addresses: Iterable[str], library: str) -> dict[str, Mapping[str, str] | BaseException]:
         """What these workers answer to the first question; an error in place of one that could not be asked."""
@@ -168,6 +169,10 @@ class Reach:
         if home is asyncio.get_running_loop():
             return await done()
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(done(), home))
+
+
+def _member(threads: int, status: str) -> Member:
+    return Member(threads, stays=status in ("running", "paused"), begins=status == "running")
 
 
 async def _client(address: str, patience: float) -> Any:

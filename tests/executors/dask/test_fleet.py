@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipeframe_async import ConfigError, PipeFrame, PipelineEngine, Retry, StepError, WorkerLost, apply, count
+from pipeframe_async.executors.dask import at
 from tests.executors.dask.cluster import DaskCluster, until
 from tests.executors.dask.pipelines import (
     POISON,
@@ -207,6 +208,20 @@ async def test_a_client_of_the_users_is_used_and_left_open(steady: DaskCluster) 
         assert await client.submit(len, "abc") == 3
 
 
+async def test_a_client_with_a_loop_of_its_own_is_used_too(steady: DaskCluster) -> None:
+    from distributed import Client
+
+    client = await asyncio.to_thread(Client, steady.tcp, set_as_default=False)
+    try:
+        pipeline = Kept(twice)
+        async with PipeFrame(executor=client) as frame:
+            await frame.run(pipeline, range(500))
+            assert await frame.call(Kept(twice), 21) == 42
+        assert pipeline.taken == list(range(0, 1_000, 2))
+    finally:
+        await asyncio.to_thread(client.close)
+
+
 async def test_a_client_that_is_closed_ends_the_run_with_books(steady: DaskCluster) -> None:
     from distributed import Client
 
@@ -224,6 +239,23 @@ async def test_a_client_that_is_closed_ends_the_run_with_books(steady: DaskClust
     assert report.fed == report.delivered + report.aborted + report.failed + report.filtered
     with pytest.raises(ConfigError, match="this client is closed"):
         await PipeFrame(executor=client).run(Kept(same), range(3))
+
+
+async def test_threads_that_are_at_work_for_others_for_too_long_are_named(steady: DaskCluster) -> None:
+    async with PipeFrame(executor=steady.address) as first:
+        await first.run(Kept(same), range(10))
+        cluster = at.cluster_of(steady.address)
+        assert cluster is not None
+        from pipeframe_async.executors.dask import fleet
+
+        lanes = fleet.DaskLanes(cluster, worker_timeout=6.0)
+        await lanes.open()
+        try:
+            with pytest.raises(WorkerLost, match="its threads are at work for others"):
+                await PipeFrame(executor=lanes).run(Kept(same), range(10))
+        finally:
+            await lanes.close(kill=True, timeout=5.0)
+    assert (await PipeFrame(executor=steady.address).run(Kept(same), range(10))).delivered == 10
 
 
 async def test_where_nobody_answers_it_is_said_within_seconds() -> None:

@@ -78,6 +78,12 @@ async def test_a_batch_that_was_lost_with_its_worker_is_a_death_of_somebody_else
     assert (death.begun, death.foreign, death.ran, death.at) == (True, True, 3, None)
 
 
+async def test_an_answer_that_cannot_be_read_is_a_death_whose_record_is_found_by_halves() -> None:
+    death = await ran(Places(MemoryError("no room")))
+    assert isinstance(death, Death)
+    assert (death.foreign, death.ran, death.cause) == (False, 3, "lane 0 has no answer: MemoryError: no room")
+
+
 async def test_a_worker_is_sent_the_chain_once_and_again_where_it_does_not_know_it() -> None:
     places = Places(Reply(3), Reply(3), "unknown", Reply(3))
     lane = DaskLane(0, places)

@@ -11,7 +11,7 @@ pytest.importorskip("distributed", reason="no distributed is here")
 from pipeframe_async import ConfigError
 from pipeframe_async.executors.dask import reach as reaching
 from pipeframe_async.executors.dask.at import Cluster
-from pipeframe_async.executors.dask.reach import Reach, Unreachable
+from pipeframe_async.executors.dask.reach import Member, Reach, Unreachable
 from tests.executors.dask.cluster import DaskCluster
 from tests.real.servers import free_port
 
@@ -22,7 +22,7 @@ async def test_the_members_are_the_workers_with_their_threads(steady: DaskCluste
     reach = await Reach.to(Cluster(address=steady.tcp), 5.0)
     try:
         members = await reach.members()
-        assert [(member.threads, member.stays) for member in members.values()] == [(1, True), (1, True)]
+        assert [*members.values()] == [Member(1, stays=True, begins=True)] * 2
     finally:
         await reach.close()
 
