@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from distributed import Client
+from distributed import Client, Security
 from distributed.core import ConnectionPool, rpc, send_recv
 
 from pipeframe_async.errors import ConfigError
@@ -177,14 +177,17 @@ def _member(threads: int, status: str) -> Member:
 
 async def _client(address: str, patience: float) -> Any:
     """A client of our own, on this loop. Whether anybody is there is asked first: it would wait all its patience."""
-    where = address.partition("://")[2]
+    where, security = address.partition("://")[2], Security()  # of Dask's own configuration
+    credentials = security.get_connection_args("client")
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            async with rpc(address, timeout=CONNECT_SECONDS) as scheduler:
+            async with rpc(address, timeout=CONNECT_SECONDS, connection_args=credentials) as scheduler:
                 kind = (await scheduler.identity())["type"]
             if kind != "Scheduler":
                 raise ConfigError(f"executor='dask://{where}': a Dask {kind.lower()} answers there, and no scheduler")
-            return await Client(address, asynchronous=True, set_as_default=False, timeout=patience, name="pipeframe")
+            return await Client(
+                address, security=security, asynchronous=True, set_as_default=False, timeout=patience, name="pipeframe"
+            )
     except ConfigError:
         raise
     except Exception as error:  # whatever answers there may be no Dask at all, or want other credentials

@@ -33,23 +33,27 @@ class DaskCluster:
     Args:
         folder: for their files.
         nanny: whether workers have one.
+        certificate: of both, and of who has signed it, with its key, where they talk by TLS.
     """
 
-    def __init__(self, folder: Path, *, nanny: bool) -> None:
+    def __init__(self, folder: Path, *, nanny: bool, certificate: Path | None = None) -> None:
         self.port = free_port()
         self.nanny = nanny
+        self._tls = (
+            [] if certificate is None else [f"--tls-{what}={certificate}" for what in ("ca-file", "cert", "key")]
+        )
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
     def address(self) -> str:
         """As `executor=` takes it."""
-        return f"dask://127.0.0.1:{self.port}"
+        return f"dask{'+tls' if self._tls else ''}://127.0.0.1:{self.port}"
 
     @property
     def tcp(self) -> str:
         """As Dask writes it."""
-        return f"tcp://127.0.0.1:{self.port}"
+        return f"{'tls' if self._tls else 'tcp'}://127.0.0.1:{self.port}"
 
     def start_scheduler(self) -> None:
         self._start("scheduler", "scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard")
@@ -71,7 +75,7 @@ class DaskCluster:
         env["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "dask", *command],
+                [sys.executable, "-m", "dask", *command, *self._tls],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -152,9 +156,9 @@ def descendants(pid: int) -> list[int]:
 
 
 @contextmanager
-def running(folder: Path, *, nanny: bool, workers: int = 2) -> Iterator[DaskCluster]:
+def running(folder: Path, *, nanny: bool, workers: int = 2, certificate: Path | None = None) -> Iterator[DaskCluster]:
     """A cluster of so many workers with a thread each."""
-    cluster = DaskCluster(folder, nanny=nanny)
+    cluster = DaskCluster(folder, nanny=nanny, certificate=certificate)
     try:
         cluster.start_scheduler()
         for number in range(workers):

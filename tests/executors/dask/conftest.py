@@ -40,8 +40,8 @@ def own(tmp_path: Path) -> Iterator[Callable[..., DaskCluster]]:
     _needed()
     with ExitStack() as stack:
 
-        def made(*, nanny: bool = False, workers: int = 2) -> DaskCluster:
-            return stack.enter_context(running(tmp_path, nanny=nanny, workers=workers))
+        def made(*, nanny: bool = False, workers: int = 2, certificate: Path | None = None) -> DaskCluster:
+            return stack.enter_context(running(tmp_path, nanny=nanny, workers=workers, certificate=certificate))
 
         yield made
 
