@@ -144,9 +144,12 @@ class Organs:
         """What must run for the stages to work, by name; each ends when nothing more comes."""
         for stage in self.async_stages:
             yield f"steps-{stage.names[0]}", stage.serve()
-        for lane in self.workforce.executor.lanes if self.def_stages else ():
-            for _ in range(lane.slots):
+        lanes = self.workforce.executor.lanes if self.def_stages else ()
+        for lane in lanes:
+            for _ in range(lane.slots if lane.workers else 0):
                 yield "slot", self.dispatch.serve(lane)
+        if not self.dispatch.tied and (later := [lane for lane in lanes if not lane.workers]):
+            yield "recruit", self.dispatch.recruit(later)
 
     def waits_for(self) -> str:
         """Whom the run waits for outside of itself; empty where nobody else could move it."""
@@ -346,6 +349,11 @@ def _lanes_there(lanes: Sequence[Lane]) -> int:
     return next((number for number, lane in enumerate(lanes) if not lane.workers), len(lanes)) or 1
 
 
+def _slots_there(lanes: Sequence[Lane]) -> int:
+    """Of lanes that have a worker, or will have."""
+    return sum(lane.slots for lane in lanes if lane.workers) or 1
+
+
 def _sequencer(order: object, tie: Tie | None, *, looked_at: bool) -> Sequencer[Answer]:
     """What puts answers in order, where anybody could tell."""
     if tie is not None:
@@ -405,7 +413,7 @@ class _Staging:
             fixed=self._plan.batch_size,
             capacity=limits.buffer_size,
             capacity_bytes=limits.buffer_bytes,
-            slots=sum(lane.slots for lane in executor.lanes),
+            slots=partial(_slots_there, executor.lanes),
             bounds=FAR if getattr(executor, "far", False) else AWAY,
         )
         return Shared(

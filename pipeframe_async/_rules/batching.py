@@ -8,7 +8,9 @@ A batch that is run beside the loop has bounds of its own: a table of three rows
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil, inf
 
 TARGET_SECONDS = 0.015
@@ -153,7 +155,7 @@ class Sizer:
         fixed: the user's `batch_size`, or None.
         capacity: `buffer_size`: records between feed and consumer.
         capacity_bytes: `buffer_bytes`.
-        slots: how many batches the lanes hold at once, all together.
+        slots: how many batches the lanes hold at once, all together; a function where lanes come and go.
         bounds: of the place where the batches are run.
         measured: shared with the sizers of other places; by default one of its own.
     """
@@ -164,17 +166,15 @@ class Sizer:
         fixed: int | None,
         capacity: int,
         capacity_bytes: int,
-        slots: int,
+        slots: int | Callable[[], int],
         bounds: Bounds = AWAY,
         measured: Measured | None = None,
     ) -> None:
         self.measured = measured or Measured()
         self.packed, self.handled, self.replied = self.measured.packed, self.measured.handled, self.measured.replied
         self._bounds = bounds
-        self._most = max(1, min(MAX_RECORDS, capacity // slots))
-        self._most_bytes = max(1, min(bounds.most_bytes, capacity_bytes // slots))
         self._fixed = None if fixed is None else min(fixed, capacity)
-        self._slots = slots
+        self._slots = slots if callable(slots) else partial(int, slots)
         self._capacity = capacity
         self._capacity_bytes = capacity_bytes
         self._size = self._fixed or 1
@@ -229,7 +229,7 @@ class Sizer:
         bounds = self._bounds
         if each * self._capacity <= bounds.many_bytes:
             return self._capacity
-        full = self._slots * self.size if bounds.queues else 0
+        full = self._slots() * self.size if bounds.queues else 0
         return max(full, int(bounds.waiting_bytes / each), bounds.least_waiting)
 
     @property
@@ -281,13 +281,17 @@ class Sizer:
         self._seen = measured.changes
         if self._fixed is not None or not measured.any:
             return
+        slots = max(1, self._slots())
         limits = (
-            self._most,
+            max(1, min(MAX_RECORDS, self._capacity // slots)),
             MAX_GROWTH * measured.largest,
             _how_many(measured.record_seconds, self._within),
             _how_many(measured.parent_seconds, bounds.parent_seconds),
             _how_many(measured.handling_seconds, HANDLING_SECONDS),
-            _how_many(max(measured.record_bytes, measured.result_bytes), self._most_bytes),
+            _how_many(
+                max(measured.record_bytes, measured.result_bytes),
+                max(1, min(bounds.most_bytes, self._capacity_bytes // slots)),
+            ),
         )
         self._size = max(1, min(limits))
 

@@ -41,10 +41,8 @@ that is how long they wait to be run elsewhere, unless the connection breaks soo
 BREATH_SECONDS = 0.05
 """Between two looks at least, however much there is to see: a lease that ends at once would be asked for endlessly."""
 MOST_LANES = 256
-"""Lanes at most: each costs the loop two tasks, and two connections."""
-ROOM = 8
-"""Lanes beyond the threads there are at first, for workers that come, or as many again. More make batches smaller, for
-each lane may have its part of `buffer_size`."""
+"""Lanes at most, whether they have a place or wait for one: each costs the loop two tasks, and one that has a place two
+connections."""
 
 
 class DaskLanes:
@@ -52,7 +50,7 @@ class DaskLanes:
 
     Args:
         cluster: where.
-        most: how many lanes at most; None for a lane a thread.
+        most: how many lanes at most; None for a lane a thread, up to `MOST_LANES`.
         wear: when the workers of lanes are replaced.
         worker_timeout: seconds for which it waits for a worker, or the scheduler, to be there.
     """
@@ -82,6 +80,7 @@ class DaskLanes:
         self._hurried = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._moves = 0
+        self._bare = 0.0  # since when no lane has a place
         self._problem = ""  # why the last lane could not be where it was to be
         self._fatal = ""
         self._closed = False
@@ -119,8 +118,7 @@ class DaskLanes:
             if asyncio.get_running_loop().time() > deadline:
                 raise WorkerLost(f"the Dask cluster had no worker for {self._worker_timeout:g} s")
             await asyncio.sleep(LOOK_SECONDS)
-        threads = sum(self._threads().values())
-        number = min(MOST_LANES, self._most or max(threads + ROOM, 2 * threads))
+        number = min(MOST_LANES, self._most or MOST_LANES)
         self.lanes = tuple(DaskLane(number, self) for number in range(number))
         self._fill()
         self._watching = asyncio.get_running_loop().create_task(self._watch(), name="pipeframe-dask-watch")
@@ -199,9 +197,9 @@ class DaskLanes:
             key = next(self._leases)
             future = self.reach.lease(key, probing.lease(key, self._wear.max_batches, self._wear.max_rss), address)
             seat = lane.seat = Seat(key, address, future)
-            seat.sitting = asyncio.get_running_loop().create_task(self._sit(lane, seat), name=f"pipeframe-{key}")
+            seat.sitting = asyncio.get_running_loop().create_task(self._sit(seat), name=f"pipeframe-{key}")
 
-    async def _sit(self, lane: DaskLane, seat: Seat) -> None:
+    async def _sit(self, seat: Seat) -> None:
         """Wait until the lane is there."""
         try:
             while (answer := await self.reach.ask(seat.address, "opened", lease=seat.key))["is"] == WAITING:
@@ -215,8 +213,17 @@ class DaskLanes:
             self.lost(seat, answer["text"])
             return
         seat.told(answer)
-        seat.there = lane.began = True
+        seat.there = True
+        self._take(seat)
         self._ring()
+
+    def _take(self, seat: Seat) -> None:
+        """A lane has its place. Of those that never had one the first goes first: runs wait for them in that order."""
+        lane = next(lane for lane in self.lanes if lane.seat is seat)
+        if not lane.began:
+            first = next(lane for lane in self.lanes if not lane.began)
+            lane.seat, first.seat = first.seat, seat
+            first.began = True
 
     def lost(self, seat: Seat, why: str) -> None:
         """A seat takes no more batches: its worker is gone, or going."""
@@ -228,6 +235,8 @@ class DaskLanes:
             if lane.seat is seat:
                 lane.unseat()
                 self._moves += seat.there
+        if not self._any():
+            self._bare = asyncio.get_running_loop().time()
         if seat.busy:
             self._leaving.add(seat)
         else:
@@ -241,6 +250,10 @@ class DaskLanes:
         if not self._closed:
             seat.future.release()
 
+    def _any(self) -> bool:
+        """Whether any lane has a place."""
+        return any(lane.seat is not None and lane.seat.free for lane in self.lanes)
+
     def _ring(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
@@ -253,19 +266,19 @@ class DaskLanes:
         """
         if self._fatal or self._closed:
             raise WorkerLost(self._fatal or "the lanes on the Dask cluster were closed")
-        left = since + self._worker_timeout - asyncio.get_running_loop().time()
+        left = max(since, self._bare) + self._worker_timeout - asyncio.get_running_loop().time()
         if left <= 0:
             problem = f"; the last problem: {self._problem}" if self._problem else ""
             raise WorkerLost(f"{what} for {self._worker_timeout:g} s{problem}")
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(left, 1.0)):
-                await self._changed.wait()  # rung by whatever changes a seat
+            async with asyncio.timeout(left):
+                await self._changed.wait()  # rung by whatever changes a seat, and by the end
 
     async def seated(self, lane: DaskLane) -> None:
         """Wait until this lane has taken its place; however long that takes while others have theirs."""
         since = asyncio.get_running_loop().time()
         while not lane.began:
-            if any(other.seat is not None and other.seat.free for other in self.lanes):
+            if self._any():
                 since = asyncio.get_running_loop().time()
             await self._wait(since, "no Dask worker has taken a lane")
 
