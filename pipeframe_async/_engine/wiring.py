@@ -145,10 +145,11 @@ class Organs:
         for stage in self.async_stages:
             yield f"steps-{stage.names[0]}", stage.serve()
         lanes = self.workforce.executor.lanes if self.def_stages else ()
-        for lane in lanes:
-            for _ in range(lane.slots if lane.workers else 0):
+        there = [lane for lane in lanes if lane.workers] or lanes[:1]  # one is waited for in any case
+        for lane in there:
+            for _ in range(lane.slots):
                 yield "slot", self.dispatch.serve(lane)
-        if not self.dispatch.tied and (later := [lane for lane in lanes if not lane.workers]):
+        if not self.dispatch.tied and (later := [lane for lane in lanes if lane not in there]):
             yield "recruit", self.dispatch.recruit(later)
 
     def waits_for(self) -> str:

@@ -243,3 +243,16 @@ async def test_where_no_lane_that_has_a_place_can_start_the_run_ends_whoever_wai
     executor.lanes[0].start = refuses  # type: ignore[method-assign]
     with pytest.raises(WorkerLost, match="not today"):
         await a_run(pipeline, executor, buffer_size=50).execute()
+
+
+@virtual
+@pytest.mark.parametrize("order", ["input", lambda record: record % 3], ids=["input", "key"])
+async def test_where_no_lane_has_a_place_the_first_is_waited_for(order: Any) -> None:
+    executor, pipeline = Placed(3), Kept(range(100))
+    lane, place = executor.lanes[0], executor.places[0]
+    lane.workers = 0
+    lane.start = partial(executor._start, lane, place, lane.start)  # type: ignore[method-assign]
+    asyncio.get_running_loop().call_later(5.0, place.set)
+    pipeline.order = order
+    await a_run(pipeline, executor, buffer_size=50).execute()
+    assert sorted(pipeline.taken) == list(range(100))

@@ -143,6 +143,7 @@ async def test_workers_are_recycled(steady: DaskCluster) -> None:
 
 async def test_runs_streams_and_calls_share_warm_lanes(steady: DaskCluster) -> None:
     async with PipeFrame(executor=steady.address) as frame:
+        await frame.ready(Kept(twice))
         assert await frame.call(Kept(twice), 21) == 42
         runs = await asyncio.gather(*(frame.run(Kept(twice), range(500)) for _ in range(3)))
         assert [report.delivered for report in runs] == [500] * 3
