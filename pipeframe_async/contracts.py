@@ -188,7 +188,10 @@ class Codec(Protocol):
 
 
 class Executor(Protocol):
-    """Where `def` steps run."""
+    """Where `def` steps run.
+
+    It may have `far` besides, which is True where batches go to other hosts: then they are larger.
+    """
 
     @property
     def where(self) -> str:
@@ -226,6 +229,19 @@ class Executor(Protocol):
 
         Raises:
             StepError: a `teardown` raised; everything is closed all the same.
+        """
+
+
+@runtime_checkable
+class Opened(Protocol):
+    """What an `Executor` may be besides: one that has to be opened before it is known what lanes it has."""
+
+    async def open(self) -> None:
+        """Find out, once; before anything else is asked of it but `close`, which is called whatever comes of it.
+
+        Raises:
+            ConfigError: it cannot be used as it is.
+            WorkerLost: there are no workers.
         """
 
 

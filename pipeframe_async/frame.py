@@ -33,7 +33,7 @@ from pipeframe_async._engine.watch import watched
 from pipeframe_async._engine.wiring import Limits
 from pipeframe_async._rules import knobs
 from pipeframe_async._rules.feed_forms import Feed
-from pipeframe_async.contracts import Executor, Logs
+from pipeframe_async.contracts import Executor, Logs, Opened
 from pipeframe_async.errors import ConfigError, FeedError, InternalError, PipeFrameError, StateError
 from pipeframe_async.executors import choose, hosts
 from pipeframe_async.model import FeedLike
@@ -64,12 +64,14 @@ class PipeFrame:
         executor: `"processes"` (default), `"threads"`, `"inline"`, `"auto"`, or one you have made, which is used and
             never shut down: any `concurrent.futures.Executor`, or an object that is a `contracts.Executor`, as
             `pipeframe_async.testing.FakeExecutor` is. The latter has as many workers as its lanes have, and runs
-            `teardown` when you `close` it. `"auto"`: worker processes, but a chain whose records cost more to move
-            than to work on goes on in one thread of this process, and back when that changes. There nothing protects
-            this process from a step that crashes or hangs, records are not copied (a failure's record may have been
-            changed by a step, what cannot be pickled is no failure), `buffer_bytes` counts records as large as those
-            that were last pickled, and `setup` and `teardown` run in this process too. A chain with a `time_limit`
-            always stays in the processes.
+            `teardown` when you `close` it. `"dask://host:port"`, the address of a Dask scheduler, or a
+            `distributed.Client`: lanes on the cluster's workers, each in a process of its own there; `cpu_count` is
+            how many at most, by default one for each thread, also of workers that join. Extra `dask`. `"auto"`: worker
+            processes, but a chain whose records cost more to move than to work on goes on in one thread of this
+            process, and back when that changes. There nothing protects this process from a step that crashes or hangs,
+            records are not copied (a failure's record may have been changed by a step, what cannot be pickled is no
+            failure), `buffer_bytes` counts records as large as those that were last pickled, and `setup` and
+            `teardown` run in this process too. A chain with a `time_limit` always stays in the processes.
         buffer_bytes: most bytes of pickled records between the feed and the consumer, ≥ 1; guessed before any were
             pickled. A record that alone is larger goes by itself.
         drain_timeout: seconds that what is in flight has to finish after `stop()`.
@@ -84,7 +86,7 @@ class PipeFrame:
         call_queue: most calls that wait, ≥ 1, and as many bulk calls besides; who comes then gets `Overloaded`. More
             lets callers wait longer who have no deadline; fewer refuses bursts that could be served.
         max_worker_batches: batches after which a worker is replaced, for steps that leak something else. None:
-            no limit. Only for `executor="processes"` and `"auto"`, as `max_worker_rss`.
+            no limit. Only for `executor="processes"`, `"auto"` and Dask, as `max_worker_rss`.
         monitor: where to show the live page, the metrics and the probes: `"host:port"`, port 0 for any that is free
             (`monitor_url` says which), True for `"127.0.0.1:8787"`. From a thread of its own, as long as the frame is
             open or a run is under way. Extra `monitor`.
@@ -356,7 +358,15 @@ class PipeFrame:
         async with AsyncExitStack() as undo:
             await undo.enter_async_context(self._watching)
             self._check_closed()  # somebody else may have opened it meanwhile
-            self._warm = choose.make(self._kind, self._workers, self._wear)
+            executor = choose.make(self._kind, self._workers, self._wear)
+            try:
+                if isinstance(executor, Opened):
+                    await executor.open()
+                    self._check_closed()
+            except BaseException:
+                await executor.close(kill=True, timeout=self._limits.drain_timeout)
+                raise
+            self._warm = executor
             undo.pop_all()
         self._process = os.getpid()
         self._desk = Desk(self._begin_calls, self._runs.forget, self._call_queue)
@@ -433,6 +443,8 @@ class PipeFrame:
         warm, left_work, report = self._warm, False, None
         executor = warm or choose.make(self._kind, self._workers, self._wear)
         try:
+            if warm is None and isinstance(executor, Opened):
+                await executor.open()
             workforce = self._workforce_of(executor)
             async with _job(plan, restart=restart) as job:
                 run = Run(

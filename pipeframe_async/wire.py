@@ -67,7 +67,7 @@ class ChainSpec(NamedTuple):
 
 
 class Supply(Protocol):
-    """Definitions that workers need to read the records of a chain. Lives in the parent."""
+    """Definitions that workers need to read the records of a chain. Lives in the parent, or was sent by it."""
 
     @property
     def tag(self) -> str:
@@ -76,8 +76,8 @@ class Supply(Protocol):
     def parcel(self) -> tuple[Any, ...]:
         """The tag, the definitions, and what cannot be sent."""
 
-    def ask(self, wanted: str) -> None:
-        """A worker has missed these names."""
+    def ask(self, wanted: str) -> bool:
+        """A worker has missed these names. Whether there is anything to be sent now: not where others have it."""
 
 
 class ChainRef(NamedTuple):

@@ -12,7 +12,7 @@ Comes in: a plan and what the frame has for it. Goes out: the parts, which know 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -45,14 +45,14 @@ from pipeframe_async._engine.settling.finals import Finals
 from pipeframe_async._engine.settling.traces import Traces
 from pipeframe_async._engine.settling.watermark import WatermarkReporter
 from pipeframe_async._engine.stall import StallDetector
-from pipeframe_async._rules.batching import Sizer
+from pipeframe_async._rules.batching import AWAY, FAR, Sizer
 from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.ordering import AsFed, AsFinished, Sequencer
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async._rules.sharing import Share
 from pipeframe_async._rules.timing import BatchClock
-from pipeframe_async.contracts import RunTrace
+from pipeframe_async.contracts import Lane, RunTrace
 from pipeframe_async.counting import Counts
 from pipeframe_async.plan import AsyncSteps, Plan, Segment
 from pipeframe_async.wire import ChainSpec
@@ -144,9 +144,13 @@ class Organs:
         """What must run for the stages to work, by name; each ends when nothing more comes."""
         for stage in self.async_stages:
             yield f"steps-{stage.names[0]}", stage.serve()
-        for lane in self.workforce.executor.lanes if self.def_stages else ():
+        lanes = self.workforce.executor.lanes if self.def_stages else ()
+        there = [lane for lane in lanes if lane.workers] or lanes[:1]  # one is waited for in any case
+        for lane in there:
             for _ in range(lane.slots):
                 yield "slot", self.dispatch.serve(lane)
+        if not self.dispatch.tied and (later := [lane for lane in lanes if lane not in there]):
+            yield "recruit", self.dispatch.recruit(later)
 
     def waits_for(self) -> str:
         """Whom the run waits for outside of itself; empty where nobody else could move it."""
@@ -219,7 +223,7 @@ def wired(
     )
     spill = Spill(workforce.executor.codec, plan.names[0], bell.ring)
     backlog = Backlog(books, spill, bell, whole=plan.source == "batch")
-    tie = Tie(plan.order, len(workforce.executor.lanes)) if callable(plan.order) else None
+    tie = Tie(plan.order, _lanes_there(workforce.executor.lanes)) if callable(plan.order) else None
     keep = streaming or hooks.sink is not None or calls is not None or feed.results
     collect = Collect(
         sequencer=_sequencer(plan.order, tie, looked_at=keep or hooks.dead_letter is not None),
@@ -341,6 +345,16 @@ def _consumer(
     return Counting(books) if sink is None else Sink(sink, books, keys=plan.sink_keys)
 
 
+def _lanes_there(lanes: Sequence[Lane]) -> int:
+    """How many of the first have a worker, or will have: those that keys may be tied to."""
+    return next((number for number, lane in enumerate(lanes) if not lane.workers), len(lanes)) or 1
+
+
+def _slots_there(lanes: Sequence[Lane]) -> int:
+    """Of lanes that have a worker, or will have."""
+    return sum(lane.slots for lane in lanes if lane.workers) or 1
+
+
 def _sequencer(order: object, tie: Tie | None, *, looked_at: bool) -> Sequencer[Answer]:
     """What puts answers in order, where anybody could tell."""
     if tie is not None:
@@ -400,7 +414,8 @@ class _Staging:
             fixed=self._plan.batch_size,
             capacity=limits.buffer_size,
             capacity_bytes=limits.buffer_bytes,
-            slots=sum(lane.slots for lane in executor.lanes),
+            slots=partial(_slots_there, executor.lanes),
+            bounds=FAR if getattr(executor, "far", False) else AWAY,
         )
         return Shared(
             executor=executor,

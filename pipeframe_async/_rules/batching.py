@@ -3,16 +3,21 @@
 There is no knob and no linger: while every lane is busy the backlog grows, and a lane that has room takes
 from it. How much it takes follows the measured time per record, so that a batch is worth its hop and yet
 short enough for lanes to finish together; the batch's bytes and the parent's own time per record bound it.
-A batch that is run beside the loop has bounds of its own: a table of two rows, one for each kind of place.
+A batch that is run beside the loop has bounds of its own: a table of three rows, one for each kind of place.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil, inf
 
 TARGET_SECONDS = 0.015
 """Worker time of a full batch. A hop costs 0.1 ms: below 2 ms it shows, above 50 ms lanes finish apart."""
+FAR_SECONDS = 0.045
+"""The same where batches go over a network, through a Dask worker: a hop takes 1.5 ms of CPU there, which is a tenth of
+15 ms and a thirtieth of this. Above `QUEUE_SECONDS` none would wait behind another, and the hop would show again."""
 HOP_SECONDS = 0.0001
 """What it takes for a batch to get to a worker and back. Last records that cost less are not worth waiting for."""
 FLOOR_SECONDS = 0.001
@@ -74,6 +79,8 @@ class Bounds:
 
 AWAY = Bounds(TARGET_SECONDS, PARENT_SECONDS, MAX_BYTES, WAITING_BYTES, WAITING_BYTES, 1, queues=True)
 """In a worker."""
+FAR = replace(AWAY, seconds=FAR_SECONDS)
+"""In a worker on another host."""
 BESIDE = Bounds(BESIDE_SECONDS, inf, BESIDE_BYTES, BESIDE_WAITING_BYTES, WAITING_BYTES, 2, queues=False)
 """In a thread of this process."""
 
@@ -148,7 +155,7 @@ class Sizer:
         fixed: the user's `batch_size`, or None.
         capacity: `buffer_size`: records between feed and consumer.
         capacity_bytes: `buffer_bytes`.
-        slots: how many batches the lanes hold at once, all together.
+        slots: how many batches the lanes hold at once, all together; a function where lanes come and go.
         bounds: of the place where the batches are run.
         measured: shared with the sizers of other places; by default one of its own.
     """
@@ -159,17 +166,15 @@ class Sizer:
         fixed: int | None,
         capacity: int,
         capacity_bytes: int,
-        slots: int,
+        slots: int | Callable[[], int],
         bounds: Bounds = AWAY,
         measured: Measured | None = None,
     ) -> None:
         self.measured = measured or Measured()
         self.packed, self.handled, self.replied = self.measured.packed, self.measured.handled, self.measured.replied
         self._bounds = bounds
-        self._most = max(1, min(MAX_RECORDS, capacity // slots))
-        self._most_bytes = max(1, min(bounds.most_bytes, capacity_bytes // slots))
         self._fixed = None if fixed is None else min(fixed, capacity)
-        self._slots = slots
+        self._slots = slots if callable(slots) else partial(int, slots)
         self._capacity = capacity
         self._capacity_bytes = capacity_bytes
         self._size = self._fixed or 1
@@ -224,7 +229,7 @@ class Sizer:
         bounds = self._bounds
         if each * self._capacity <= bounds.many_bytes:
             return self._capacity
-        full = self._slots * self.size if bounds.queues else 0
+        full = self._slots() * self.size if bounds.queues else 0
         return max(full, int(bounds.waiting_bytes / each), bounds.least_waiting)
 
     @property
@@ -276,13 +281,17 @@ class Sizer:
         self._seen = measured.changes
         if self._fixed is not None or not measured.any:
             return
+        slots = max(1, self._slots())
         limits = (
-            self._most,
+            max(1, min(MAX_RECORDS, self._capacity // slots)),
             MAX_GROWTH * measured.largest,
             _how_many(measured.record_seconds, self._within),
             _how_many(measured.parent_seconds, bounds.parent_seconds),
             _how_many(measured.handling_seconds, HANDLING_SECONDS),
-            _how_many(max(measured.record_bytes, measured.result_bytes), self._most_bytes),
+            _how_many(
+                max(measured.record_bytes, measured.result_bytes),
+                max(1, min(bounds.most_bytes, self._capacity_bytes // slots)),
+            ),
         )
         self._size = max(1, min(limits))
 

@@ -54,7 +54,7 @@ def check(target: str, app_dir: Path | None, settings: tuple[str, ...], log_leve
 
 async def _shipped(plan: Plan, options: FrameOptions) -> str:
     """Make the steps ready as a run would, which finds what cannot be sent to workers; says where they would run."""
-    executor = choose.make(options.executor, options.workers)
+    executor = choose.make(choose.check(options.executor), options.workers)
     chain = plan.chain
     try:
         if chain is not None:
@@ -83,8 +83,16 @@ def _about(plan: Plan, feed: str, options: FrameOptions, where: str) -> Iterator
     if plan.kept is not None:
         yield "checkpoint", f"every {plan.kept.checkpoint.every:g} s, in {os.fspath(plan.kept.checkpoint.path)}"
     yield "batches", "self-tuning" if plan.batch_size is None else f"{plan.batch_size:,} records each"
-    yield "workers", f"{options.workers if options.executor != 'inline' else 'none: steps run inline'}"
+    yield "workers", _workers(options)
     yield "buffer", f"{options.buffer_size:,} records"
+
+
+def _workers(options: FrameOptions) -> str:
+    if options.executor == "inline":
+        return "none: steps run inline"
+    if options.executor.startswith("dask"):
+        return f"at most {options.cpu_count}" if options.cpu_count else "as many as the cluster has threads"
+    return str(options.workers)
 
 
 def _order(plan: Plan) -> str:

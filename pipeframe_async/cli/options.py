@@ -51,7 +51,7 @@ EXECUTOR: Final = click.option(
     show_default=True,
     metavar="KIND",
     callback=_checked_executor,
-    help=f"Where steps run: {', '.join(choose.NAMES)}.",
+    help=f"Where steps run: {', '.join(choose.NAMES)}, or dask://host:port.",
 )
 
 

@@ -11,6 +11,7 @@ from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors import hosts
 from pipeframe_async.executors.auto import AutoExecutor
 from pipeframe_async.executors.cores import default_workers
+from pipeframe_async.executors.dask.at import Cluster, cluster_of
 from pipeframe_async.executors.inline import InlineExecutor
 from pipeframe_async.executors.lent import MEMBERS, LentExecutor, missing
 from pipeframe_async.executors.processes.fleet import ProcessLanes
@@ -21,25 +22,31 @@ NAMES = ("processes", "threads", "inline", "auto")
 OWN_PROCESSES = ("processes", "auto")
 """Those whose workers are processes of ours."""
 
-Kind = str | AnyExecutor | Executor
-"""What the knob may be: a name, somebody's pool, or an executor of our own contract."""
+Kind = str | AnyExecutor | Executor | Cluster
+"""What the knob may be: a name, somebody's pool, an executor of our own contract, or a cluster."""
 
 
 def check(executor: object) -> Kind:
     """The knob's value, checked.
 
     Raises:
-        ConfigError: it is no known name, no `concurrent.futures.Executor`, and not all of a `contracts.Executor`.
+        ConfigError: it is no known name, no cluster, no `concurrent.futures.Executor`, and not all of a
+            `contracts.Executor`.
     """
     if executor is None:
         return "processes"
     if isinstance(executor, AnyExecutor) or (isinstance(executor, str) and executor in NAMES):
         return executor
+    if (cluster := cluster_of(executor)) is not None:
+        return cluster
     lacks = [*MEMBERS] if isinstance(executor, type) else missing(executor)
     if not lacks:
         return cast(Executor, executor)
     allowed = ", ".join(repr(name) for name in NAMES)
-    text = f"executor={executor!r}: must be {allowed}, or a concurrent.futures.Executor or contracts.Executor"
+    text = (
+        f"executor={executor!r}: must be {allowed}, 'dask://host:port' or a distributed.Client, or a "
+        "concurrent.futures.Executor or contracts.Executor"
+    )
     if isinstance(executor, type):
         text += "; this is a class, so pass an instance of it"
     elif any(hasattr(executor, name) for name in MEMBERS):
@@ -50,6 +57,8 @@ def check(executor: object) -> Kind:
 def workers(executor: Kind, cpu_count: object) -> int:
     """How many workers: as said, else as many as the given executor has, else the usable cores but one.
 
+    Of a cluster 0 says that it has as many as it has threads, which is found out when it is opened.
+
     Raises:
         ConfigError: `cpu_count` is no count, or not that of an executor whose workers are there already.
     """
@@ -59,16 +68,18 @@ def workers(executor: Kind, cpu_count: object) -> int:
             raise ConfigError(
                 f"cpu_count={cpu_count!r}: must be an int of at least 1; None for all usable cores but one"
             )
-        if has is not None and has != cpu_count and not isinstance(executor, AnyExecutor):
+        if has is not None and has != cpu_count and not isinstance(executor, (AnyExecutor, Cluster)):
             raise ConfigError(f"cpu_count={cpu_count!r}: {executor!r} has {has} workers; leave cpu_count out")
         return cpu_count
-    return has or default_workers()
+    return default_workers() if has is None else has
 
 
 def _workers_of(executor: Kind) -> int | None:
     """How many workers a given executor has, where it says so."""
     if isinstance(executor, str):
         return None
+    if isinstance(executor, Cluster):
+        return 0
     if not isinstance(executor, AnyExecutor):
         return sum(lane.workers for lane in executor.lanes)
     has = getattr(executor, "_max_workers", None)  # no public name, but the same one in the standard pools and loky
@@ -87,9 +98,9 @@ def wear(executor: Kind, max_worker_rss: int | None, max_worker_batches: int | N
             continue
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise ConfigError(f"{name}={limit!r}: must be an int of at least 1; None for no limit")
-        if executor not in OWN_PROCESSES:
+        if executor not in OWN_PROCESSES and not isinstance(executor, Cluster):
             raise ConfigError(
-                f"{name}={limit!r}: only executor='processes' and 'auto' have workers that can be replaced"
+                f"{name}={limit!r}: only executor='processes', 'auto' and Dask have workers that can be replaced"
             )
     return Wear(max_batches=max_worker_batches, max_rss=max_worker_rss)
 
@@ -109,6 +120,10 @@ def make(executor: Kind, workers: int, wear: Wear = NO_WEAR) -> Executor:
             return InlineExecutor()
         case AnyExecutor():
             return SharedExecutor(executor, workers)
+        case Cluster():
+            from pipeframe_async.executors.dask.fleet import DaskLanes  # it loads Dask
+
+            return DaskLanes(executor, workers or None, wear)
         case str():
             raise ConfigError(f"executor={executor!r} is not known")
     return LentExecutor(executor)

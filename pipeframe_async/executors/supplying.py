@@ -57,13 +57,14 @@ class Supplies:
         """The tag, the definitions, and what cannot be sent."""
         return self.tag, tuple(self._more), self._refused
 
-    def ask(self, wanted: str) -> None:
+    def ask(self, wanted: str) -> bool:
         """A worker has missed these names: a line each, of a module and a name."""
         names = (line.partition("\t")[::2] for line in wanted.splitlines())
         group = tuple(name for name in names if name not in self._had)
         if group:
             self._groups.append(group)
             self._add(group)
+        return True
 
     def _add(self, group: tuple[Name, ...]) -> None:
         for name in group:

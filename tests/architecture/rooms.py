@@ -65,6 +65,8 @@ ROOMS: Final[dict[str, Room]] = {
         ENGINE, ours=ENGINE.ours | {"plan", "_engine.settling", "_engine.feeding", "_engine.journeys"}
     ),
     "executors": Room(ours=WORDS | {"_rules", "_worker"}, outside=frozenset({"cloudpickle"})),
+    # Behind its extra; only what opens a cluster loads it.
+    "executors.dask": Room(ours=WORDS | {"_rules", "_worker", "executors"}, outside=frozenset({"distributed"})),
     "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"opentelemetry", "rich"})),
     "observe.monitor": Room(
         ours=WORDS | {"_rules", "observe"}, outside=frozenset({"prometheus_client", "starlette", "uvicorn"})
@@ -79,7 +81,7 @@ ROOMS: Final[dict[str, Room]] = {
     # Nobody imports it but tests: it may look into every room, and the conformance suite runs what it is given.
     "testing": Room(
         ours=WORDS | {"plan", "_rules", "_worker", "executors", "_engine", "frame"},
-        outside=frozenset({"cloudpickle", "loky"}),
+        outside=frozenset({"cloudpickle", "distributed", "loky"}),
     ),
     # Loaded with every session of pytest, and the only one that knows it.
     "testing.plugin": Room(ours=frozenset({"frame", "testing"}), outside=frozenset({"pytest"})),

@@ -5,6 +5,7 @@ A difference is a change of behaviour. Where it is meant, the page has the comma
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipeframe_async.testing.conformance import CASES, costs, ends, flow
 from pipeframe_async.testing.conformance.page import table_of
 from pipeframe_async.testing.conformance.rig import Case
 from pipeframe_async.testing.conformance.usual import USUAL
+from tests.real.servers import missing
 
 PAGE = Path(__file__).parents[2] / "docs" / "guarantees.md"
 TABLE = table_of(PAGE.read_text("utf-8"))
@@ -47,8 +49,9 @@ def test_the_table_has_all_cases_and_executors() -> None:
     assert [list(column) for column in TABLE.values()] == [list(CASES)] * len(USUAL)
 
 
-def test_worker_processes_hold_everything() -> None:
-    assert {case: cell for case, cell in TABLE["processes"].items() if cell != "yes"} == {
+@pytest.mark.parametrize("executor", ["processes", "dask"])
+def test_worker_processes_hold_everything_here_and_on_a_cluster(executor: str) -> None:
+    assert {case: cell for case, cell in TABLE[executor].items() if cell != "yes"} == {
         "an executor that takes no more work ends the run with an error and balanced books": "–",
         "an executor that was given is not shut down": "–",
     }
@@ -77,3 +80,12 @@ def test_the_table_is_true_in_this_process(executor: str) -> None:
 @pytest.mark.parametrize("executor", ["loky", "ProcessPoolExecutor"])
 def test_the_table_is_true_for_pools_of_others(executor: str) -> None:
     check(executor, FOREIGN)
+
+
+@pytest.mark.process
+@pytest.mark.cluster
+@pytest.mark.timeout(240)
+def test_the_table_is_true_for_a_dask_cluster() -> None:
+    if importlib.util.find_spec("distributed") is None:
+        missing("distributed")
+    check("dask", [*CASES])

@@ -15,6 +15,7 @@ from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors import choose, hosts
 from pipeframe_async.executors.auto import AutoExecutor
 from pipeframe_async.executors.cores import default_workers
+from pipeframe_async.executors.dask import at
 from pipeframe_async.executors.inline import InlineExecutor
 from pipeframe_async.executors.lent import LentExecutor
 from pipeframe_async.executors.processes.fleet import ProcessLanes
@@ -161,3 +162,11 @@ def test_a_host_without_semaphores_is_told_before_anything_is_made(kind: str, mo
     with pytest.raises(ConfigError, match="semaphores"):
         choose.make(kind, 1)
     choose.make("inline", 1)  # which needs none
+
+
+def test_a_cluster_has_as_many_workers_as_it_has_threads_unless_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at, "find_spec", lambda name: object())
+    cluster = choose.check("dask://host:8786")
+    assert cluster == at.Cluster(address="tcp://host:8786")
+    assert (choose.workers(cluster, None), choose.workers(cluster, 7)) == (0, 7)
+    assert choose.wear(cluster, None, 3) == Wear(max_batches=3)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeframe_async._rules import batching
-from pipeframe_async._rules.batching import Sizer
+from pipeframe_async._rules.batching import AWAY, FAR, Sizer
 
 GIB = 2**30
 
@@ -282,3 +282,13 @@ def test_the_bytes_expected_are_those_of_the_larger_way() -> None:
     assert sizer.expected_bytes(3) == 300
     sizer.replied(10, 5_000, wall=0.0, cpu=0.0)
     assert sizer.expected_bytes(3) == 1_500
+
+
+def test_batches_that_go_over_a_network_are_larger_and_one_may_still_wait_behind_another() -> None:
+    near, far = (Sizer(fixed=None, capacity=GIB, capacity_bytes=GIB, slots=4, bounds=b) for b in (AWAY, FAR))
+    for sizer in (near, far):
+        for _ in range(5):
+            sizer.replied(1_000, 0, wall=0.2, cpu=0.2)
+    assert near.size == 75
+    assert 223 <= far.size <= 225
+    assert far.worth_queueing(None, 2)

@@ -6,6 +6,7 @@ Tasks: one per slot. A batch belongs to its slot from the cut until its answer i
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from pipeframe_async._engine.journeys.journeys import Journeys
 from pipeframe_async._engine.lanes.batch import Batch
 from pipeframe_async._engine.lanes.stage import DefStage
 from pipeframe_async._engine.lanes.workforce import Claim, Given, Workforce
+from pipeframe_async._engine.supervise import ended, spawn
 from pipeframe_async._rules.sharing import Share
 from pipeframe_async.contracts import Lane
 from pipeframe_async.errors import WorkerLost
@@ -50,7 +52,7 @@ class Dispatch:
         within: Callable[[], float] | None = None,
     ) -> None:
         self._within = within
-        self._tied = tied
+        self.tied = tied
         self._stages = [*reversed(stages)]
         self._workforce = workforce
         self._numbers = {lane: number for number, lane in enumerate(workforce.executor.lanes)}
@@ -62,6 +64,7 @@ class Dispatch:
         self._passed: set[Lane] = set()  # where there was nothing to cut although something waits, since the last ring
         self._batches: dict[Lane, int] = {}  # of this run, in each lane that has started
         self._starting = 0
+        self._start: asyncio.Task[None] | None = None  # of a lane that has no place yet
         self._began = time.perf_counter()
         self.starting_seconds = 0.0  # until the first lane had started
         self._out: set[Lane] = set()  # could not start: the run goes on without
@@ -107,6 +110,41 @@ class Dispatch:
             if not self._slots.total():
                 self._workforce.leave(self._claim)
 
+    async def recruit(self, lanes: Sequence[Lane]) -> None:
+        """Serve lanes that have no place yet: one after the other, as they have one, until nothing is left to do.
+
+        A lane on a cluster may wait for its place for as long as others work. Only the next one is waited for: each
+        that waits would cost two tasks, and there may be hundreds. Errors are those of the slots.
+
+        Cancellation: as of a slot, for each of them.
+        """
+        waiting, at_work = [*lanes], set[asyncio.Task[None]]()
+        try:
+            while at_work or waiting:
+                if self._start is None and waiting:
+                    self._start = asyncio.get_running_loop().create_task(waiting[0].start())
+                tasks = at_work if self._start is None else at_work | {self._start}
+                # `_dismiss` may cancel the start meanwhile; a slot may fail, which ends the run.
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done - {self._start}:
+                    at_work.discard(task)
+                    task.result()
+                if self._start is not None and self._start in done:
+                    start, self._start, lane = self._start, None, waiting.pop(0)
+                    if start.cancelled() or start.exception() is not None:  # those who are at work say why, if it ends
+                        waiting.clear()
+                    else:
+                        at_work |= {spawn(self.serve(lane), f"slot-{lane.name}") for _ in range(lane.slots)}
+        finally:
+            left = [*at_work] if self._start is None else [*at_work, self._start]
+            self._start = None
+            await ended(left)
+
+    def _dismiss(self) -> None:
+        """There is nothing left to do: who is not there need not come."""
+        if self._start is not None:
+            self._start.cancel()
+
     async def _work(self, lane: Lane) -> None:
         while (found := await self._next(lane)) is not None:
             stage, batch = found
@@ -120,6 +158,7 @@ class Dispatch:
                 self._workforce.got_back(given)
             self._backlog.bell.ring()  # what was learnt from the batch may let a slot go on that waits
             stage.hand_on(batch, answer)
+        self._dismiss()
 
     def _rests(self, given: Given, resting: bool) -> None:
         """A batch waits in its worker, and its slot with it; or goes on."""
@@ -134,7 +173,7 @@ class Dispatch:
         """Whether others may have what is there: not where keys are tied to lanes, and not without the last one."""
         new = lane not in self._out
         self._out.add(lane)
-        if self._tied or len(self._out) == len(self._numbers):
+        if self.tied or not any(other.workers for other in self._numbers if other not in self._out):
             return False
         if new:
             logger.warning("%s has no worker, and the run goes on with the other lanes: %s", lane.name, error)
@@ -184,6 +223,6 @@ class Dispatch:
 
     def _left_to_others(self, lane: Lane) -> bool:
         """Whether other runs keep it busy, and not all others: then one of those takes what there is."""
-        if self._tied or not self._workforce.busy(lane):
+        if self.tied or not self._workforce.busy(lane):
             return False
         return any(not self._workforce.busy(other) for other in self._batches)

@@ -137,7 +137,7 @@ class DefStage:
             portions=portions(
                 shared.books.ledger.capacity,
                 shared.books.ledger.capacity_bytes,
-                sum(lane.workers for lane in shared.executor.lanes),
+                sum(lane.workers for lane in shared.executor.lanes) or 1,
             ),
         )
         self._cutter = Cutter(

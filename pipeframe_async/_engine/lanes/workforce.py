@@ -95,7 +95,8 @@ class Workforce:
             StepError: a chain cannot be loaded in a worker, or its `setup` raised.
         """
         refs = [self.executor.load(chain) for chain in chains]
-        await asyncio.gather(*(self._readied(lane, refs) for lane in self.executor.lanes))
+        there = [lane for lane in self.executor.lanes if lane.workers]  # others wait for a place, maybe for ever
+        await asyncio.gather(*(self._readied(lane, refs) for lane in there))
 
     async def _readied(self, lane: Lane, refs: Sequence[ChainRef]) -> None:
         await lane.start()
@@ -131,8 +132,8 @@ class Workforce:
 
     @property
     def workers(self) -> int:
-        """Of all lanes."""
-        return sum(lane.workers for lane in self._lanes)
+        """Of all lanes, at least 1: where none has a place, one will."""
+        return sum(lane.workers for lane in self._lanes) or 1
 
     @property
     def idle_workers(self) -> int:
@@ -247,8 +248,8 @@ class Workforce:
         return given.worked + self._lanes[given.lane].now(_now(), given.lane.workers) - given.began
 
     def stats(self) -> tuple[WorkerStats, ...]:
-        """What each lane is at. Looks only, so any thread may ask."""
-        return tuple(map(self._stats, self.executor.lanes))
+        """What each lane is at that has a worker, or will have. Looks only, so any thread may ask."""
+        return tuple(self._stats(lane) for lane in self.executor.lanes if lane.workers)
 
     def _stats(self, lane: Lane) -> WorkerStats:
         look = getattr(lane, "stats", None)

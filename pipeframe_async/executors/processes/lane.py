@@ -278,8 +278,8 @@ class ProcessLane:
                 return reply
             if reply.refusal.kind == UNKNOWN_CHAIN:
                 hired.worker.again(chain)
-            elif chain.more is not None:
-                chain.more.ask(reply.refusal.message)
+            elif chain.more is not None and not chain.more.ask(reply.refusal.message):
+                return reply
 
     def _told(
         self, hired: Hired, ticket: int, answer: asyncio.Future[Reply | Exception], reply: Reply | Exception

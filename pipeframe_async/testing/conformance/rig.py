@@ -19,9 +19,11 @@ from pipeframe_async.frame import PipeFrame
 from pipeframe_async.model import AnyFailure, FailureKind
 from pipeframe_async.pipeline import PipelineEngine
 from pipeframe_async.report import RunReport
+from pipeframe_async.testing.conformance.clusters import DASK, local_cluster
 
 Make = str | Callable[[], Executor]
-"""A name that `PipeFrame(executor=...)` takes, or a function that makes a fresh executor."""
+"""A name or address that `PipeFrame(executor=...)` takes, `"dask"` for a cluster that is started on this machine, or a
+function that makes a fresh executor."""
 
 
 class NotHeld(Exception):
@@ -67,7 +69,8 @@ class Rig:
     def frame(self, **options: Any) -> PipeFrame:
         """A frame with a fresh executor; a given one is in `given`."""
         if isinstance(self._make, str):
-            return PipeFrame(self._workers, executor=self._make, **options)
+            name = self._make if self._make != DASK else local_cluster(self._workers)
+            return PipeFrame(self._workers, executor=name, **options)
         try:
             executor = self._make()
         except Exception as error:

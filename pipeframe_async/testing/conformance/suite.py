@@ -22,6 +22,7 @@ from pipeframe_async.executors.choose import NAMES
 from pipeframe_async.executors.processes.reap import kill_family
 from pipeframe_async.testing.conformance.cases import CASES
 from pipeframe_async.testing.conformance.child import FINDINGS, TASK, Task
+from pipeframe_async.testing.conformance.clusters import DASK
 from pipeframe_async.testing.conformance.rig import Make
 from pipeframe_async.testing.conformance.verdicts import Conformance, Verdict
 
@@ -55,8 +56,9 @@ def conform(
     own, for a case may end its interpreter or never return; this call returns in any case.
 
     Args:
-        executor: a name that `PipeFrame(executor=...)` takes, or a function without arguments (a class will do)
-            that makes a new `concurrent.futures.Executor` each time: one that broke cannot be used again.
+        executor: a name or address that `PipeFrame(executor=...)` takes, `"dask"` for a cluster that is started on this
+            machine, or a function without arguments (a class will do) that makes a new `concurrent.futures.Executor`
+            each time: one that broke cannot be used again.
         workers: how many workers an executor gets that is given by name, ≥ 1. Some cases need two to say much.
         cases: names of the cases to run. None: all, see `CASES`.
         patience: seconds that a case may take; one that takes longer hangs.
@@ -93,9 +95,13 @@ def _check(executor: object) -> None:
         raise ConfigError(
             f"executor={executor!r}: pass a function that makes one, for a broken executor cannot be used again"
         )
-    if not (callable(executor) or (isinstance(executor, str) and executor in NAMES)):
+    if not (callable(executor) or (isinstance(executor, str) and _is_name(executor))):
         allowed = ", ".join(repr(name) for name in NAMES)
         raise ConfigError(f"executor={executor!r}: must be {allowed}, or a function that makes an Executor")
+
+
+def _is_name(executor: str) -> bool:
+    return executor in (*NAMES, DASK) or executor.startswith(("dask://", "dask+tls://"))
 
 
 def _name(executor: Make) -> str:

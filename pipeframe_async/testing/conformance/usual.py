@@ -7,6 +7,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from typing import Final
 
 from pipeframe_async.executors.choose import NAMES
+from pipeframe_async.testing.conformance.clusters import DASK
 from pipeframe_async.testing.conformance.rig import Make
 
 WORKERS: Final = 2
@@ -30,6 +31,7 @@ def loky_pool() -> Executor:
 
 USUAL: Final[dict[str, Make]] = {
     **{name: name for name in NAMES if name != "auto"},  # that is one of the others, at any time
+    DASK: DASK,
     "loky": loky_pool,
     "ProcessPoolExecutor": standard_pool,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from typing import Any
 
 import pytest
@@ -178,3 +179,80 @@ async def test_without_any_lane_or_with_keys_tied_to_one_it_does_not(order: Any)
     with pytest.raises(WorkerLost, match="too many open files"):
         await a_run(pipeline, executor).execute()
     assert len(pipeline.taken) < 100
+
+
+class Placed(FakeExecutor):
+    """Its second lane and those after it have a place when they are told."""
+
+    def __init__(self, lanes: int) -> None:
+        super().__init__(lanes, delay=lambda number, records: 0.01 * records)
+        self.places = [asyncio.Event() for _ in self.lanes]
+        self.waiting = 0
+        for lane, place in zip(self.lanes[1:], self.places[1:], strict=True):
+            lane.workers = 0
+            lane.start = partial(self._start, lane, place, lane.start)  # type: ignore[method-assign]
+
+    async def _start(self, lane: Any, place: asyncio.Event, start: Any) -> None:
+        self.waiting += 1
+        await place.wait()
+        lane.workers = 1
+        await start()
+
+
+@virtual
+async def test_a_run_does_not_wait_for_a_lane_that_has_no_place_yet() -> None:
+    executor, pipeline = Placed(200), Kept(range(100))
+    await a_run(pipeline, executor, buffer_size=50).execute()
+    assert pipeline.taken == list(range(100))
+    assert executor.waiting == 1
+    assert not any(lane.batches for lane in executor.lanes[1:])
+
+
+@virtual
+async def test_a_lane_that_gets_a_place_meanwhile_has_its_part() -> None:
+    executor, pipeline = Placed(4), Kept(range(1_000))
+    loop = asyncio.get_running_loop()
+    for at, place in enumerate(executor.places):
+        loop.call_later(at, place.set)
+    await a_run(pipeline, executor, buffer_size=50).execute()
+    assert pipeline.taken == list(range(1_000))
+    assert loop.time() <= 5.0
+    assert [bool(lane.batches) for lane in executor.lanes] == [True, True, True, True]
+
+
+@virtual
+async def test_a_lane_that_fails_when_it_has_got_a_place_ends_the_run() -> None:
+    executor, pipeline = Placed(3), Kept(range(1_000))
+    executor.places[1].set()
+
+    async def refuses(*args: Any, **options: Any) -> Any:
+        raise WorkerLost("not with me")
+
+    executor.lanes[1].run = refuses  # type: ignore[method-assign]
+    with pytest.raises(WorkerLost, match="not with me"):
+        await a_run(pipeline, executor, buffer_size=50).execute()
+
+
+@virtual
+async def test_where_no_lane_that_has_a_place_can_start_the_run_ends_whoever_waits_for_one() -> None:
+    executor, pipeline = Placed(5), Kept(range(100))
+
+    async def refuses() -> None:
+        raise WorkerLost("not today")
+
+    executor.lanes[0].start = refuses  # type: ignore[method-assign]
+    with pytest.raises(WorkerLost, match="not today"):
+        await a_run(pipeline, executor, buffer_size=50).execute()
+
+
+@virtual
+@pytest.mark.parametrize("order", ["input", lambda record: record % 3], ids=["input", "key"])
+async def test_where_no_lane_has_a_place_the_first_is_waited_for(order: Any) -> None:
+    executor, pipeline = Placed(3), Kept(range(100))
+    lane, place = executor.lanes[0], executor.places[0]
+    lane.workers = 0
+    lane.start = partial(executor._start, lane, place, lane.start)  # type: ignore[method-assign]
+    asyncio.get_running_loop().call_later(5.0, place.set)
+    pipeline.order = order
+    await a_run(pipeline, executor, buffer_size=50).execute()
+    assert sorted(pipeline.taken) == list(range(100))

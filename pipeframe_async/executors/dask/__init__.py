@@ -1,0 +1,1 @@
+"""Lanes on a Dask cluster: a Dask task leases a thread of a Dask worker for one of our lanes, which lives there."""

@@ -1,0 +1,330 @@
+"""`executor="dask://host:port"`: lanes that live on the workers of a Dask cluster, and follow them as they come and go.
+
+Comes in: who is there, twice a second. Goes out: leases, one for each lane that is to have a place; which worker is
+`_rules/placing.py`'s to say. Process: the client's; all of it runs on the loop of the frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import Counter
+from contextlib import suppress
+from itertools import count
+
+from pipeframe_async._rules.placing import places
+from pipeframe_async._rules.wear import NO_WEAR, Wear
+from pipeframe_async.contracts import Executor
+from pipeframe_async.errors import ConfigError, StepError, WorkerLost
+from pipeframe_async.executors.dask import probing
+from pipeframe_async.executors.dask.at import Cluster
+from pipeframe_async.executors.dask.calls import OPEN, WAITING
+from pipeframe_async.executors.dask.lane import DaskLane
+from pipeframe_async.executors.dask.reach import Member, Reach
+from pipeframe_async.executors.dask.seats import Seat
+from pipeframe_async.executors.packing import Packing
+from pipeframe_async.executors.shipping import ship as ship_chain
+from pipeframe_async.wire import ChainRef, ChainSpec
+
+logger = logging.getLogger("pipeframe_async")
+
+CLOSED = "the Dask client was closed, or has given up its scheduler"
+WORKER_TIMEOUT = 60.0
+"""Seconds without any lane on the cluster, or without its scheduler, after which a run ends with `WorkerLost`. Shorter
+does not bear a restart of the scheduler, longer is silence."""
+LOOK_SECONDS = 0.5
+"""How often it looks who is there. A look is one request to the scheduler; a worker that comes waits for it."""
+FORGET_SECONDS = 10.0
+"""What a worker that has left the cluster has to finish its batches, where its host is still there; where it is not,
+that is how long they wait to be run elsewhere, unless the connection breaks sooner."""
+BREATH_SECONDS = 0.05
+"""Between two looks at least, however much there is to see: a lease that ends at once would be asked for endlessly."""
+MOST_LANES = 256
+"""Lanes at most, whether they have a place or wait for one: each costs the loop two tasks, and one that has a place two
+connections."""
+
+
+class DaskLanes:
+    """Lanes on a Dask cluster. It is `open`ed before it has any.
+
+    Args:
+        cluster: where.
+        most: how many lanes at most; None for a lane a thread, up to `MOST_LANES`.
+        wear: when the workers of lanes are replaced.
+        worker_timeout: seconds for which it waits for a worker, or the scheduler, to be there.
+    """
+
+    where = "worker"
+    far = True
+    beside: Executor | None = None
+
+    def __init__(
+        self, cluster: Cluster, most: int | None = None, wear: Wear = NO_WEAR, worker_timeout: float = WORKER_TIMEOUT
+    ) -> None:
+        self.codec = Packing(out_of_band=True)
+        self.lanes: tuple[DaskLane, ...] = ()
+        self._cluster = cluster
+        self._most = most
+        self._wear = wear
+        self._worker_timeout = worker_timeout
+        self._ours = probing.Ours.here()
+        self._reach: Reach | None = None
+        self._members: dict[str, Member] = {}
+        self._misfits: dict[str, str] = {}
+        self._fit: set[str] = set()
+        self._leases = (f"pipeframe-{os.urandom(6).hex()}-{number}" for number in count())
+        self._leaving: set[Seat] = set()  # given up, with batches that are still there
+        self._forgetting: set[asyncio.TimerHandle] = set()
+        self._changed = asyncio.Event()
+        self._hurried = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+        self._moves = 0
+        self._bare = 0.0  # since when no lane has a place
+        self._problem = ""  # why the last lane could not be where it was to be
+        self._fatal = ""
+        self._closed = False
+
+    @property
+    def reach(self) -> Reach:
+        """The cluster."""
+        assert self._reach is not None
+        return self._reach
+
+    @property
+    def restarts(self) -> int:
+        """Workers started in place of others, and lanes that have moved."""
+        seats = [lane.seat for lane in self.lanes if lane.seat is not None]
+        return self._moves + sum(max(0, seat.starts - 1) for seat in seats)
+
+    async def open(self) -> None:
+        """Connect, find out who can have lanes, and ask for places for them.
+
+        Raises:
+            ConfigError: nobody answers there, or none of the workers can have lanes.
+            WorkerLost: there are no workers, for as long as `worker_timeout`.
+        """
+        self._reach = await Reach.to(self._cluster, self._worker_timeout)
+        deadline = asyncio.get_running_loop().time() + self._worker_timeout
+        while True:
+            with suppress(OSError, TimeoutError):
+                await self._meet(await self._reach.members())
+            if self._threads():
+                break
+            if self._misfits and not self._fit:
+                raise ConfigError(probing.refusal(self._misfits))
+            if self._reach.status in ("closed", "closing"):
+                raise WorkerLost(CLOSED)
+            if asyncio.get_running_loop().time() > deadline:
+                raise WorkerLost(f"the Dask cluster had no worker for {self._worker_timeout:g} s")
+            await asyncio.sleep(LOOK_SECONDS)
+        number = min(MOST_LANES, self._most or MOST_LANES)
+        self.lanes = tuple(DaskLane(number, self) for number in range(number))
+        self._fill()
+        self._watching = asyncio.get_running_loop().create_task(self._watch(), name="pipeframe-dask-watch")
+
+    def load(self, chain: ChainSpec) -> ChainRef:
+        """Pickle the chain; each Dask worker gets it once, with the first batch."""
+        return ship_chain(chain)
+
+    async def _watch(self) -> None:
+        """Follow the cluster, until it is closed or of no use."""
+        while not self._fatal:
+            self._hurried.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._hurried.wait()
+            await asyncio.sleep(BREATH_SECONDS)
+            await self._look()
+
+    async def _look(self) -> None:
+        if self.reach.status in ("closed", "closing"):
+            self._fatal = CLOSED
+            for seat in [lane.seat for lane in self.lanes if lane.seat is not None]:
+                self.lost(seat, self._fatal)
+                self.reach.forget(seat.address)
+            self._ring()
+            return
+        try:
+            members = await self.reach.members()
+        except (OSError, TimeoutError):
+            return  # the scheduler is away: what is leased goes on
+        for address in self._members.keys() - members.keys():
+            self._forgetting.add(asyncio.get_running_loop().call_later(FORGET_SECONDS, self._forget, address))
+        await self._meet(members)
+        for seat in [lane.seat for lane in self.lanes if lane.seat is not None]:
+            member = members.get(seat.address)
+            if member is None or not member.stays:
+                self.lost(seat, "it has left the cluster" if member is None else "it is retired")
+        self._fill()
+
+    def _forget(self, address: str) -> None:
+        """Who is gone from the cluster has had its time to give back what it had."""
+        if address not in self._members:
+            self.reach.forget(address)
+
+    async def _meet(self, members: dict[str, Member]) -> None:
+        """Ask those who are new whether they can have lanes."""
+        self._members = members
+        self._fit &= members.keys()
+        self._misfits = {address: why for address, why in self._misfits.items() if address in members}
+        new = [a for a, member in members.items() if member.stays and a not in self._fit and a not in self._misfits]
+        if not new:
+            return
+        for address, answer in (await self.reach.probed(new, self._ours.library)).items():
+            if isinstance(answer, OSError):
+                continue  # it is gone again; if not, it is asked once more
+            if why := probing.misfit(answer, self._ours):
+                self._misfits[address] = why
+                logger.warning("the Dask worker %s gets no lanes: %s", address, why)
+            else:
+                self._fit.add(address)
+
+    def _threads(self) -> dict[str, int]:
+        """Of the workers that can have another lane."""
+        there = self._members.items()
+        return {address: member.threads for address, member in there if member.begins and address in self._fit}
+
+    def _fill(self) -> None:
+        """Ask for a place for each lane that has none, where there are any."""
+        if self._closed or self.reach.status != "running":
+            return
+        waiting = [lane for lane in self.lanes if lane.seat is None]
+        waiting.sort(key=lambda lane: (not lane.began, lane.number))  # those who have work first
+        taken = Counter(lane.seat.address for lane in self.lanes if lane.seat is not None)
+        taken.update(seat.address for seat in self._leaving)
+        for lane, address in zip(waiting, places(self._threads(), taken, len(waiting)), strict=False):
+            key = next(self._leases)
+            future = self.reach.lease(key, probing.lease(key, self._wear.max_batches, self._wear.max_rss), address)
+            seat = lane.seat = Seat(key, address, future)
+            seat.sitting = asyncio.get_running_loop().create_task(self._sit(seat), name=f"pipeframe-{key}")
+
+    async def _sit(self, seat: Seat) -> None:
+        """Wait until the lane is there."""
+        try:
+            while (answer := await self.reach.ask(seat.address, "opened", lease=seat.key))["is"] == WAITING:
+                if seat.future.status not in ("pending", "finished"):  # it will not come
+                    raise OSError(f"its lease is {seat.future.status}")
+                self._problem = f"{seat.address}: its threads are at work for others"
+        except (OSError, RuntimeError) as error:
+            self.lost(seat, str(error))
+            return
+        if answer["is"] != OPEN:
+            self.lost(seat, answer["text"])
+            return
+        seat.told(answer)
+        seat.there = True
+        self._take(seat)
+        self._ring()
+
+    def _take(self, seat: Seat) -> None:
+        """A lane has its place. Of those that never had one the first goes first: runs wait for them in that order."""
+        lane = next(lane for lane in self.lanes if lane.seat is seat)
+        if not lane.began:
+            first = next(lane for lane in self.lanes if not lane.began)
+            lane.seat, first.seat = first.seat, seat
+            first.began = True
+
+    def lost(self, seat: Seat, why: str) -> None:
+        """A seat takes no more batches: its worker is gone, or going."""
+        if seat.over:
+            return
+        seat.over = True
+        self._problem = f"{seat.address}: {why}"
+        for lane in self.lanes:
+            if lane.seat is seat:
+                lane.unseat()
+                self._moves += seat.there
+        if not self._any():
+            self._bare = asyncio.get_running_loop().time()
+        if seat.busy:
+            self._leaving.add(seat)
+        else:
+            self.left(seat)
+        self._ring()
+        self._hurried.set()
+
+    def left(self, seat: Seat) -> None:
+        """Its last batch has come back: the thread is Dask's again."""
+        self._leaving.discard(seat)
+        if not self._closed:
+            seat.future.release()
+
+    def _any(self) -> bool:
+        """Whether any lane has a place."""
+        return any(lane.seat is not None and lane.seat.free for lane in self.lanes)
+
+    def _ring(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _wait(self, since: float, what: str) -> None:
+        """Wait until something has changed.
+
+        Raises:
+            WorkerLost: it is of no use to wait, or it has lasted too long.
+        """
+        if self._fatal or self._closed:
+            raise WorkerLost(self._fatal or "the lanes on the Dask cluster were closed")
+        left = max(since, self._bare) + self._worker_timeout - asyncio.get_running_loop().time()
+        if left <= 0:
+            problem = f"; the last problem: {self._problem}" if self._problem else ""
+            raise WorkerLost(f"{what} for {self._worker_timeout:g} s{problem}")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await self._changed.wait()  # rung by whatever changes a seat, and by the end
+
+    async def seated(self, lane: DaskLane) -> None:
+        """Wait until this lane has taken its place; however long that takes while others have theirs."""
+        since = asyncio.get_running_loop().time()
+        while not lane.began:
+            if self._any():
+                since = asyncio.get_running_loop().time()
+            await self._wait(since, "no Dask worker has taken a lane")
+
+    async def seat_for(self, lane: DaskLane) -> Seat:
+        """Where a lane's next batch goes: where its others are, else its own place, else that of the least busy."""
+        since = asyncio.get_running_loop().time()
+        while True:
+            own = lane.seat if lane.seat is not None and lane.seat.free else None
+            if lane.away and lane.at is not None and lane.at.free:
+                if own is None or own is lane.at:
+                    return lane.at
+            elif own is not None:
+                return own
+            elif others := [other.seat for other in self.lanes if other.seat is not None and other.seat.free]:
+                return min(others, key=lambda seat: seat.busy)
+            await self._wait(since, "there was no lane on any Dask worker")
+
+    async def close(self, *, kill: bool, timeout: float) -> None:
+        """End all lanes, wherever they are, and give their threads back."""
+        if self._closed or self._reach is None:
+            return
+        self._closed = True
+        self._ring()
+        for timer in self._forgetting:
+            timer.cancel()
+        tasks = [lane.seat.sitting for lane in self.lanes if lane.seat is not None and lane.seat.sitting is not None]
+        if self._watching is not None:
+            tasks.append(self._watching)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        seats = [lane.seat for lane in self.lanes if lane.seat is not None] + [*self._leaving]
+        try:
+            ends = await asyncio.gather(*(self._end(seat, kill=kill, timeout=timeout) for seat in seats))
+        finally:
+            for seat in seats:
+                seat.future.release()
+            await self._reach.close()
+        if problems := [text for texts in ends for text in texts]:
+            raise StepError(f"teardown raised in a worker:\n{problems[0]}")
+
+    async def _end(self, seat: Seat, *, kill: bool, timeout: float) -> list[str]:
+        if not seat.there or self._fatal:
+            return []
+        with suppress(OSError, TimeoutError):  # it is gone: then so is the lane
+            async with asyncio.timeout(timeout + 5.0):
+                answer = await self.reach.ask(seat.address, "close", lease=seat.key, kill=kill, timeout=timeout)
+                return [*answer["problems"]]
+        return []
