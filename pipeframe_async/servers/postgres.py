@@ -19,7 +19,15 @@ ALIVE = {
     "tcp_user_timeout": QUIET * 1000,
     "client_encoding": "utf8",  # which COPY is written in, whatever the database has
 }
-SOON = ("starting up", "shutting down", "in recovery", "too many", "remaining connection slots")
+SOON = (
+    "starting up",
+    "shutting down",
+    "in recovery",
+    "not yet accepting",
+    "not accepting",
+    "too many",
+    "remaining connection slots",
+)
 """What a server says that refuses a connection just now."""
 GONE = ("08", "57P", "53300", "40")
 """Beginnings of states in which a connection is gone, none is to be had, or a transaction has met another's, as in a

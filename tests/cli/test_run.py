@@ -103,7 +103,7 @@ def test_a_feed_that_raises_is_one_line_that_controls_no_terminal(pipeframe: Pip
         ["--cpu-count", "many"],
         ["--buffer-size", "-1"],
         ["--executor", "gpu"],
-        ["--executor", "dask://nowhere:1"],
+        ["--executor", "dask://"],
         ["--progress", "loud"],
         ["--app-dir", "/no/such/directory"],
         ["--no-such-option"],
