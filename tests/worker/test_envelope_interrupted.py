@@ -90,7 +90,10 @@ def worth(reply: Reply) -> tuple[Any, ...]:
     results = reply.results
     read = list(map(codec.loads, results)) if isinstance(results, tuple) else results and codec.loads(results)
     counts = reply.records, reply.delivered, reply.bypassed, reply.filtered, reply.emitted
-    return *counts, read, reply.spans, reply.failures, reply.owners()
+    # Libraries may have errors pickled with their tracebacks, as tblib does: with the lines of whoever called.
+    raised = [failure.raised and type(codec.loads(failure.raised)) for failure in reply.failures]
+    failures = [failure._replace(raised=None) for failure in reply.failures], raised
+    return *counts, read, reply.spans, failures, reply.owners()
 
 
 def lawful(reply: Reply) -> bool:
