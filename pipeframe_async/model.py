@@ -63,7 +63,8 @@ class Delivery(Generic[T]):
             have no results. It must return at once.
         failure: the record has failed before any step had it, and its source knows why: it is given to none.
         context: of the trace it comes in: a `traceparent`, a mapping that has one (the headers of a message), or a
-            `Context` of OpenTelemetry. Its record, batch and steps are spans of that; see `PipeFrame`.
+            `Context` of OpenTelemetry. Where that is sampled, and the program has a tracer provider, the record and its
+            steps are spans of it. Any other value is no context, and no error.
     """
 
     record: T
