@@ -87,6 +87,9 @@ class PipeFrame:
             lets callers wait longer who have no deadline; fewer refuses bursts that could be served.
         max_worker_batches: batches after which a worker is replaced, for steps that leak something else. None:
             no limit. Only for `executor="processes"`, `"auto"` and Dask, as `max_worker_rss`.
+        worker_timeout: seconds for which a run on a cluster waits while no worker has a lane, or the scheduler is away,
+            before it ends with `WorkerLost`. Shorter does not bear a restart of the scheduler, longer is silence.
+            Worker processes and threads of this host do not need it.
         monitor: where to show the live page, the metrics and the probes: `"host:port"`, port 0 for any that is free
             (`monitor_url` says which), True for `"127.0.0.1:8787"`. From a thread of its own, as long as the frame is
             open or a run is under way. Extra `monitor`.
@@ -115,6 +118,7 @@ class PipeFrame:
         stream_buffer_size: int | None = None,
         max_worker_rss: int | None = None,
         max_worker_batches: int | None = None,
+        worker_timeout: float = choose.WORKER_TIMEOUT,
         monitor: str | bool = False,
         monitor_token: str | Literal[False] | None = None,
         stall_after: float = 60.0,
@@ -125,6 +129,7 @@ class PipeFrame:
         self._kind = choose.check(executor)
         self._workers = choose.workers(self._kind, cpu_count)
         self._wear = choose.wear(self._kind, max_worker_rss, max_worker_batches)
+        self._worker_timeout = knobs.seconds("worker_timeout", worker_timeout)
         self._limits = Limits(
             buffer_size=_buffer_size(buffer_size, stream_buffer_size),
             buffer_bytes=knobs.positive_int("buffer_bytes", buffer_bytes),
@@ -358,7 +363,7 @@ class PipeFrame:
         async with AsyncExitStack() as undo:
             await undo.enter_async_context(self._watching)
             self._check_closed()  # somebody else may have opened it meanwhile
-            executor = choose.make(self._kind, self._workers, self._wear)
+            executor = self._made()
             try:
                 if isinstance(executor, Opened):
                     await executor.open()
@@ -395,6 +400,9 @@ class PipeFrame:
                 await executor.close(kill=error is not None, timeout=self._limits.drain_timeout)
             finally:
                 await self._watching.__aexit__()
+
+    def _made(self) -> Executor:
+        return choose.make(self._kind, self._workers, self._wear, self._worker_timeout)
 
     def _left_behind(self, run: Run) -> bool:
         """Whether nobody will take its results any more: who opened the stream has ended, or stands here and leaves."""
@@ -441,7 +449,7 @@ class PipeFrame:
     @asynccontextmanager
     async def _executed(self, plan: Plan, form: Feed, *, streaming: bool, restart: bool) -> AsyncIterator[Run]:
         warm, left_work, report = self._warm, False, None
-        executor = warm or choose.make(self._kind, self._workers, self._wear)
+        executor = warm or self._made()
         try:
             if warm is None and isinstance(executor, Opened):
                 await executor.open()

@@ -22,6 +22,10 @@ NAMES = ("processes", "threads", "inline", "auto")
 OWN_PROCESSES = ("processes", "auto")
 """Those whose workers are processes of ours."""
 
+WORKER_TIMEOUT = 60.0
+"""Seconds without any lane on a cluster, or without its scheduler, after which a run ends with `WorkerLost`. Shorter
+does not bear a restart of the scheduler, longer is silence."""
+
 Kind = str | AnyExecutor | Executor | Cluster
 """What the knob may be: a name, somebody's pool, an executor of our own contract, or a cluster."""
 
@@ -108,8 +112,8 @@ def wear(executor: Kind, max_worker_rss: int | None, max_worker_batches: int | N
     return Wear(max_batches=max_worker_batches, max_rss=max_worker_rss)
 
 
-def make(executor: Kind, workers: int, wear: Wear = NO_WEAR) -> Executor:
-    """An executor with so many workers; a given one as it is."""
+def make(executor: Kind, workers: int, wear: Wear = NO_WEAR, worker_timeout: float = WORKER_TIMEOUT) -> Executor:
+    """An executor with so many workers; a given one as it is. `worker_timeout` is for those that are elsewhere."""
     match executor:
         case "processes":
             hosts.check_semaphores()
@@ -126,7 +130,7 @@ def make(executor: Kind, workers: int, wear: Wear = NO_WEAR) -> Executor:
         case Cluster():
             from pipeframe_async.executors.dask.fleet import DaskLanes  # it loads Dask
 
-            return DaskLanes(executor, workers or None, wear)
+            return DaskLanes(executor, workers or None, wear, worker_timeout)
         case str():
             raise ConfigError(f"executor={executor!r} is not known")
     return LentExecutor(executor)

@@ -32,6 +32,7 @@ class FrameOptions(TypedDict, total=False):
     name: str | None
     max_worker_rss: int | None
     max_worker_batches: int | None
+    worker_timeout: float
 
 
 @dataclass(frozen=True, slots=True)

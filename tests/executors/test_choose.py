@@ -171,3 +171,10 @@ def test_a_cluster_has_as_many_workers_as_it_has_threads_unless_it_is_said(monke
     assert cluster == at.Cluster(address="tcp://host:8786")
     assert (choose.workers(cluster, None), choose.workers(cluster, 7)) == (0, 7)
     assert choose.wear(cluster, None, 3) == Wear(max_batches=3)
+
+
+def test_a_cluster_is_waited_for_as_long_as_is_said() -> None:
+    lanes = pytest.importorskip("pipeframe_async.executors.dask.fleet", reason="no distributed is here")
+    cluster = at.Cluster(address="tcp://host:8786")
+    assert isinstance(made := choose.make(cluster, 0, NO_WEAR, 7.0), lanes.DaskLanes)
+    assert made.worker_timeout == 7.0

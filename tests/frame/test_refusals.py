@@ -43,6 +43,8 @@ class Fine(PipelineEngine[int, int]):
         ({"drain_timeout": 0}, ["drain_timeout=0", "seconds"]),
         ({"call_queue": 0}, ["call_queue=0", "at least 1"]),
         ({"call_queue": None}, ["call_queue=None"]),
+        ({"worker_timeout": 0}, ["worker_timeout=0", "seconds above 0"]),
+        ({"worker_timeout": "60"}, ["worker_timeout='60'", "seconds above 0"]),
         ({"drain_timeout": float("nan")}, ["drain_timeout=nan"]),
         ({"handle_signals": 1}, ["handle_signals=1", "True or False"]),
         ({"progress": "yes"}, ["progress='yes'", "'auto'", "'plain'", "'json'", "'none'"]),

@@ -30,9 +30,6 @@ from pipeframe_async.wire import ChainRef, ChainSpec
 logger = logging.getLogger("pipeframe_async")
 
 CLOSED = "the Dask client was closed, or has given up its scheduler"
-WORKER_TIMEOUT = 60.0
-"""Seconds without any lane on the cluster, or without its scheduler, after which a run ends with `WorkerLost`. Shorter
-does not bear a restart of the scheduler, longer is silence."""
 LOOK_SECONDS = 0.5
 """How often it looks who is there. A look is one request to the scheduler; a worker that comes waits for it."""
 FORGET_SECONDS = 10.0
@@ -59,14 +56,14 @@ class DaskLanes:
     beside: Executor | None = None
 
     def __init__(
-        self, cluster: Cluster, most: int | None = None, wear: Wear = NO_WEAR, worker_timeout: float = WORKER_TIMEOUT
+        self, cluster: Cluster, most: int | None = None, wear: Wear = NO_WEAR, worker_timeout: float = 60.0
     ) -> None:
         self.codec = Packing(out_of_band=True)
         self.lanes: tuple[DaskLane, ...] = ()
         self._cluster = cluster
         self._most = most
         self._wear = wear
-        self._worker_timeout = worker_timeout
+        self.worker_timeout = worker_timeout
         self._ours = probing.Ours.here()
         self._reach: Reach | None = None
         self._members: dict[str, Member] = {}
@@ -103,8 +100,8 @@ class DaskLanes:
             ConfigError: nobody answers there, or none of the workers can have lanes.
             WorkerLost: there are no workers, for as long as `worker_timeout`.
         """
-        self._reach = await Reach.to(self._cluster, self._worker_timeout)
-        deadline = asyncio.get_running_loop().time() + self._worker_timeout
+        self._reach = await Reach.to(self._cluster, self.worker_timeout)
+        deadline = asyncio.get_running_loop().time() + self.worker_timeout
         while True:
             with suppress(OSError, TimeoutError):
                 await self._meet(await self._reach.members())
@@ -115,7 +112,7 @@ class DaskLanes:
             if self._reach.status in ("closed", "closing"):
                 raise WorkerLost(CLOSED)
             if asyncio.get_running_loop().time() > deadline:
-                raise WorkerLost(f"the Dask cluster had no worker for {self._worker_timeout:g} s")
+                raise WorkerLost(f"the Dask cluster had no worker for {self.worker_timeout:g} s")
             await asyncio.sleep(LOOK_SECONDS)
         number = min(MOST_LANES, self._most or MOST_LANES)
         self.lanes = tuple(DaskLane(number, self) for number in range(number))
@@ -265,10 +262,10 @@ class DaskLanes:
         """
         if self._fatal or self._closed:
             raise WorkerLost(self._fatal or "the lanes on the Dask cluster were closed")
-        left = max(since, self._bare) + self._worker_timeout - asyncio.get_running_loop().time()
+        left = max(since, self._bare) + self.worker_timeout - asyncio.get_running_loop().time()
         if left <= 0:
             problem = f"; the last problem: {self._problem}" if self._problem else ""
-            raise WorkerLost(f"{what} for {self._worker_timeout:g} s{problem}")
+            raise WorkerLost(f"{what} for {self.worker_timeout:g} s{problem}")
         with suppress(TimeoutError):
             async with asyncio.timeout(left):
                 await self._changed.wait()  # rung by whatever changes a seat, and by the end
