@@ -88,8 +88,9 @@ class PipeFrame:
         max_worker_batches: batches after which a worker is replaced, for steps that leak something else. None:
             no limit. Only for `executor="processes"`, `"auto"` and Dask, as `max_worker_rss`.
         worker_timeout: seconds for which a run on a cluster waits while no worker has a lane, or the scheduler is away,
-            before it ends with `WorkerLost`. Shorter does not bear a restart of the scheduler, longer is silence.
-            Worker processes and threads of this host do not need it.
+            before it ends with `WorkerLost`; on an executor that was given, while that has begun none of the batches it
+            was sent. Shorter does not bear a restart of the scheduler, longer is silence. Worker processes and
+            threads of this library do not need it.
         monitor: where to show the live page, the metrics and the probes: `"host:port"`, port 0 for any that is free
             (`monitor_url` says which), True for `"127.0.0.1:8787"`. From a thread of its own, as long as the frame is
             open or a run is under way. Extra `monitor`.

@@ -126,7 +126,7 @@ def make(executor: Kind, workers: int, wear: Wear = NO_WEAR, worker_timeout: flo
         case "inline":
             return InlineExecutor()
         case AnyExecutor():
-            return SharedExecutor(executor, workers or None)
+            return SharedExecutor(executor, workers or None, worker_timeout)
         case Cluster():
             from pipeframe_async.executors.dask.fleet import DaskLanes  # it loads Dask
 

@@ -53,9 +53,9 @@ def _client_of(executor: Any) -> Any:
     that kills its worker would be given to the next one.
     """
     if kept := sorted(executor._kwargs.keys() - {"pure", "retries"}):
+        names = ", ".join(f"{name}=" for name in kept)
         raise ConfigError(
-            f"executor={executor!r}: lanes cannot be kept to some of the workers ({', '.join(f'{name}=' for name in kept)}); "
-            "give executor=client, or an address"
+            f"executor={executor!r}: lanes cannot be kept to some of the workers ({names}); give executor=client"
         )
     return executor._client
 
