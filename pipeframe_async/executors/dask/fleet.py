@@ -7,7 +7,6 @@ Comes in: who is there, twice a second. Goes out: leases, one for each lane that
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections import Counter
 from contextlib import suppress
@@ -20,21 +19,25 @@ from pipeframe_async.errors import ConfigError, StepError, WorkerLost
 from pipeframe_async.executors.dask import probing
 from pipeframe_async.executors.dask.at import Cluster
 from pipeframe_async.executors.dask.calls import OPEN, WAITING
+from pipeframe_async.executors.dask.fits import Fits
+from pipeframe_async.executors.dask.hearing import Hearing
 from pipeframe_async.executors.dask.lane import DaskLane
-from pipeframe_async.executors.dask.reach import Member, Reach
+from pipeframe_async.executors.dask.reach import CONNECT_SECONDS, Member, Reach, Unreachable
 from pipeframe_async.executors.dask.seats import Seat
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.executors.shipping import ship as ship_chain
 from pipeframe_async.wire import ChainRef, ChainSpec
 
-logger = logging.getLogger("pipeframe_async")
-
+NO_LANE = "there was no lane on any Dask worker"
 CLOSED = "the Dask client was closed, or has given up its scheduler"
 LOOK_SECONDS = 0.5
 """How often it looks who is there. A look is one request to the scheduler; a worker that comes waits for it."""
 FORGET_SECONDS = 10.0
 """What a worker that has left the cluster has to finish its batches, where its host is still there; where it is not,
 that is how long they wait to be run elsewhere, unless the connection breaks sooner."""
+KILL_SECONDS = 1.0
+"""What a worker has to say that a lane was killed; it is all the same, when it hears of the end of its lease. Longer
+holds up a cancel while a host is cut off, shorter leaves lanes behind for a moment where a Dask worker is only slow."""
 BREATH_SECONDS = 0.05
 """Between two looks at least, however much there is to see: a lease that ends at once would be asked for endlessly."""
 MOST_LANES = 256
@@ -64,19 +67,19 @@ class DaskLanes:
         self._most = most
         self._wear = wear
         self.worker_timeout = worker_timeout
-        self._ours = probing.Ours.here()
         self._reach: Reach | None = None
+        self._fits: Fits
+        self._hearing: Hearing
         self._members: dict[str, Member] = {}
-        self._misfits: dict[str, str] = {}
-        self._fit: set[str] = set()
+        self._shunned: set[str] = set()  # of those, who cannot be connected to
         self._leases = (f"pipeframe-{os.urandom(6).hex()}-{number}" for number in count())
         self._leaving: set[Seat] = set()  # given up, with batches that are still there
         self._forgetting: set[asyncio.TimerHandle] = set()
         self._changed = asyncio.Event()
         self._hurried = asyncio.Event()
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: tuple[asyncio.Task[None], ...] = ()
         self._moves = 0
-        self._bare = 0.0  # since when no lane has a place
+        self._heard = 0.0  # when a worker of a lane has said something last
         self._problem = ""  # why the last lane could not be where it was to be
         self._fatal = ""
         self._closed = False
@@ -100,24 +103,32 @@ class DaskLanes:
             ConfigError: nobody answers there, or none of the workers can have lanes.
             WorkerLost: there are no workers, for as long as `worker_timeout`.
         """
+        loop = asyncio.get_running_loop()
         self._reach = await Reach.to(self._cluster, self.worker_timeout)
-        deadline = asyncio.get_running_loop().time() + self.worker_timeout
+        self._fits = Fits(self._reach, self._hurried.set)
+        self._hearing = Hearing(self._reach, self.worker_timeout, self._alive)
+        deadline = loop.time() + self.worker_timeout
         while True:
             with suppress(OSError, TimeoutError):
-                await self._meet(await self._reach.members())
+                self._meet(await self._reach.members())
+                await self._fits.answered(CONNECT_SECONDS)
             if self._threads():
                 break
-            if self._misfits and not self._fit:
-                raise ConfigError(probing.refusal(self._misfits))
+            if self._fits.misfits and not self._fits.fit:
+                raise ConfigError(probing.refusal(self._fits.misfits))
             if self._reach.status in ("closed", "closing"):
                 raise WorkerLost(CLOSED)
-            if asyncio.get_running_loop().time() > deadline:
+            if loop.time() > deadline:
                 raise WorkerLost(f"the Dask cluster had no worker for {self.worker_timeout:g} s")
             await asyncio.sleep(LOOK_SECONDS)
         number = min(MOST_LANES, self._most or MOST_LANES)
         self.lanes = tuple(DaskLane(number, self) for number in range(number))
+        self._heard = loop.time()
         self._fill()
-        self._watching = asyncio.get_running_loop().create_task(self._watch(), name="pipeframe-dask-watch")
+        self._watching = (
+            loop.create_task(self._watch(), name="pipeframe-dask-watch"),
+            loop.create_task(self._listen(), name="pipeframe-dask-listen"),
+        )
 
     def load(self, chain: ChainSpec) -> ChainRef:
         """Pickle the chain; each Dask worker gets it once, with the first batch."""
@@ -147,7 +158,7 @@ class DaskLanes:
             return  # the scheduler is away: what is leased goes on
         for address in self._members.keys() - members.keys():
             self._forgetting.add(asyncio.get_running_loop().call_later(FORGET_SECONDS, self._forget, address))
-        await self._meet(members)
+        self._meet(members)
         for seat in [lane.seat for lane in self.lanes if lane.seat is not None]:
             member = members.get(seat.address)
             if member is None or not member.stays:
@@ -159,27 +170,54 @@ class DaskLanes:
         if address not in self._members:
             self.reach.forget(address)
 
-    async def _meet(self, members: dict[str, Member]) -> None:
-        """Ask those who are new whether they can have lanes."""
+    def _meet(self, members: dict[str, Member]) -> None:
         self._members = members
-        self._fit &= members.keys()
-        self._misfits = {address: why for address, why in self._misfits.items() if address in members}
-        new = [a for a, member in members.items() if member.stays and a not in self._fit and a not in self._misfits]
-        if not new:
-            return
-        for address, answer in (await self.reach.probed(new, self._ours.library)).items():
-            if isinstance(answer, OSError):
-                continue  # it is gone again; if not, it is asked once more
-            if why := probing.misfit(answer, self._ours):
-                self._misfits[address] = why
-                logger.warning("the Dask worker %s gets no lanes: %s", address, why)
-            else:
-                self._fit.add(address)
+        self._shunned &= members.keys()
+        self._fits.meet(members)
 
     def _threads(self) -> dict[str, int]:
         """Of the workers that can have another lane."""
-        there = self._members.items()
-        return {address: member.threads for address, member in there if member.begins and address in self._fit}
+        able = self._fits.fit - self._shunned
+        return {
+            address: member.threads for address, member in self._members.items() if member.begins and address in able
+        }
+
+    async def _listen(self) -> None:
+        """Look who says nothing any more. Beside `_watch`, which waits for the scheduler where that is away."""
+        while not self._fatal:
+            for address in self._hearing.look({*self._shunned, *(seat.address for seat in self._seats())}):
+                self._give_up(address)
+            await asyncio.sleep(self._hearing.beat)
+
+    def _seats(self) -> list[Seat]:
+        """All places, also those that are given up and have batches."""
+        return [*(lane.seat for lane in self.lanes if lane.seat is not None), *self._leaving]
+
+    def _give_up(self, address: str) -> None:
+        """Nothing was heard of a worker for too long: what it has is run elsewhere."""
+        if seats := [seat for seat in self._seats() if seat.address == address]:
+            self._shunned.add(address)
+            for seat in seats:
+                self.lost(seat, f"nothing was heard of it for {self.worker_timeout:g} s")
+            self.reach.forget(address)
+
+    def _alive(self, address: str) -> None:
+        """A worker has given a sign of life."""
+        if any(seat.there for seat in self._seats() if seat.address == address):
+            self._heard = asyncio.get_running_loop().time()
+        if address in self._shunned:
+            self._shunned.discard(address)
+            self._hurried.set()
+
+    def heard(self, seat: Seat) -> None:
+        """A worker has answered."""
+        self._hearing.heard(seat.address)
+        self._alive(seat.address)
+
+    def unreachable(self, seat: Seat, why: str) -> None:
+        """A worker cannot be connected to: it gets no lane before it has given a sign of life."""
+        self._shunned.add(seat.address)
+        self.lost(seat, why)
 
     def _fill(self) -> None:
         """Ask for a place for each lane that has none, where there are any."""
@@ -202,7 +240,11 @@ class DaskLanes:
                 if seat.future.status not in ("pending", "finished"):  # it will not come
                     raise OSError(f"its lease is {seat.future.status}")
                 self._problem = f"{seat.address}: its threads are at work for others"
+        except Unreachable as error:
+            self.unreachable(seat, str(error))
+            return
         except (OSError, RuntimeError) as error:
+            self._fits.again(seat.address)
             self.lost(seat, str(error))
             return
         if answer["is"] != OPEN:
@@ -210,6 +252,7 @@ class DaskLanes:
             return
         seat.told(answer)
         seat.there = True
+        self.heard(seat)
         self._take(seat)
         self._ring()
 
@@ -231,8 +274,6 @@ class DaskLanes:
             if lane.seat is seat:
                 lane.unseat()
                 self._moves += seat.there
-        if not self._any():
-            self._bare = asyncio.get_running_loop().time()
         if seat.busy:
             self._leaving.add(seat)
         else:
@@ -262,13 +303,23 @@ class DaskLanes:
         """
         if self._fatal or self._closed:
             raise WorkerLost(self._fatal or "the lanes on the Dask cluster were closed")
-        left = max(since, self._bare) + self.worker_timeout - asyncio.get_running_loop().time()
+        left = max(since, self._heard) + self.worker_timeout - asyncio.get_running_loop().time()
         if left <= 0:
-            problem = f"; the last problem: {self._problem}" if self._problem else ""
-            raise WorkerLost(f"{what} for {self.worker_timeout:g} s{problem}")
+            raise WorkerLost(self._said(what))
         with suppress(TimeoutError):
             async with asyncio.timeout(left):
                 await self._changed.wait()  # rung by whatever changes a seat, and by the end
+
+    def _said(self, what: str) -> str:
+        problem = f"; the last problem: {self._problem}" if self._problem else ""
+        return f"{what} for {self.worker_timeout:g} s{problem}"
+
+    @property
+    def hopeless(self) -> str:
+        """Why no lane can be waited for any more: no worker of one was heard for too long. Empty where one can."""
+        if asyncio.get_running_loop().time() < self._heard + self.worker_timeout:
+            return ""
+        return self._said(NO_LANE)
 
     async def seated(self, lane: DaskLane) -> None:
         """Wait until this lane has taken its place; however long that takes while others have theirs."""
@@ -280,7 +331,8 @@ class DaskLanes:
 
     async def seat_for(self, lane: DaskLane) -> Seat:
         """Where a lane's next batch goes: where its others are, else its own place, else that of the least busy."""
-        since = asyncio.get_running_loop().time()
+        # What is run again waits from when the last worker was heard; what comes when that is long ago, from now.
+        since = self._heard if not self.hopeless else asyncio.get_running_loop().time()
         while True:
             own = lane.seat if lane.seat is not None and lane.seat.free else None
             if lane.away and lane.at is not None and lane.at.free:
@@ -290,7 +342,7 @@ class DaskLanes:
                 return own
             elif others := [other.seat for other in self.lanes if other.seat is not None and other.seat.free]:
                 return min(others, key=lambda seat: seat.busy)
-            await self._wait(since, "there was no lane on any Dask worker")
+            await self._wait(since, NO_LANE)
 
     async def close(self, *, kill: bool, timeout: float) -> None:
         """End all lanes, wherever they are, and give their threads back."""
@@ -301,12 +353,11 @@ class DaskLanes:
         for timer in self._forgetting:
             timer.cancel()
         tasks = [lane.seat.sitting for lane in self.lanes if lane.seat is not None and lane.seat.sitting is not None]
-        if self._watching is not None:
-            tasks.append(self._watching)
+        tasks += self._watching
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        seats = [lane.seat for lane in self.lanes if lane.seat is not None] + [*self._leaving]
+        await asyncio.gather(*tasks, self._hearing.close(), self._fits.close(), return_exceptions=True)
+        seats = self._seats()
         try:
             ends = await asyncio.gather(*(self._end(seat, kill=kill, timeout=timeout) for seat in seats))
         finally:
@@ -317,10 +368,10 @@ class DaskLanes:
             raise StepError(f"teardown raised in a worker:\n{problems[0]}")
 
     async def _end(self, seat: Seat, *, kill: bool, timeout: float) -> list[str]:
-        if not seat.there or self._fatal:
-            return []
+        if not seat.there or self._fatal or self._hearing.lasts(seat.address) > 2 * CONNECT_SECONDS:
+            return []  # its lease ends, and with that the lane: whenever its worker hears of it
         with suppress(OSError, TimeoutError):  # it is gone: then so is the lane
-            async with asyncio.timeout(timeout + 5.0):
+            async with asyncio.timeout(KILL_SECONDS if kill else timeout + CONNECT_SECONDS):
                 answer = await self.reach.ask(seat.address, "close", lease=seat.key, kill=kill, timeout=timeout)
                 return [*answer["problems"]]
         return []

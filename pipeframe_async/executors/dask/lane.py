@@ -42,6 +42,16 @@ class Places(Protocol):
     def left(self, seat: Seat) -> None:
         """A seat that was given up has no batch any more."""
 
+    def heard(self, seat: Seat) -> None:
+        """It has answered."""
+
+    def unreachable(self, seat: Seat, why: str) -> None:
+        """Its worker cannot be connected to: `lost`, and it gets no lane before it can."""
+
+    @property
+    def hopeless(self) -> str:
+        """Why no lane can be waited for any more; empty where one can."""
+
 
 class DaskLane:
     """A lane of one worker at a time, somewhere on the cluster.
@@ -139,7 +149,7 @@ class DaskLane:
                     seat.address, "run", lease=seat.key, ticket=ticket, call=frames.dump(tuple(call))
                 )
             except Unreachable as error:
-                self._places.lost(seat, str(error))
+                self._places.unreachable(seat, str(error))
                 return None
             except OSError as error:
                 return self._died(seat, batch, f"{type(error).__name__}: {error}")
@@ -149,6 +159,7 @@ class DaskLane:
             except Exception as error:  # what was sent, or came back, could not be read: which record it is halves tell
                 return Death(f"{self.name} has no answer: {type(error).__name__}: {error}", ran=batch.records)
             seat.told(answer)
+            self._places.heard(seat)
             match answer["is"]:
                 case "Reply":
                     reply: Reply = frames.load(answer["answer"])
@@ -173,9 +184,15 @@ class DaskLane:
             chain.more.ask(reply.refusal.message)
 
     def _died(self, seat: Seat, batch: Packed, how: str) -> Death:
-        """A Dask worker is gone, with what it had: somebody else's deed, as far as one can tell."""
+        """A Dask worker is gone, with what it had: somebody else's deed, as far as one can tell.
+
+        Raises:
+            WorkerLost: and so have been all others, for so long that it is of no use to wait for one.
+        """
         cause = f"the Dask worker {seat.address} of {self.name} was lost: {how}"
         self._places.lost(seat, how)
+        if why := self._places.hopeless:
+            raise WorkerLost(why)
         return Death(cause, ran=batch.records, foreign=True)
 
     def drop(self, token: int) -> None:

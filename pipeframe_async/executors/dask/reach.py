@@ -134,6 +134,18 @@ class Reach:
             raise OSError(f"{address} does not know {op!r}: it is another worker by now")
         return answer
 
+    async def alive(self, address: str) -> None:
+        """Return when a worker has said anything.
+
+        Raises:
+            OSError, TimeoutError: it cannot be connected to, or was lost.
+        """
+        comm = await self._pool.connect(address)
+        try:
+            await send_recv(comm, op="echo", data=None)
+        finally:
+            self._pool.reuse(address, comm)
+
     def tell(self, address: str, op: str, **message: Any) -> None:
         """The same, and nobody waits for an answer."""
         task = asyncio.get_running_loop().create_task(self._told(address, op, message))
@@ -146,7 +158,9 @@ class Reach:
 
     def forget(self, address: str) -> None:
         """A worker is no more: who waits for it is told so."""
-        self._pool.remove(address, reason="the scheduler says that it is gone")
+        for comm in [*self._pool.occupied.get(address, ())]:
+            comm.abort()  # `remove` would first wait until all is sent, which it never is to a host that is cut off
+        self._pool.remove(address, reason="it is given up")
 
     async def close(self) -> None:
         """Let go of it."""

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,22 @@ class DaskCluster:
         folder: for their files.
         nanny: whether workers have one.
         certificate: of both, and of who has signed it, with its key, where they talk by TLS.
+        host: of the scheduler.
+        at_home: what goes before the scheduler's command, to have it run elsewhere.
     """
 
-    def __init__(self, folder: Path, *, nanny: bool, certificate: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        nanny: bool,
+        certificate: Path | None = None,
+        host: str = "127.0.0.1",
+        at_home: Sequence[str] = (),
+    ) -> None:
         self.port = free_port()
+        self.host = host
+        self._at_home = at_home
         self.nanny = nanny
         self._tls = (
             [] if certificate is None else [f"--tls-{what}={certificate}" for what in ("ca-file", "cert", "key")]
@@ -48,34 +60,47 @@ class DaskCluster:
     @property
     def address(self) -> str:
         """As `executor=` takes it."""
-        return f"dask{'+tls' if self._tls else ''}://127.0.0.1:{self.port}"
+        return f"dask{'+tls' if self._tls else ''}://{self.host}:{self.port}"
 
     @property
     def tcp(self) -> str:
         """As Dask writes it."""
-        return f"{'tls' if self._tls else 'tcp'}://127.0.0.1:{self.port}"
+        return f"{'tls' if self._tls else 'tcp'}://{self.host}:{self.port}"
 
     def start_scheduler(self) -> None:
-        self._start("scheduler", "scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard")
+        listens = "--host", self.host, "--port", str(self.port)
+        self._start("scheduler", "scheduler", *listens, "--no-dashboard", before=self._at_home)
 
-    def start_worker(self, name: str, threads: int = 1, environment: dict[str, str] | None = None) -> None:
+    def start_worker(
+        self,
+        name: str,
+        threads: int = 1,
+        environment: dict[str, str] | None = None,
+        host: str | None = None,
+        before: Sequence[str] = (),
+    ) -> None:
+        """`host`: that it listens on; `before`: what goes before its command, to have it run there."""
         self._start(
             name,
             *("worker", self.tcp, "--name", name, "--nthreads", str(threads), "--no-dashboard"),
             *("--nanny" if self.nanny else "--no-nanny", "--local-directory", str(self._folder)),
+            *(() if host is None else ("--host", host)),
             environment=environment,
+            before=before,
         )
 
     def joined(self, name: str) -> None:
         """Wait for a worker."""
         until(lambda: "Registered to" in self.log(name), f"{name} has not registered: {self.log(name)}")
 
-    def _start(self, name: str, *command: str, environment: dict[str, str] | None = None) -> None:
+    def _start(
+        self, name: str, *command: str, environment: dict[str, str] | None = None, before: Sequence[str] = ()
+    ) -> None:
         env = {key: value for key, value in os.environ.items() if key != leaks.TAG_NAME}
         env["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "dask", *command, *self._tls],
+                [*before, sys.executable, "-m", "dask", *command, *self._tls],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("distributed", reason="no distributed is here")
 
+from pipeframe_async.errors import WorkerLost
 from pipeframe_async.executors.dask import frames
 from pipeframe_async.executors.dask.lane import DaskLane
 from pipeframe_async.executors.dask.reach import Unreachable
@@ -49,6 +50,8 @@ class Places:
         self.reach: Any = Reach(*answers)
         self.seats = [Seat(f"lease-{number}", f"tcp://host:{number}", None, there=True) for number in range(3)]
         self.given_up: list[str] = []
+        self.words: list[str] = []
+        self.hopeless = ""
 
     async def seated(self, lane: DaskLane) -> None:
         lane.seat = self.seats[0]
@@ -61,6 +64,12 @@ class Places:
 
     def left(self, seat: Seat) -> None:
         self.given_up.append(seat.key)
+
+    def heard(self, seat: Seat) -> None:
+        self.words.append(seat.key)
+
+    def unreachable(self, seat: Seat, why: str) -> None:
+        self.lost(seat, why)
 
 
 async def ran(places: Places, batch: Packed = BATCH, lane: DaskLane | None = None) -> Reply | Death:
@@ -78,6 +87,20 @@ async def test_a_batch_that_was_lost_with_its_worker_is_a_death_of_somebody_else
     death = await ran(Places(how))
     assert isinstance(death, Death)
     assert (death.begun, death.foreign, death.ran, death.at) == (True, True, 3, None)
+
+
+async def test_a_batch_that_was_lost_with_the_last_worker_for_long_is_the_end_of_the_run() -> None:
+    places = Places(OSError("reset"))
+    places.hopeless = "there was no lane on any Dask worker for 60 s"
+    with pytest.raises(WorkerLost, match="no lane on any Dask worker for 60 s"):
+        await ran(places)
+    assert (places.given_up, places.words) == (["lease-0"], [])
+
+
+async def test_each_answer_is_a_word_of_the_worker() -> None:
+    places = Places("gone away", Reply(3))
+    await ran(places)
+    assert places.words == ["lease-0", "lease-1"]
 
 
 async def test_an_answer_that_cannot_be_read_is_a_death_whose_record_is_found_by_halves() -> None:

@@ -1,0 +1,83 @@
+"""A program of the user's, on a host of its own: runs a pipeline on a cluster, and says in JSON what came of it.
+
+`python -m tests.executors.dask.distant ADDRESS '{"records": …}'`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pipeframe_async import PipeFrame
+from pipeframe_async.errors import PipeFrameError
+from pipeframe_async.report import RunReport
+from tests.executors.dask.pipelines import Kept
+
+UNDER_WAY = 50
+"""Records that are delivered when it says that it is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is run.
+
+    Attributes:
+        records: how many.
+        seconds: that each takes.
+        poison: those that end their process.
+        worker_timeout: as `PipeFrame` has it.
+    """
+
+    records: int
+    seconds: float = 0.0
+    poison: tuple[int, ...] = ()
+    worker_timeout: float = 60.0
+
+
+class Told(Kept):
+    """Says when it is under way."""
+
+    async def sink(self, records: list[Any]) -> None:
+        before = len(self.taken)
+        await super().sink(records)
+        if before < UNDER_WAY <= len(self.taken):
+            print("under way", flush=True)
+
+
+async def told(address: str, wanted: Wanted) -> dict[str, Any]:
+    """What came of it."""
+    seconds, poison = wanted.seconds, frozenset(wanted.poison)
+
+    def step(number: int) -> tuple[int, bool]:
+        time.sleep(seconds)
+        if number in poison:
+            os._exit(3)
+        return number, True
+
+    pipeline, problem = Told(step, batch_size=8), ""
+    report: RunReport | None
+    began = time.monotonic()
+    try:
+        report = await PipeFrame(executor=address, worker_timeout=wanted.worker_timeout).run(
+            pipeline, range(wanted.records)
+        )
+    except PipeFrameError as error:
+        report, problem = error.report, f"{type(error).__name__}: {error}"
+    assert report is not None, problem
+    return {
+        "taken": pipeline.taken,
+        "dead": [failure.record for failure in pipeline.dead],
+        "problem": problem,
+        "at": time.monotonic(),
+        "seconds": time.monotonic() - began,
+        **{name: getattr(report, name) for name in ("fed", "delivered", "failed", "aborted", "re_executed")},
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(told(sys.argv[1], Wanted(**json.loads(sys.argv[2]))))), flush=True)

@@ -1,0 +1,77 @@
+"""Which Dask workers can have lanes: each is asked by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+pytest.importorskip("distributed", reason="no distributed is here")
+
+from pipeframe_async.executors.dask import probing
+from pipeframe_async.executors.dask.fits import PROBE_SECONDS, Fits
+from pipeframe_async.executors.dask.reach import Member
+
+pytestmark = pytest.mark.virtual_clock
+
+
+class Reach:
+    """Some answer at once, and the others never."""
+
+    def __init__(self, *there: str) -> None:
+        self.there = {*there}
+        self.asked: list[str] = []
+
+    async def probed(self, addresses: list[str], library: str) -> Mapping[str, Any]:
+        self.asked += addresses
+        if addresses[0] not in self.there:
+            await asyncio.sleep(1_000.0)
+        if addresses[0] == "gone":
+            return {"gone": OSError("reset")}
+        ours = probing.Ours.here()
+        found = {"python": ours.python, "pipeframe_async": ours.library, "cloudpickle": ours.cloudpickle}
+        return {addresses[0]: found | ({"problem": "no disk"} if addresses[0] == "odd" else {})}
+
+
+MEMBER = Member(1, stays=True, begins=True)
+
+
+async def test_a_worker_that_does_not_say_whether_it_fits_holds_up_nobody() -> None:
+    reach: Any = Reach("a", "odd")
+    rung: list[bool] = []
+    fits = Fits(reach, lambda: rung.append(True))
+    fits.meet({"a": MEMBER, "odd": MEMBER, "cut off": MEMBER})
+    await fits.answered(5.0)
+    assert (fits.fit, fits.misfits) == ({"a"}, {"odd": "pipeframe_async cannot be used there: no disk"})
+    assert len(rung) == 2
+    fits.meet({"a": MEMBER, "cut off": MEMBER})
+    assert (fits.misfits, len(reach.asked)) == ({}, 3)
+    await asyncio.sleep(PROBE_SECONDS)
+    fits.meet({"a": MEMBER, "cut off": MEMBER})
+    await asyncio.sleep(0.1)
+    assert reach.asked.count("cut off") == 2
+    await fits.close()
+
+
+async def test_a_worker_that_is_gone_before_it_has_answered_is_no_misfit() -> None:
+    reach: Any = Reach("gone")
+    fits = Fits(reach, lambda: None)
+    for _ in range(2):
+        fits.meet({"gone": MEMBER})
+        await fits.answered(5.0)
+    assert (fits.fit, fits.misfits, reach.asked) == (set(), {}, ["gone", "gone"])
+
+
+async def test_a_worker_that_is_another_one_by_now_is_asked_again() -> None:
+    reach: Any = Reach("a")
+    fits = Fits(reach, lambda: None)
+    for _ in range(2):
+        fits.meet({"a": MEMBER})
+        await fits.answered(5.0)
+    fits.again("a")
+    fits.meet({"a": MEMBER})
+    await fits.answered(5.0)
+    assert (reach.asked, fits.fit) == (["a", "a"], {"a"})
+    await fits.close()
