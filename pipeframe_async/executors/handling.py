@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from pipeframe_async._worker.forwarding import Chunk, Warned
 from pipeframe_async._worker.logged import Logged, Place, record_of
@@ -46,6 +46,16 @@ BREATH_SECONDS: Final = 0.00005
 LOOK_SECONDS: Final = 0.5
 """How old what is known of this process's loggers may be: a look at them costs 20 µs, or 100 where there are hundreds.
 A change of a level, or of the root's handlers, is seen at once."""
+
+
+class Hears(Protocol):
+    """Who is given the lines of a worker: as `Handling` is, or to send them on."""
+
+    def wanted(self) -> Wanted | None:
+        """What is wanted: the same object as before where that has not changed; None where nobody has said yet."""
+
+    def put(self, chunk: Chunk, worker: str, positions: Mapping[int, Positions | None]) -> None:
+        """Lines have come. On a loop, or in a thread."""
 
 
 class _Waiting(NamedTuple):

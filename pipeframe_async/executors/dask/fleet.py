@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from contextlib import suppress
 from itertools import count
+from typing import Any
 
 from pipeframe_async._rules.placing import places
 from pipeframe_async._rules.wear import NO_WEAR, Wear
@@ -24,6 +25,7 @@ from pipeframe_async.executors.dask.hearing import Hearing
 from pipeframe_async.executors.dask.lane import DaskLane
 from pipeframe_async.executors.dask.reach import CONNECT_SECONDS, Member, Reach, Unreachable
 from pipeframe_async.executors.dask.seats import Seat
+from pipeframe_async.executors.handling import Handling
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.executors.shipping import ship as ship_chain
 from pipeframe_async.wire import ChainRef, ChainSpec
@@ -62,6 +64,7 @@ class DaskLanes:
         self, cluster: Cluster, most: int | None = None, wear: Wear = NO_WEAR, worker_timeout: float = 60.0
     ) -> None:
         self.codec = Packing(out_of_band=True)
+        self.logs = Handling()
         self.lanes: tuple[DaskLane, ...] = ()
         self._cluster = cluster
         self._most = most
@@ -96,6 +99,15 @@ class DaskLanes:
         seats = [lane.seat for lane in self.lanes if lane.seat is not None]
         return self._moves + sum(max(0, seat.starts - 1) for seat in seats)
 
+    @property
+    def logs_dropped(self) -> int:
+        """Log lines of steps that were not handled, because there was no room for them."""
+        return self.logs.dropped
+
+    async def logs_handled(self) -> None:
+        """Wait until the log lines that have come are handled; within a bound."""
+        await self.logs.handled()
+
     async def open(self) -> None:
         """Connect, find out who can have lanes, and ask for places for them.
 
@@ -106,7 +118,7 @@ class DaskLanes:
         loop = asyncio.get_running_loop()
         self._reach = await Reach.to(self._cluster, self.worker_timeout)
         self._fits = Fits(self._reach, self._hurried.set)
-        self._hearing = Hearing(self._reach, self.worker_timeout, self._alive)
+        self._hearing = Hearing(self.worker_timeout, self._ask)
         deadline = loop.time() + self.worker_timeout
         while True:
             with suppress(OSError, TimeoutError):
@@ -185,7 +197,10 @@ class DaskLanes:
     async def _listen(self) -> None:
         """Look who says nothing any more. Beside `_watch`, which waits for the scheduler where that is away."""
         while not self._fatal:
-            for address in self._hearing.look({*self._shunned, *(seat.address for seat in self._seats())}):
+            seats, now = self._seats(), asyncio.get_running_loop().time()
+            # In the middle of a long batch, what it is at and what it has logged is asked for.
+            long = {seat.address for seat in seats if seat.busy and now - seat.heard >= self._hearing.beat}
+            for address in self._hearing.look({*self._shunned, *(seat.address for seat in seats)}, long):
                 self._give_up(address)
             await asyncio.sleep(self._hearing.beat)
 
@@ -201,6 +216,21 @@ class DaskLanes:
                 self.lost(seat, f"nothing was heard of it for {self.worker_timeout:g} s")
             self.reach.forget(address)
 
+    async def _ask(self, address: str) -> None:
+        """Ask a worker for a sign of life, and what its lanes are at."""
+        seats = {seat.key: seat for seat in self._seats() if seat.address == address and seat.there}
+        for key, answer in (await self.reach.look(address, seats)).items():
+            self._told(seats[key], answer)
+        self._alive(address)
+
+    def _told(self, seat: Seat, answer: dict[str, Any]) -> None:
+        """What an answer says of its lane besides."""
+        seat.told(answer)
+        seat.heard = asyncio.get_running_loop().time()
+        name = next((lane.name for lane in self.lanes if lane.seat is seat), f"a lane on {seat.address}")
+        for chunk, positions in seat.lines(answer):
+            self.logs.put(chunk, name, positions)
+
     def _alive(self, address: str) -> None:
         """A worker has given a sign of life."""
         if any(seat.there for seat in self._seats() if seat.address == address):
@@ -209,8 +239,9 @@ class DaskLanes:
             self._shunned.discard(address)
             self._hurried.set()
 
-    def heard(self, seat: Seat) -> None:
+    def heard(self, seat: Seat, answer: dict[str, Any]) -> None:
         """A worker has answered."""
+        self._told(seat, answer)
         self._hearing.heard(seat.address)
         self._alive(seat.address)
 
@@ -250,9 +281,8 @@ class DaskLanes:
         if answer["is"] != OPEN:
             self.lost(seat, answer["text"])
             return
-        seat.told(answer)
         seat.there = True
-        self.heard(seat)
+        self.heard(seat, answer)
         self._take(seat)
         self._ring()
 
@@ -364,6 +394,7 @@ class DaskLanes:
             for seat in seats:
                 seat.future.release()
             await self._reach.close()
+            await self.logs.close()
         if problems := [text for texts in ends for text in texts]:
             raise StepError(f"teardown raised in a worker:\n{problems[0]}")
 
@@ -373,5 +404,6 @@ class DaskLanes:
         with suppress(OSError, TimeoutError):  # it is gone: then so is the lane
             async with asyncio.timeout(KILL_SECONDS if kill else timeout + CONNECT_SECONDS):
                 answer = await self.reach.ask(seat.address, "close", lease=seat.key, kill=kill, timeout=timeout)
+                self._told(seat, answer)
                 return [*answer["problems"]]
         return []

@@ -8,25 +8,22 @@ the frame.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from pipeframe_async._rules.silence import Silence
-from pipeframe_async.executors.dask.reach import Reach
 
 
 class Hearing:
     """Signs of life.
 
     Args:
-        reach: the cluster.
         timeout: seconds without one after which a worker is given up.
-        told: is called with the address of each that has given one.
+        ask: asks a worker for one.
     """
 
-    def __init__(self, reach: Reach, timeout: float, told: Callable[[str], None]) -> None:
-        self._reach = reach
+    def __init__(self, timeout: float, ask: Callable[[str], Awaitable[None]]) -> None:
         self._silence = Silence(timeout)
-        self._told = told
+        self._look = ask
         self._asking: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -42,11 +39,11 @@ class Hearing:
         """Seconds since it has said something."""
         return self._silence.lasts(address, _now())
 
-    def look(self, addresses: Iterable[str]) -> list[str]:
-        """Listen to these, ask those that are quiet, and return those that are to be given up."""
+    def look(self, addresses: Iterable[str], wanted: Iterable[str] = ()) -> list[str]:
+        """Listen to these, ask those that are quiet and those that are `wanted`, and return those to be given up."""
         now = _now()
         self._silence.watch(addresses, now)
-        for address in self._silence.quiet(now):
+        for address in {*self._silence.quiet(now), *wanted}:
             if address not in self._asking:
                 self._asking[address] = asyncio.get_running_loop().create_task(self._ask(address))
         return self._silence.given_up(now)
@@ -55,13 +52,12 @@ class Hearing:
         # A question that is lost with its connection is given up for another one, over a new connection.
         try:
             async with asyncio.timeout(self._silence.timeout / 3):
-                await self._reach.alive(address)
+                await self._look(address)
         except (OSError, TimeoutError, RuntimeError):
             return
         finally:
             del self._asking[address]
         self.heard(address)
-        self._told(address)
 
     async def close(self) -> None:
         """Ask nobody any more."""

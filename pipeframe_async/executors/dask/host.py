@@ -22,6 +22,7 @@ from pipeframe_async._worker.surroundings import open_standard_streams
 from pipeframe_async.errors import ConfigError, WorkerLost
 from pipeframe_async.executors.dask import frames
 from pipeframe_async.executors.dask.calls import CUT, GONE_AWAY, LOST, OPEN, UNKNOWN, WAITING, Call, Relayed
+from pipeframe_async.executors.dask.lines import Lines
 from pipeframe_async.executors.hosts import check_semaphores, make_room
 from pipeframe_async.executors.processes.lane import ProcessLane
 from pipeframe_async.executors.processes.launch import DEFAULT_METHOD
@@ -43,6 +44,7 @@ class Leased:
 
     Attributes:
         lane: it.
+        lines: what its steps have logged, and the client has not got.
         ended: its lease may end.
         leaving: it takes no more batches.
         running: by the client's ticket, the batches that it has.
@@ -50,6 +52,7 @@ class Leased:
     """
 
     lane: ProcessLane
+    lines: Lines
     ended: threading.Event = field(default_factory=threading.Event)
     leaving: bool = False
     running: dict[int, asyncio.Task[Reply | Death]] = field(default_factory=dict)
@@ -70,7 +73,7 @@ class Host:
         self._chains: dict[tuple[str, str], tuple[Any, ...]] = {}  # parcels, by the chain's key and the supply's tag
         self._changed = asyncio.Event()
         self._number = 0
-        for name in ("opened", "run", "drop", "abandon", "close"):
+        for name in ("opened", "run", "drop", "abandon", "look", "close"):
             worker.handlers[f"pipeframe_{name}"] = getattr(self, f"handle_{name}")
 
     @property
@@ -92,8 +95,11 @@ class Host:
         self._number += 1
         name = f"lane {self._number} on {self._worker.address}"
         # One thread of the Dask worker is a core's worth: a library of numbers in the lane starts no more.
-        new_worker = partial(Worker, DEFAULT_METHOD, weigh=wear.max_rss is not None, inner_threads=1, name=name)
-        leased = Leased(ProcessLane(self._number, wear, new_worker))
+        lines = Lines()
+        new_worker = partial(
+            Worker, DEFAULT_METHOD, weigh=wear.max_rss is not None, inner_threads=1, logs=lines, name=name
+        )
+        leased = Leased(ProcessLane(self._number, wear, new_worker), lines)
         try:
             await leased.lane.start()
         except (WorkerLost, ConfigError) as error:
@@ -165,16 +171,19 @@ class Host:
             return {"is": LOST, "text": problem}
         return {"is": OPEN, **self._state(self._leases[lease])}
 
-    async def handle_run(self, lease: str, ticket: int, call: Any) -> dict[str, Any]:
+    async def handle_run(self, lease: str, ticket: int, call: Any, wanted: Any = None) -> dict[str, Any]:
         """Have a lane run a batch. The answer says how long it was held here."""
         began = self.loop.time()
         leased = self._leases.get(lease)
         if leased is None or leased.leaving or not self.stays:
             return {"is": GONE_AWAY}
         asked: Call = Call(*frames.load(call))
+        if wanted is not None:
+            leased.lines.want(frames.load(wanted))
         if (chain := self._chain(asked)) is None:
             return {"is": UNKNOWN}
-        batch = asked.packed._replace(data=frames.light(asked.packed.data))
+        # What is logged says the batch; where that is in the feed only the client knows, by its ticket.
+        batch = asked.packed._replace(data=frames.light(asked.packed.data), positions=(ticket,))
         running = leased.running[ticket] = asyncio.ensure_future(
             leased.lane.run(chain, asked.number, batch, ship=asked.ship)
         )
@@ -206,7 +215,15 @@ class Host:
     def _state(self, leased: Leased) -> dict[str, Any]:
         """What is to be told of a lane with each answer."""
         stats = leased.lane.stats()
-        return {"starts": leased.lane.starts, "pid": stats.pid, "restarts": dict(stats.restarts)}
+        state: dict[str, Any] = {
+            "starts": leased.lane.starts,
+            "pid": stats.pid,
+            "restarts": dict(stats.restarts),
+            "at": stats.at,
+        }
+        if lines := leased.lines.take():
+            state["lines"] = frames.dump([tuple(told) for told in lines])
+        return state
 
     async def handle_drop(self, lease: str, token: int) -> dict[str, Any]:
         """Nobody wants the rest of a batch."""
@@ -220,9 +237,15 @@ class Host:
             running.cancel()
         return {}
 
+    async def handle_look(self, leases: list[str]) -> dict[str, Any]:
+        """What these lanes are at in the middle of long batches. An answer is a sign of life, too."""
+        return {key: self._state(leased) for key in leases if (leased := self._leases.get(key)) is not None}
+
     async def handle_close(self, lease: str, kill: bool, timeout: float) -> dict[str, Any]:
         """The frame is closed: end the lane, and with it its lease."""
-        return {"problems": await self.leave(lease, kill=kill, timeout=timeout)}
+        leased = self._leases.get(lease)
+        problems = await self.leave(lease, kill=kill, timeout=timeout)
+        return {"problems": problems, **({} if leased is None else self._state(leased))}
 
 
 def host_of(worker: Any) -> Host:

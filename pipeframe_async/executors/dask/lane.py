@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
 from pipeframe_async.errors import WorkerLost
 from pipeframe_async.executors.dask import frames
 from pipeframe_async.executors.dask.calls import CUT, GONE_AWAY, LOST, UNKNOWN, Call
 from pipeframe_async.executors.dask.reach import Reach, Unreachable
 from pipeframe_async.executors.dask.seats import Seat
+from pipeframe_async.executors.handling import Handling
 from pipeframe_async.stats import WorkerStats
 from pipeframe_async.wire import GONE, WANTED, ChainRef, Death, Packed, Refusal, Reply
 
@@ -30,6 +31,10 @@ class Places(Protocol):
     def reach(self) -> Reach:
         """The cluster."""
 
+    @property
+    def logs(self) -> Handling:
+        """Handles what steps log."""
+
     async def seated(self, lane: DaskLane) -> None:
         """Wait until this lane has a seat of its own. Raises `WorkerLost` where nobody has one, for long."""
 
@@ -42,7 +47,7 @@ class Places(Protocol):
     def left(self, seat: Seat) -> None:
         """A seat that was given up has no batch any more."""
 
-    def heard(self, seat: Seat) -> None:
+    def heard(self, seat: Seat, answer: dict[str, Any]) -> None:
         """It has answered."""
 
     def unreachable(self, seat: Seat, why: str) -> None:
@@ -94,7 +99,7 @@ class DaskLane:
             restarts[cause] = restarts.get(cause, 0) + number
         if not seat.there:
             return WorkerStats(self.name, "restarting" if self.began else "starting", restarts=restarts)
-        return WorkerStats(self.name, "idle", seat.pid, restarts=restarts)
+        return WorkerStats(self.name, "idle", seat.pid, restarts=restarts, at=seat.at)
 
     def unseat(self) -> None:
         """Its own place is gone."""
@@ -125,6 +130,8 @@ class DaskLane:
     async def _there(self, seat: Seat, chain: ChainRef, number: int, batch: Packed, ship: bool) -> Reply | Death | None:
         """The answer from this seat; None where it has not got the batch, and another one may."""
         self.at = seat
+        if not seat.busy:
+            seat.heard = asyncio.get_running_loop().time()
         self.away += 1
         seat.busy += 1
         try:
@@ -137,6 +144,15 @@ class DaskLane:
 
     async def _asked(self, seat: Seat, chain: ChainRef, number: int, batch: Packed, ship: bool) -> Reply | Death | None:
         ticket = next(_tickets)
+        seat.positions[ticket] = batch.positions
+        try:
+            return await self._told(seat, chain, number, batch, ship, ticket)
+        finally:
+            del seat.positions[ticket]
+
+    async def _told(
+        self, seat: Seat, chain: ChainRef, number: int, batch: Packed, ship: bool, ticket: int
+    ) -> Reply | Death | None:
         packed = batch._replace(data=frames.light(batch.data), positions=None)
         loop = asyncio.get_running_loop()
         while True:
@@ -144,9 +160,11 @@ class DaskLane:
             tag = "" if chain.more is None else chain.more.tag
             parcel = None if label in seat.known else _parcel(chain)
             call = Call(chain.key, tag, chain.time_limit, parcel, number, packed, ship)
+            wanted = self._places.logs.wanted()
+            message = {"wanted": frames.dump(wanted)} if wanted is not seat.wanted else {}
             try:
                 answer = await self._places.reach.ask(
-                    seat.address, "run", lease=seat.key, ticket=ticket, call=frames.dump(tuple(call))
+                    seat.address, "run", lease=seat.key, ticket=ticket, call=frames.dump(tuple(call)), **message
                 )
             except Unreachable as error:
                 self._places.unreachable(seat, str(error))
@@ -158,8 +176,8 @@ class DaskLane:
                 raise
             except Exception as error:  # what was sent, or came back, could not be read: which record it is halves tell
                 return Death(f"{self.name} has no answer: {type(error).__name__}: {error}", ran=batch.records)
-            seat.told(answer)
-            self._places.heard(seat)
+            seat.wanted = wanted
+            self._places.heard(seat, answer)
             match answer["is"]:
                 case "Reply":
                     reply: Reply = frames.load(answer["answer"])

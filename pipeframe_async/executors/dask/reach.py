@@ -134,17 +134,18 @@ class Reach:
             raise OSError(f"{address} does not know {op!r}: it is another worker by now")
         return answer
 
-    async def alive(self, address: str) -> None:
-        """Return when a worker has said anything.
+    async def look(self, address: str, leases: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """What a worker says of these leases; of none, where it is another one by now. An answer is a sign of life.
 
         Raises:
             OSError, TimeoutError: it cannot be connected to, or was lost.
         """
         comm = await self._pool.connect(address)
         try:
-            await send_recv(comm, op="echo", data=None)
+            answer = await send_recv(comm, op="pipeframe_look", leases=[*leases])
         finally:
             self._pool.reuse(address, comm)
+        return answer if isinstance(answer, dict) else {}
 
     def tell(self, address: str, op: str, **message: Any) -> None:
         """The same, and nobody waits for an answer."""

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+from pipeframe_async._worker.forwarding import Chunk
+from pipeframe_async._worker.wanted import Wanted
+from pipeframe_async.executors.dask import frames
+from pipeframe_async.wire import Positions
 
 
 @dataclass(eq=False, slots=True)
@@ -22,6 +28,10 @@ class Seat:
         pid: of the lane's process.
         starts: how often the lane has started one.
         restarts: workers of it that are no more, by cause.
+        at: what it was at, as it has said last.
+        positions: of the batches that are with it, by ticket: where their records are in the feed.
+        wanted: which log lines its worker was told are wanted.
+        heard: when it was asked for something first, or has answered last.
     """
 
     key: str
@@ -34,6 +44,10 @@ class Seat:
     pid: int | None = None
     starts: int = 0
     restarts: dict[str, int] = field(default_factory=dict)
+    at: tuple[int, int] | None = None
+    positions: dict[int, Positions | None] = field(default_factory=dict)
+    wanted: Wanted | None = None
+    heard: float = 0.0
     sitting: asyncio.Task[None] | None = None
 
     @property
@@ -44,4 +58,10 @@ class Seat:
     def told(self, answer: dict[str, Any]) -> None:
         """What an answer says of the lane besides."""
         self.pid, self.starts = answer.get("pid", self.pid), answer.get("starts", self.starts)
-        self.restarts = answer.get("restarts", self.restarts)
+        self.restarts, self.at = answer.get("restarts", self.restarts), answer.get("at", self.at)
+
+    def lines(self, answer: dict[str, Any]) -> Iterator[tuple[Chunk, dict[int, Positions | None]]]:
+        """The log lines that came with an answer, and where their batches are in the feed."""
+        for lines, dropped, data, tickets in frames.load(answer["lines"]) if "lines" in answer else ():
+            positions = {batch: self.positions.get(ticket) for batch, ticket in tickets.items()}
+            yield Chunk(lines, dropped, data), positions

@@ -23,7 +23,7 @@ from pipeframe_async._worker.channel import NO_REGION, NO_SIGNAL, Inbox, Region,
 from pipeframe_async._worker.forwarding import Chunk
 from pipeframe_async._worker.session import LOGS, RECEIVE_BYTES
 from pipeframe_async._worker.wanted import Wanted
-from pipeframe_async.executors.handling import Handling
+from pipeframe_async.executors.handling import Hears
 from pipeframe_async.wire import Packed, Positions, Reply
 
 Told = Callable[[Reply | Exception], None]
@@ -41,7 +41,7 @@ class Channel:
         worker: whose end the other one is, for who reads that.
     """
 
-    def __init__(self, logs: Handling | None = None, worker: str = "") -> None:
+    def __init__(self, logs: Hears | None = None, worker: str = "") -> None:
         self._logs = logs
         self._worker = worker
         self._wanted: Wanted | None = None  # as the worker was told last
@@ -112,7 +112,8 @@ class Channel:
 
     def _say_wanted(self) -> None:
         """Before a batch: which log lines are wanted, where that has changed."""
-        if self._logs is not None and (wanted := self._logs.wanted()) is not self._wanted:
+        wanted = None if self._logs is None else self._logs.wanted()
+        if wanted is not None and wanted is not self._wanted:
             self._wanted = wanted
             self._send(pieces(LOGS, tuple(wanted), None))
 

@@ -19,7 +19,7 @@ from pipeframe_async._worker import bootstrap, envelope, session
 from pipeframe_async._worker.channel import heavy
 from pipeframe_async._worker.cursor import Cursor
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.executors.handling import Handling
+from pipeframe_async.executors.handling import Hears
 from pipeframe_async.executors.processes import launch
 from pipeframe_async.executors.processes.channel import Channel, Told
 from pipeframe_async.executors.processes.launch import LaneContext
@@ -64,7 +64,7 @@ class Worker:
         *,
         weigh: bool = False,
         inner_threads: int | None = None,
-        logs: Handling | None = None,
+        logs: Hears | None = None,
         name: str = "",
     ) -> None:
         self._weigh = weigh

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -20,23 +19,24 @@ class Reach:
     def __init__(self, *there: str) -> None:
         self.there = {*there}
         self.asked: list[str] = []
+        self.told: list[str] = []
 
-    async def alive(self, address: str) -> None:
+    async def ask(self, address: str) -> None:
         self.asked.append(address)
         if address not in self.there:
             await asyncio.sleep(1_000.0)
+        self.told.append(address)
 
 
-async def listened(reach: Any, seconds: int) -> tuple[list[str], set[str]]:
+async def listened(reach: Reach, seconds: int) -> tuple[list[str], set[str]]:
     """Who was told to be alive, and who was to be given up."""
-    told: list[str] = []
     lost: set[str] = set()
-    hearing = Hearing(reach, 6.0, told.append)
+    hearing = Hearing(6.0, reach.ask)
     for _ in range(seconds):
         lost |= {*hearing.look(["a", "b"])}
         await asyncio.sleep(hearing.beat)
     await hearing.close()
-    return told, lost
+    return reach.told, lost
 
 
 async def test_who_is_quiet_is_asked_and_who_stays_so_is_given_up() -> None:
@@ -53,11 +53,21 @@ async def test_a_question_that_is_lost_is_asked_again_while_there_is_time() -> N
 
 
 async def test_who_has_answered_is_not_asked() -> None:
-    reach: Any = Reach("a")
-    hearing = Hearing(reach, 6.0, lambda address: None)
+    reach = Reach("a")
+    hearing = Hearing(6.0, reach.ask)
     for _ in range(8):
         assert hearing.look(["a"]) == []
         await asyncio.sleep(0.9)
         hearing.heard("a")
     assert (reach.asked, hearing.lasts("a")) == ([], 0.0)
     await hearing.close()
+
+
+async def test_who_is_wanted_is_asked_although_it_has_just_answered() -> None:
+    reach = Reach("a", "b")
+    hearing = Hearing(6.0, reach.ask)
+    for _ in range(3):
+        assert hearing.look(["a", "b"], ["b"]) == []
+        await asyncio.sleep(0.1)
+    await hearing.close()
+    assert set(reach.asked) == {"b"}

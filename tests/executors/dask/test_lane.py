@@ -13,6 +13,7 @@ from pipeframe_async.executors.dask import frames
 from pipeframe_async.executors.dask.lane import DaskLane
 from pipeframe_async.executors.dask.reach import Unreachable
 from pipeframe_async.executors.dask.seats import Seat
+from pipeframe_async.executors.handling import Handling
 from pipeframe_async.wire import GONE, ChainRef, Death, Packed, Refusal, Reply
 
 CHAIN = ChainRef("key", b"chain")
@@ -27,10 +28,12 @@ class Reach:
     def __init__(self, *answers: Any) -> None:
         self.answers = [*answers]
         self.asked: list[Any] = []
+        self.wanted: list[bool] = []
         self.told: list[tuple[str, str]] = []
 
     async def ask(self, address: str, op: str, **message: Any) -> dict[str, Any]:
         self.asked.append(frames.load([memoryview(frame.data) for frame in message["call"]]))
+        self.wanted.append("wanted" in message)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -52,6 +55,7 @@ class Places:
         self.given_up: list[str] = []
         self.words: list[str] = []
         self.hopeless = ""
+        self.logs = Handling()
 
     async def seated(self, lane: DaskLane) -> None:
         lane.seat = self.seats[0]
@@ -65,8 +69,9 @@ class Places:
     def left(self, seat: Seat) -> None:
         self.given_up.append(seat.key)
 
-    def heard(self, seat: Seat) -> None:
+    def heard(self, seat: Seat, answer: dict[str, Any]) -> None:
         self.words.append(seat.key)
+        seat.told(answer)
 
     def unreachable(self, seat: Seat, why: str) -> None:
         self.lost(seat, why)
@@ -156,3 +161,27 @@ def _portions(resume: int) -> Any:
     from pipeframe_async.wire import Portions
 
     return Portions(100, 1_000, resume=resume)
+
+
+async def test_which_lines_are_wanted_is_said_until_it_was_heard_and_not_again() -> None:
+    places = Places("unknown", Reply(3), Reply(3))
+    lane = DaskLane(0, places)
+    for _ in range(2):
+        assert isinstance(await ran(places, lane=lane), Reply)
+    assert places.reach.wanted == [True, False, False]
+
+
+async def test_a_batch_is_known_by_its_ticket_while_it_is_there() -> None:
+    places = Places(Reply(3))
+    seen: list[Any] = []
+    ask = places.reach.ask
+
+    async def asked(address: str, op: str, **message: Any) -> dict[str, Any]:
+        seen.append({**places.seats[0].positions})
+        assert [*places.seats[0].positions] == [message["ticket"]]
+        return await ask(address, op, **message)  # type: ignore[no-any-return]
+
+    places.reach.ask = asked
+    await ran(places, BATCH._replace(positions=range(10, 13)))
+    assert [[*found.values()] for found in seen] == [[range(10, 13)]]
+    assert places.seats[0].positions == {}
