@@ -26,6 +26,7 @@ QUESTIONS = (
     "web",
     "observed",
     "overload",
+    "cluster",
     "chain",
     "recovery",
     "torture",

@@ -190,7 +190,7 @@ class Codec(Protocol):
 class Executor(Protocol):
     """Where `def` steps run.
 
-    It may have `far` besides, which is True where batches go to other hosts: then they are larger.
+    It may have `pooled` besides, which is True where any of its workers may have a batch of any lane.
     """
 
     @property

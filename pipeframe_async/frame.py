@@ -89,8 +89,9 @@ class PipeFrame:
         max_worker_batches: batches after which a worker is replaced, for steps that leak something else. None:
             no limit. Only for `executor="processes"`, `"auto"` and Dask, as `max_worker_rss`.
         worker_timeout: seconds for which a run on a cluster waits while no worker has a lane, or the scheduler is away,
-            before it ends with `WorkerLost`. Shorter does not bear a restart of the scheduler, longer is silence.
-            Worker processes and threads of this host do not need it.
+            before it ends with `WorkerLost`; on an executor that was given, while that has begun none of the batches it
+            was sent. Shorter does not bear a restart of the scheduler, longer is silence. Worker processes and
+            threads of this library do not need it.
         ship_modules: modules of yours, or their names, that workers need not have: functions and classes of them, and
             of modules inside of them, are sent as those of a script are. They must be Python; what they import
             themselves workers must have, or it is named here too.

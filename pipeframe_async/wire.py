@@ -264,10 +264,12 @@ class Reply(NamedTuple):
     to the outcomes it has beyond one, by fan-out, so `records + emitted == delivered + filtered + len(failures)`.
     `spans` maps a record's index to its number of results wherever that is not one. `results` is None where nobody
     consumes them. `cpu`: all seconds of CPU the worker spent on the batch, with reading, writing and copying it;
-    `worked`: those spent in the steps, on the wall where the steps rather wait than compute. `setup`: seconds that
-    loading the steps and `setup` have taken before it, where that was not done. `rss`: resident bytes of
-    the worker's memory after it, 0 where nobody wants to know. `counters`: what its steps have counted, by name.
-    `trace`: of records that are traced, what each step took.
+    `worked`: those spent in the steps, on the wall where the steps rather wait than compute; `waited`: they do.
+    `setup`: seconds that loading the steps and `setup` have taken before it, where that was not done. `rss`: resident
+    bytes of the worker's memory after it, 0 where nobody wants to know. `counters`: what its steps have counted, by
+    name. `trace`: of records that are traced, what each step took. `idle`: seconds its worker had nothing to do before
+    it; None for the first batch of a worker. `hop`: seconds it was on its way besides, there and back; set by the lane,
+    None where that cannot tell.
 
     A portion has `suspended` set, which says how the batch is asked to go on: its `records` have come to their end, and
     of the record after them some outcomes are here too, all of them in `grown`; `gone` is as `Portions` has it.
@@ -287,6 +289,7 @@ class Reply(NamedTuple):
     wall: float = 0.0
     cpu: float = 0.0
     worked: float = 0.0
+    waited: bool = False
     rss: int = 0
     refusal: Refusal | None = None
     first: int = 0
@@ -295,6 +298,13 @@ class Reply(NamedTuple):
     gone: tuple[int, ...] = ()
     counters: dict[str, int] | None = None
     trace: tuple[StepTrace, ...] = ()
+    idle: float | None = None
+    hop: float | None = None
+
+    @property
+    def work_seconds(self) -> float:
+        """What the batch has taken of its worker, with reading and writing it: wall time where it waited."""
+        return self.wall if self.waited else self.cpu
 
     @property
     def bypassed(self) -> int:

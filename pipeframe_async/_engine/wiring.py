@@ -45,7 +45,7 @@ from pipeframe_async._engine.settling.finals import Finals
 from pipeframe_async._engine.settling.traces import Traces
 from pipeframe_async._engine.settling.watermark import WatermarkReporter
 from pipeframe_async._engine.stall import StallDetector
-from pipeframe_async._rules.batching import AWAY, FAR, Sizer
+from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.ordering import AsFed, AsFinished, Sequencer
@@ -146,8 +146,10 @@ class Organs:
             yield f"steps-{stage.names[0]}", stage.serve()
         lanes = self.workforce.executor.lanes if self.def_stages else ()
         there = [lane for lane in lanes if lane.workers] or lanes[:1]  # one is waited for in any case
+        # Where any worker may have a batch, two of one lane may be at work at once: not where keys are tied to it.
+        alone = self.dispatch.tied and getattr(self.workforce.executor, "pooled", False)
         for lane in there:
-            for _ in range(lane.slots):
+            for _ in range(1 if alone else lane.slots):
                 yield "slot", self.dispatch.serve(lane)
         if not self.dispatch.tied and (later := [lane for lane in lanes if lane not in there]):
             yield "recruit", self.dispatch.recruit(later)
@@ -415,7 +417,6 @@ class _Staging:
             capacity=limits.buffer_size,
             capacity_bytes=limits.buffer_bytes,
             slots=partial(_slots_there, executor.lanes),
-            bounds=FAR if getattr(executor, "far", False) else AWAY,
         )
         return Shared(
             executor=executor,

@@ -8,18 +8,25 @@ A batch that is run beside the loop has bounds of its own: a table of three rows
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import ceil, inf
 
 TARGET_SECONDS = 0.015
 """Worker time of a full batch. A hop costs 0.1 ms: below 2 ms it shows, above 50 ms lanes finish apart."""
-FAR_SECONDS = 0.045
-"""The same where batches go over a network, through a Dask worker: a hop takes 1.5 ms of CPU there, which is a tenth of
-15 ms and a thirtieth of this. Above `QUEUE_SECONDS` none would wait behind another, and the hop would show again."""
 HOP_SECONDS = 0.0001
-"""What it takes for a batch to get to a worker and back. Last records that cost less are not worth waiting for."""
+"""What it takes for a batch to get to a worker of this machine and back. Where it is longer, lanes tell."""
+HOPS = 30
+"""A full batch has this many times the work of its hop, where that comes to more than `TARGET_SECONDS`: 45 ms at the
+1.5 ms of CPU of a Dask worker's. With ten times the rate was a tenth lower there, see decision 0027."""
+MOST_SECONDS = 0.5
+"""Work of a full batch, however far it goes. Longer makes lanes finish apart, and more to be run again at a death."""
+TAIL_HOPS = 10
+"""What half of a lane's share of the last records has to cost in hops, to be sent by itself."""
+REMEMBERED_HOPS = 8
+"""The middle one of so many counts: single ones have waited for the loop."""
 FLOOR_SECONDS = 0.001
 """Worker time the tail is not cut below: smaller and the hops, of 0.1 ms, cost more than the balance gains."""
 PARENT_SECONDS = 0.003
@@ -79,8 +86,6 @@ class Bounds:
 
 AWAY = Bounds(TARGET_SECONDS, PARENT_SECONDS, MAX_BYTES, WAITING_BYTES, WAITING_BYTES, 1, queues=True)
 """In a worker."""
-FAR = replace(AWAY, seconds=FAR_SECONDS)
-"""In a worker on another host."""
 BESIDE = Bounds(BESIDE_SECONDS, inf, BESIDE_BYTES, BESIDE_WAITING_BYTES, WAITING_BYTES, 2, queues=False)
 """In a thread of this process."""
 
@@ -93,10 +98,13 @@ class Measured:
         parent_seconds: of packing one.
         handling_seconds: of telling apart what one came to.
         largest: records of the largest batch that was answered.
+        hop_seconds: what a batch is on its way, there and back.
         changes: counts measurements.
     """
 
     def __init__(self) -> None:
+        self._hops: deque[float] = deque(maxlen=REMEMBERED_HOPS)
+        self.hop_seconds = HOP_SECONDS
         self._seconds = self._records = 0.0
         self.record_bytes = self.result_bytes = self.parent_seconds = self.handling_seconds = 0.0
         self.largest = self.changes = 0
@@ -131,13 +139,14 @@ class Measured:
         self.handling_seconds = _blend(self.handling_seconds, seconds / records)
         self.changes += 1
 
-    def replied(self, records: int, nbytes: int | None, *, wall: float, cpu: float) -> None:
-        """A batch was run: its worker's wall and CPU seconds, and the bytes of its results, None where they have none.
+    def hopped(self, seconds: float) -> None:
+        """A batch was on its way for so long."""
+        self._hops.append(seconds)
+        self.hop_seconds = max(HOP_SECONDS, sorted(self._hops)[(len(self._hops) - 1) // 2])
+        self.changes += 1
 
-        CPU time is what counts, since wall time grows when the machine is shared; a step that waits
-        rather than computes shows as wall time far above CPU time, and then wall time counts.
-        """
-        seconds = wall if wall > 4 * cpu + 0.001 else cpu
+    def replied(self, records: int, nbytes: int | None, seconds: float) -> None:
+        """A batch was run: its worker's seconds, and the bytes of its results, None where they have none."""
         if self._records and seconds / records > SUDDEN * self.record_seconds:
             self._seconds = self._records = 0.0
         self._seconds = MEMORY * self._seconds + seconds
@@ -172,6 +181,7 @@ class Sizer:
     ) -> None:
         self.measured = measured or Measured()
         self.packed, self.handled, self.replied = self.measured.packed, self.measured.handled, self.measured.replied
+        self.hopped = self.measured.hopped
         self._bounds = bounds
         self._fixed = None if fixed is None else min(fixed, capacity)
         self._slots = slots if callable(slots) else partial(int, slots)
@@ -179,7 +189,7 @@ class Sizer:
         self._capacity_bytes = capacity_bytes
         self._size = self._fixed or 1
         self._seen = 0
-        self._within = bounds.seconds
+        self._within = inf
 
     def at(self, bounds: Bounds) -> Sizer:
         """The sizes at another place, by the same measurements."""
@@ -194,9 +204,15 @@ class Sizer:
 
     def keep_within(self, seconds: float) -> None:
         """A full batch has no more work than this, if that is less than it would have: somebody has a deadline."""
-        within = min(seconds, self._bounds.seconds)
-        if within != self._within:
-            self._within, self._seen = within, -1
+        if seconds != self._within:
+            self._within, self._seen = seconds, -1
+
+    @property
+    def full_seconds(self) -> float:
+        """Work of a full batch, so that it is worth its hop."""
+        if not self._bounds.queues:
+            return self._bounds.seconds
+        return max(self._bounds.seconds, min(MOST_SECONDS, HOPS * self.measured.hop_seconds))
 
     @property
     def size(self) -> int:
@@ -218,9 +234,10 @@ class Sizer:
                 another, where a lane that is done before could take it: unless they are done before it could ask.
             workers: all workers.
         """
-        if left is not None and HOP_SECONDS < self.record_seconds * left / workers < 2 * TARGET_SECONDS:
+        full = self.full_seconds
+        if left is not None and self.measured.hop_seconds < self.record_seconds * left / workers < 2 * full:
             return False
-        return 0.0 < self.record_seconds * self.size <= QUEUE_SECONDS
+        return 0.0 < self.record_seconds * self.size <= max(QUEUE_SECONDS, full)
 
     @property
     def most_waiting(self) -> int:
@@ -268,7 +285,10 @@ class Sizer:
         if self._fixed is None:
             if ended:
                 floor = max(1, _how_many(self.record_seconds, FLOOR_SECONDS)) if self.measured.any else 1
-                size = min(size, max(floor, ceil(waiting / (2 * workers))))
+                share = ceil(waiting / (2 * workers))
+                if share * self.record_seconds < TAIL_HOPS * self.measured.hop_seconds:
+                    share = ceil(waiting / workers)  # in one go: a second hop costs more than the balance gains
+                size = min(size, max(floor, share))
             elif idle:
                 size = min(size, ceil(waiting / idle))
         each = max(self.measured.record_bytes, self.measured.result_bytes)
@@ -285,7 +305,7 @@ class Sizer:
         limits = (
             max(1, min(MAX_RECORDS, self._capacity // slots)),
             MAX_GROWTH * measured.largest,
-            _how_many(measured.record_seconds, self._within),
+            _how_many(measured.record_seconds, min(self._within, self.full_seconds)),
             _how_many(measured.parent_seconds, bounds.parent_seconds),
             _how_many(measured.handling_seconds, HANDLING_SECONDS),
             _how_many(

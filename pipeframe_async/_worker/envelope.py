@@ -9,8 +9,8 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from threading import Lock, get_ident
-from time import monotonic, perf_counter, process_time, thread_time
+from threading import Lock, get_ident, local
+from time import monotonic, perf_counter, thread_time
 from typing import Any
 
 from pipeframe_async import counting
@@ -20,6 +20,7 @@ from pipeframe_async._worker.chain import Chain
 from pipeframe_async._worker.cursor import STEP, Cursor
 from pipeframe_async._worker.memory import resident_bytes
 from pipeframe_async._worker.standin import Parcel, StandIns
+from pipeframe_async._worker.waiting import Stretch
 from pipeframe_async.failures import failure_of
 from pipeframe_async.wire import (
     BROKEN_CHAIN,
@@ -48,16 +49,6 @@ UNUSED_SECONDS = 60.0
 MOST_CHAINS = 1024
 """Chains a process keeps, used or not: more is a program that makes a pipeline for each run."""
 
-WAITING = 4
-"""Steps that take this many times the CPU seconds of their process, and `WAITING_SECONDS`, wait rather than compute.
-Smaller takes steps for waiting that share a core with others; larger misses some that wait."""
-WAITING_SECONDS = 0.001
-"""Shorter than this and it may as well have been the scheduler that let them wait."""
-
-GIL_SECONDS = 0.02
-"""Four turns of the GIL: shorter than this, and it may have been for those that they waited. A step that lets go of the
-GIL for each record beside a loop that is always busy waits longer, and is as well off in a worker."""
-
 _chains: OrderedDict[str, Chain] = OrderedDict()  # those that travelled here, the least used first
 _standins: dict[str, StandIns] = {}  # where their definitions are, of those that came from another process
 _installed: dict[str, Chain] = {}  # those that are here because the parent is
@@ -66,6 +57,7 @@ _loading = Lock()  # threads of one process share its chains, and `setup` runs o
 _cursor: Cursor | None = None
 _at_work: Batch | None = None  # in the worker of a lane, the batch whose records are in their steps
 _suspended: dict[int, Batch] = {}  # that go on when the portion of them that has left was taken
+_last = local()  # when the last batch of this thread has ended
 
 
 def _begin_anew() -> None:
@@ -122,8 +114,8 @@ def work(
     cursor = _cursor or Cursor()
     cursor.enter(number)
     process = os.getpid()
+    began = loading = perf_counter()
     try:
-        loading = perf_counter()
         loaded, standins, new = _chain(key, chain)
         loading = perf_counter() - loading if new else 0.0
         if isinstance(loaded, Refusal):
@@ -142,15 +134,15 @@ def work(
             batch = Batch(loaded, data, stretch, ship, cursor, standins, portions, traced)
         with standin.at_work(standins, keep=_cursor is not None):
             reply = _run(batch, dumps)
-        if new or weigh:
-            reply = reply._replace(setup=loading, rss=resident_bytes() if weigh else 0)
-        return reply
+        idle = began - _last.ended if hasattr(_last, "ended") else None
+        return reply._replace(idle=idle, setup=loading, rss=resident_bytes() if weigh else 0)
     except BaseException as error:  # the last net: a worker always answers
         failure = failure_of(0, 0, error)
         return Reply(0, refusal=Refusal("envelope", f"{failure.error_type}: {failure.message}", failure.traceback))
     finally:
         forks.end_if_forked(process)  # a record that forks as it is read or written; the cursor is the worker's
         cursor.leave()
+        _last.ended = perf_counter()
 
 
 def finished_part() -> Reply | None:
@@ -288,7 +280,9 @@ def _run(batch: Batch, whole: Dumps) -> Reply:
     counts: counting.Counts = {}
     counted = None if _cursor is not None else counting.count_in(counts)  # a worker's go with whatever it answers next
     try:
-        worked = _timed(batch, cells, shared=whole is Live)
+        stretch = Stretch()
+        batch.chain.run(batch.records, cells, batch.tally)
+        worked, waited = stretch.ended(shared=whole is Live)
     finally:
         _at_work = None
         if counted is not None:
@@ -306,23 +300,10 @@ def _run(batch: Batch, whole: Dumps) -> Reply:
         wall=perf_counter() - wall,
         cpu=thread_time() - cpu,
         worked=worked,
+        waited=waited,
         suspended=token,
         counters=counting.counted() if counted is None else counts or None,
     )
-
-
-def _timed(batch: Batch, cells: Any, *, shared: bool) -> float:
-    """Run the steps; returns the seconds of work in them.
-
-    That is CPU time, since wall time grows when the machine or the GIL is shared; and wall time where nobody in this
-    process computed for most of it, for then the steps were waiting. Where the process is `shared` with a loop that
-    always computes, they were waiting if they took much longer than their turns of the GIL explain.
-    """
-    wall, process, thread = perf_counter(), process_time(), thread_time()
-    batch.chain.run(batch.records, cells, batch.tally)
-    thread, process, wall = thread_time() - thread, process_time() - process, perf_counter() - wall
-    waited = wall > WAITING * process + WAITING_SECONDS or (shared and wall > WAITING * thread + GIL_SECONDS)
-    return wall if waited else thread
 
 
 def _spare_cells() -> Any:

@@ -15,7 +15,7 @@ from pipeframe_async.executors.dask.at import Cluster, cluster_of
 from pipeframe_async.executors.inline import InlineExecutor
 from pipeframe_async.executors.lent import MEMBERS, LentExecutor, missing
 from pipeframe_async.executors.processes.fleet import ProcessLanes
-from pipeframe_async.executors.shared import SharedExecutor
+from pipeframe_async.executors.shared import SharedExecutor, said_size
 from pipeframe_async.executors.threads import ThreadsExecutor
 
 NAMES = ("processes", "threads", "inline", "auto")
@@ -39,10 +39,12 @@ def check(executor: object) -> Kind:
     """
     if executor is None:
         return "processes"
-    if isinstance(executor, AnyExecutor) or (isinstance(executor, str) and executor in NAMES):
+    if isinstance(executor, str) and executor in NAMES:
         return executor
     if (cluster := cluster_of(executor)) is not None:
         return cluster
+    if isinstance(executor, AnyExecutor):
+        return executor
     lacks = [*MEMBERS] if isinstance(executor, type) else missing(executor)
     if not lacks:
         return cast(Executor, executor)
@@ -61,7 +63,7 @@ def check(executor: object) -> Kind:
 def workers(executor: Kind, cpu_count: object) -> int:
     """How many workers: as said, else as many as the given executor has, else the usable cores but one.
 
-    Of a cluster 0 says that it has as many as it has threads, which is found out when it is opened.
+    Of a cluster, and of an executor that says itself how many it has, 0 says that they are asked as they go.
 
     Raises:
         ConfigError: `cpu_count` is no count, or not that of an executor whose workers are there already.
@@ -75,6 +77,8 @@ def workers(executor: Kind, cpu_count: object) -> int:
         if has is not None and has != cpu_count and not isinstance(executor, (AnyExecutor, Cluster)):
             raise ConfigError(f"cpu_count={cpu_count!r}: {executor!r} has {has} workers; leave cpu_count out")
         return cpu_count
+    if isinstance(executor, AnyExecutor) and has is not None:
+        return 0
     return default_workers() if has is None else has
 
 
@@ -86,8 +90,7 @@ def _workers_of(executor: Kind) -> int | None:
         return 0
     if not isinstance(executor, AnyExecutor):
         return sum(lane.workers for lane in executor.lanes)
-    has = getattr(executor, "_max_workers", None)  # no public name, but the same one in the standard pools and loky
-    return has if isinstance(has, int) and has > 0 else None
+    return said_size(executor)
 
 
 def wear(executor: Kind, max_worker_rss: int | None, max_worker_batches: int | None) -> Wear:
@@ -123,7 +126,7 @@ def make(executor: Kind, workers: int, wear: Wear = NO_WEAR, worker_timeout: flo
         case "inline":
             return InlineExecutor()
         case AnyExecutor():
-            return SharedExecutor(executor, workers)
+            return SharedExecutor(executor, workers or None, worker_timeout)
         case Cluster():
             from pipeframe_async.executors.dask.fleet import DaskLanes  # it loads Dask
 

@@ -1,18 +1,22 @@
-"""Any `concurrent.futures.Executor` as one lane: somebody else's pool, threads, loky.
+"""Any `concurrent.futures.Executor`: somebody else's pool, threads, loky. Lanes of one worker each, as many as it has.
 
 The envelope is the same as everywhere, so what a record raises is its own affair. A worker that dies is not
 ours to replace: the batch is given back as dead, to be tried in halves, for as long as the executor takes work.
+
+Which worker has a lane's batch is the executor's to say, so a lane is a place in its queue and nobody's in particular.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from concurrent.futures import Executor as AnyExecutor
 from contextlib import suppress
 from functools import partial
 
+from pipeframe_async._rules.hop import hop_of
 from pipeframe_async._worker import envelope
 from pipeframe_async._worker.channel import heavy
 from pipeframe_async._worker.whereabouts import placed, whereabouts_of
@@ -22,103 +26,91 @@ from pipeframe_async.executors.inline import warn_of_time_limit
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.executors.shipping import ship as ship_chain
 from pipeframe_async.stats import WorkerStats
-from pipeframe_async.wire import WANTED, ChainRef, ChainSpec, Death, Packed, Reply
+from pipeframe_async.wire import UNKNOWN_CHAIN, WANTED, ChainRef, ChainSpec, Death, Packed, Positions, Reply
 
+BATCHES_IN_LANE = 2
+"""One at work and one that waits in the executor, so that none of its workers waits for the loop."""
 MOST_IN_VAIN = 30
 """Batches that may die before the first reply. A batch with a deadly record at its front takes about 15 to halve."""
+LOOK_SECONDS = 0.5
+"""How often it looks whether the executor has grown. A look is an attribute."""
+MOST_LANES = 256
+"""Of an executor whose size may change."""
 
 
-class SharedLane:
-    """A whole executor as one lane that runs several batches at once.
+class Pool:
+    """An executor, and what its lanes know of it together.
 
     Args:
         executor: where batches are submitted.
-        workers: how many it runs at the same time; twice as many are submitted, so none waits for the loop.
+        size: how many workers it has, asked each time.
+        silence: seconds without a reply, and without a batch that it says is under way, after which it is given up;
+            None for an executor of our own.
         live: results are wanted as they are.
-        here: it is one thread of this process: what a batch has begun is there when it goes on, in the same thread.
-        threads: its workers are threads of this process: what steps log there is told where it comes from.
+        alone: it is one thread of this process: what a batch has begun is there when it goes on, in the same thread.
     """
 
     def __init__(
         self,
         executor: AnyExecutor,
-        workers: int,
+        size: Callable[[], int],
         *,
+        silence: float | None = None,
         live: bool = False,
-        here: bool = False,
-        threads: bool = False,
+        alone: bool = False,
     ) -> None:
         self.name = f"{type(executor).__module__}.{type(executor).__qualname__}"
-        self.workers = workers
-        self.slots = 2 * workers
-        self._executor = executor
-        self._work = partial(envelope.work, live=True) if live else envelope.work
-        self._here = here
-        self._threads = threads
+        self.executor = executor
+        self.size = size
+        self.work = partial(envelope.work, live=True) if live else envelope.work
+        # Threads of this process: what steps log there is told where it comes from.
+        self.threads = isinstance(executor, ThreadPoolExecutor)
+        self.alone = alone
+        self.known: set[str] = set()  # labels of chains that a worker was sent
+        self._silence = silence
+        self._heard = 0.0
+        self._asked: dict[Future[Reply], None] = {}
         self._in_vain = 0
-        self._answered = 0
 
-    def stats(self) -> WorkerStats:
-        """What it is at, where that can be seen: of threads the records of their batches. Any thread may ask."""
-        threads = [*self._executor._threads] if isinstance(self._executor, ThreadPoolExecutor) else []
-        frames = sys._current_frames() if threads else {}
-        at = [whereabouts_of(frames.get(each.ident or 0)) for each in threads]
-        return WorkerStats(self.name, "idle", at=(self._answered, sum(here.at or 0 for here in at if here is not None)))
+    async def answered(self, asked: Future[Reply]) -> asyncio.Future[Reply]:
+        """Wait until a batch has come to an end, one way or another.
 
-    async def start(self) -> None:
-        """Nothing to start: it is somebody else's, and starts when it is used."""
-
-    async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply | Death:
-        """Submit the batch and wait for its reply; once more where it names what that worker does not have."""
-        while True:
-            reply = await self._asked(chain, number, batch, ship)
-            if isinstance(reply, Death) or reply.refusal is None or reply.refusal.kind != WANTED or chain.more is None:
-                return reply
-            chain.more.ask(reply.refusal.message)
-
-    async def _asked(self, chain: ChainRef, number: int, batch: Packed, ship: bool) -> Reply | Death:
-        """Submit it and wait."""
-        portions = batch.portions if self._here else None
-        work = partial(self._work, portions=portions, traced=batch.traced)
-        if self._threads:
-            work = partial(placed, batch.positions, "", work)
+        Raises:
+            WorkerLost: nothing has come from the executor, for long.
+        """
+        loop, answer = asyncio.get_running_loop(), asyncio.wrap_future(asked)
+        if not self._asked:
+            self._heard = loop.time()
+        self._asked[asked] = None
         try:
-            data = batch.data if self._here else heavy(batch.data)
-            asked = self._executor.submit(work, chain.label, chain.parcel(), number, data, ship, batch.span)
-        except BrokenExecutor as error:
-            raise WorkerLost(f"{self.name} is broken and takes no more work: {_text(error)}") from error
-        except Exception as error:
-            raise StateError(f"{self.name} does not take work: {_text(error)}") from error
-        answer = asyncio.wrap_future(asked)
-        try:
-            # Set by a thread of the executor, by way of the loop. Shielded, so that a cancel of ours can be told from
-            # one by the executor, which may cancel what it has not begun when it is shut down.
-            reply = await asyncio.shield(answer)
-        except asyncio.CancelledError as error:
-            if not answer.cancelled():
-                asked.add_done_callback(partial(self._left, batch.resumes))
-                answer.cancel()  # taken back where it has not begun; else it runs to its end, and nobody waits for it
-                raise
-            raise WorkerLost(f"{self.name} cancelled batch {number}: was it shut down?") from error
-        except Exception as error:
-            return self._died(number, batch, error)
+            while not answer.done():
+                # Set by a thread of the executor, by way of the loop. Others' replies move the limit meanwhile.
+                left = None if self._silence is None else self._heard + self._silence - loop.time()
+                await asyncio.wait([answer], timeout=left)
+                if any(future.running() or future.done() for future in self._asked):
+                    self._heard = loop.time()
+                elif self._silence is not None and loop.time() >= self._heard + self._silence:
+                    raise WorkerLost(
+                        f"{self.name} has begun no batch for {self._silence:g} s: has it any workers? If its batches "
+                        "take longer, and it does not say that they are under way, PipeFrame(worker_timeout=...) waits"
+                    )
+        except BaseException:
+            answer.cancel()  # taken back where it has not begun; else it runs to its end, and nobody waits for it
+            raise
+        finally:
+            del self._asked[asked]
+        return answer
+
+    def replied(self) -> None:
+        """A batch was run."""
         self._in_vain = -1
-        self._answered += 1
-        return reply
 
-    def drop(self, token: int) -> None:
-        """Have its generators closed, by a thread as it ran them."""
-        with suppress(RuntimeError):  # it takes no work any more
-            self._executor.submit(envelope.drop, token)
+    def died(self, batch: Packed, error: Exception) -> Death:
+        """Our function never raises, so the executor has lost it, and does not say which record it was at.
 
-    def _left(self, resumed: int, asked: Future[Reply]) -> None:
-        """A batch that nobody waits for has come to its end, or would go on; or it has not begun to."""
-        token = resumed if asked.cancelled() else 0 if asked.exception() is not None else asked.result().suspended
-        if token:
-            self.drop(token)
-
-    def _died(self, number: int, batch: Packed, error: Exception) -> Death:
-        """Our function never raises, so the executor has lost it, and does not say which record it was at."""
+        Raises:
+            WorkerLost: that goes on and on.
+        """
         cause = f"{self.name} lost the batch it was in: {_text(error)}"
         if self._in_vain >= 0:
             self._in_vain += 1
@@ -129,24 +121,145 @@ class SharedLane:
         return Death(cause, ran=batch.records, foreign=True)  # it does not say what it died of
 
 
+class SharedLane:
+    """A place for a batch in an executor, and for the next one.
+
+    Args:
+        pool: the executor.
+        number: the place's; it is there while the executor has more workers than that.
+    """
+
+    slots = BATCHES_IN_LANE
+
+    def __init__(self, pool: Pool, number: int) -> None:
+        self.name = f"{pool.name} {number + 1}"
+        self._pool = pool
+        self._number = number
+        self._away: dict[int, Positions | None] = {}  # positions of the batches that are there, by their numbers
+        self._answered = 0
+
+    @property
+    def workers(self) -> int:
+        """One, or none where the executor has become smaller."""
+        return int(self._number < self._pool.size())
+
+    def stats(self) -> WorkerStats:
+        """What it is at, where that can be seen: of threads the records of their batches. Any thread may ask."""
+        executor, ours = self._pool.executor, [*self._away.values()]
+        threads = [*executor._threads] if isinstance(executor, ThreadPoolExecutor) and ours else []
+        frames = sys._current_frames() if threads else {}
+        found = [whereabouts_of(frames.get(each.ident or 0)) for each in threads]
+        at = [here.at or 0 for here in found if here is not None and any(here.positions is each for each in ours)]
+        return WorkerStats(self.name, "idle", at=(self._answered, sum(at)))
+
+    async def start(self) -> None:
+        """Nothing to start: it is somebody else's, and starts when it is used. One that is too many is waited for."""
+        while not self.workers:  # noqa: ASYNC110 - nobody tells when an executor grows
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply | Death:
+        """Submit the batch and wait for its reply; once more where a worker does not have what it needs."""
+        whole = chain.label not in self._pool.known
+        while True:
+            reply = await self._asked(chain, number, batch, ship, whole=whole)
+            if isinstance(reply, Death):
+                return reply
+            match reply.refusal:
+                case None:
+                    self._pool.known.add(chain.label)
+                    return reply
+                case refusal if refusal.kind == UNKNOWN_CHAIN and not whole:
+                    whole = True
+                case refusal if refusal.kind == WANTED and chain.more is not None:
+                    chain.more.ask(refusal.message)
+                    whole = True
+                case _:
+                    return reply
+
+    async def _asked(self, chain: ChainRef, number: int, batch: Packed, ship: bool, *, whole: bool) -> Reply | Death:
+        """Submit it and wait. `whole`: with the chain, for who may not have it."""
+        pool = self._pool
+        work = partial(pool.work, portions=batch.portions if pool.alone else None, traced=batch.traced)
+        if pool.threads:
+            work = partial(placed, batch.positions, "", work)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            data = batch.data if pool.alone else heavy(batch.data)
+            parcel = chain.parcel() if whole else None
+            asked = pool.executor.submit(work, chain.label, parcel, number, data, ship, batch.span)
+        except BrokenExecutor as error:
+            raise WorkerLost(f"{pool.name} is broken and takes no more work: {_text(error)}") from error
+        except Exception as error:
+            raise StateError(f"{pool.name} does not take work: {_text(error)}") from error
+        self._away[number] = batch.positions
+        try:
+            answer = await pool.answered(asked)
+        except BaseException:
+            asked.add_done_callback(partial(self._left, batch.resumes))
+            raise
+        finally:
+            self._away.pop(number, None)
+        if answer.cancelled():
+            raise WorkerLost(f"{pool.name} cancelled batch {number}: was it shut down?")
+        if isinstance(lost := answer.exception(), Exception):
+            return pool.died(batch, lost)
+        reply = answer.result()
+        pool.replied()
+        self._answered += 1
+        if pool.threads:  # there it is turns of the GIL that are measured, and larger batches do not help
+            return reply
+        return reply._replace(hop=hop_of(loop.time() - began, reply.wall, reply.idle))
+
+    def drop(self, token: int) -> None:
+        """Have its generators closed, by a thread as it ran them."""
+        with suppress(RuntimeError):  # it takes no work any more
+            self._pool.executor.submit(envelope.drop, token)
+
+    def _left(self, resumed: int, asked: Future[Reply]) -> None:
+        """A batch that nobody waits for has come to its end, or would go on; or it has not begun to."""
+        token = resumed if asked.cancelled() else 0 if asked.exception() is not None else asked.result().suspended
+        if token:
+            self.drop(token)
+
+
 class SharedExecutor:
-    """A foreign executor. It is never shut down here: who made it closes it."""
+    """A foreign executor. It is never shut down here: who made it closes it.
+
+    Args:
+        executor: it.
+        workers: how many batches it runs at the same time; None where it says so itself, and may change it.
+        worker_timeout: seconds for which it may say nothing.
+    """
 
     where = "executor"
+    pooled = True
     beside: Executor | None = None
     restarts = 0
 
-    def __init__(self, executor: AnyExecutor, workers: int) -> None:
+    def __init__(self, executor: AnyExecutor, workers: int | None, worker_timeout: float | None = None) -> None:
         self.codec = Packing()
-        self.lanes = (SharedLane(executor, workers),)
+        size = partial(_size, executor) if workers is None else partial(int, workers)
+        self._pool = Pool(executor, size, silence=worker_timeout)
+        self.lanes = tuple(SharedLane(self._pool, number) for number in range(workers or MOST_LANES))
 
     def load(self, chain: ChainSpec) -> ChainRef:
         """Pickle the chain: this executor's workers may be other processes."""
-        warn_of_time_limit(chain, f"by {self.lanes[0].name}")
+        warn_of_time_limit(chain, f"by {self._pool.name}")
         return ship_chain(chain)
 
     async def close(self, *, kill: bool, timeout: float) -> None:
         """Nothing: the executor belongs to somebody else."""
+
+
+def said_size(executor: AnyExecutor) -> int | None:
+    """How many workers an executor says that it has; None where it does not."""
+    has = getattr(executor, "_max_workers", None)  # no public name, but the same one in the standard pools and loky
+    return has if isinstance(has, int) and has > 0 else None
+
+
+def _size(executor: AnyExecutor) -> int:
+    return said_size(executor) or 1
 
 
 def _text(error: BaseException) -> str:

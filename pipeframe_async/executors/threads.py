@@ -10,18 +10,19 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor, thread
 from contextlib import suppress
+from functools import partial
 
 from pipeframe_async.contracts import Executor
 from pipeframe_async.executors.inline import InProcessChains
 from pipeframe_async.executors.packing import Packing
-from pipeframe_async.executors.shared import SharedLane
+from pipeframe_async.executors.shared import Pool, SharedLane
 from pipeframe_async.wire import ChainRef, ChainSpec
 
 logger = logging.getLogger("pipeframe_async")
 
 
 class ThreadsExecutor:
-    """A thread pool of our own as one lane.
+    """A thread pool of our own, with a lane for each thread.
 
     Args:
         workers: how many threads.
@@ -30,13 +31,15 @@ class ThreadsExecutor:
     """
 
     where = "thread"
+    pooled = True
     beside: Executor | None = None
     restarts = 0
 
     def __init__(self, workers: int, *, live: bool = False, chains: InProcessChains | None = None) -> None:
         self.codec = Packing(live=live)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="pipeframe-step")
-        self.lanes = (SharedLane(self._pool, workers, live=live, here=workers == 1, threads=True),)
+        pool = Pool(self._pool, partial(int, workers), live=live, alone=workers == 1)
+        self.lanes = tuple(SharedLane(pool, number) for number in range(workers))
         self._chains = chains or InProcessChains()
 
     def load(self, chain: ChainSpec) -> ChainRef:

@@ -86,8 +86,9 @@ def test_as_many_workers_as_are_said(kind: choose.Kind, count: int) -> None:
     assert choose.workers(kind, count) == count
 
 
-def test_where_no_count_is_said_a_given_executor_says_it(pool: ThreadPoolExecutor) -> None:
-    assert choose.workers(pool, None) == 3
+async def test_where_no_count_is_said_a_given_executor_says_it(pool: ThreadPoolExecutor) -> None:
+    made = choose.make(pool, choose.workers(pool, None))
+    assert sum(lane.workers for lane in made.lanes) == 3
     assert choose.workers(FakeExecutor(5), None) == 5
     assert choose.workers(Unsaid(), None) == default_workers()
     assert choose.workers("processes", None) == default_workers()
@@ -137,9 +138,9 @@ def test_a_limit_that_is_no_count_is_refused(limit: Any) -> None:
     [
         ("processes", ProcessLanes, 3, 3),
         ("auto", AutoExecutor, 3, 3),
-        ("threads", ThreadsExecutor, 1, 3),
+        ("threads", ThreadsExecutor, 3, 3),
         ("inline", InlineExecutor, 1, 1),
-        (Unsaid(), SharedExecutor, 1, 3),
+        (Unsaid(), SharedExecutor, 3, 3),
         (FakeExecutor(4), LentExecutor, 4, 4),
     ],
 )

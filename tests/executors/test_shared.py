@@ -69,10 +69,34 @@ async def run(lane: SharedLane, chain: ChainRef, *records: int, part: tuple[int,
     return await lane.run(chain, 3, packed.stretch(*part) if part else packed, ship=True)
 
 
-async def test_it_is_one_lane_that_is_given_twice_as_much_as_it_runs() -> None:
-    lane, _ = lane_of(Given(), workers=3)
-    assert (lane.workers, lane.slots) == (3, 6)
-    assert lane.name.endswith("test_shared.Given")
+async def test_it_has_a_lane_for_each_worker_that_is_given_twice_as_much_as_it_runs() -> None:
+    shared = SharedExecutor(Given(), 3)
+    assert [(lane.workers, lane.slots) for lane in shared.lanes] == [(1, 2)] * 3
+    assert [lane.name.rpartition(".")[2] for lane in shared.lanes] == ["Given 1", "Given 2", "Given 3"]
+
+
+class Resized(Given):
+    """Says how many workers it has, as pools do."""
+
+    _max_workers = 2
+
+
+async def test_how_many_lanes_there_are_is_what_the_executor_says_as_it_goes() -> None:
+    executor = Resized("run")
+    shared = SharedExecutor(executor, None)
+
+    def there() -> int:
+        return sum(lane.workers for lane in shared.lanes)
+
+    assert there() == 2
+    third = asyncio.ensure_future(shared.lanes[2].start())
+    await asyncio.sleep(0)
+    assert not third.done()
+    executor._max_workers = 3
+    await third
+    assert there() == 3
+    executor._max_workers = 1
+    assert there() == 1
 
 
 async def test_a_batch_is_run_there_and_parts_of_it_too() -> None:
@@ -91,7 +115,7 @@ async def test_a_batch_that_was_lost_is_a_death_that_knows_nothing_of_records(er
     assert isinstance(death, Death)
     assert (death.at, death.begun, death.whole, death.ran, death.kind) == (None, True, False, 3, "crashed")
     assert type(error).__name__ in death.cause
-    assert lane.name in death.cause
+    assert lane.name.rpartition(" ")[0] in death.cause
 
 
 async def test_an_executor_that_is_broken_for_good_says_so() -> None:
@@ -112,6 +136,63 @@ async def test_a_batch_that_the_executor_cancels_is_told_with_its_number() -> No
     lane, chain = lane_of(Given("cancel"))
     with pytest.raises(WorkerLost, match="cancelled batch 3: was it shut down"):
         await run(lane, chain, 1)
+
+
+class Counted(Given):
+    """Keeps what it was sent."""
+
+    def __init__(self, *outcomes: Any) -> None:
+        super().__init__(*outcomes)
+        self.sent: list[bool] = []
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.sent.append(args[1] is not None)
+        return super().submit(call, *args, **kwargs)
+
+
+async def test_a_chain_travels_with_the_first_batch_and_to_who_does_not_have_it() -> None:
+    executor = Counted(OSError("lost"), *["run"] * 4)
+    lane, chain = lane_of(executor)
+    assert isinstance(await run(lane, chain, 1), Death)
+    for _ in range(2):
+        assert isinstance(await run(lane, chain, 1), Reply)
+    envelope.forget(chain.key)  # as if another worker had the batch
+    reply = await run(lane, chain, 1)
+    assert isinstance(reply, Reply)
+    assert (reply.refusal, reply.delivered) == (None, 1)
+    assert executor.sent == [True, True, False, False, True]
+
+
+async def test_an_executor_that_begins_nothing_is_an_error_and_no_silence() -> None:
+    lane = SharedExecutor(Given(None, None), 1, worker_timeout=0.05).lanes[0]
+    chain = SharedExecutor(Given(), 1).load(CHAIN)
+    with pytest.raises(WorkerLost, match=r"Given has begun no batch for 0\.05 s: has it any workers\?"):
+        await run(lane, chain, 1)
+
+
+async def test_an_executor_that_is_at_work_may_be_silent_for_as_long_as_it_likes() -> None:
+    executor = Given(None)
+    lane = SharedExecutor(executor, 1, worker_timeout=0.05).lanes[0]
+    chain = SharedExecutor(Given(), 1).load(CHAIN)
+    waiting = asyncio.ensure_future(run(lane, chain, 1))
+    await asyncio.sleep(0)
+    executor.futures[0].set_running_or_notify_cancel()
+    done, _ = await asyncio.wait([waiting], timeout=0.3)
+    assert not done
+    executor.futures[0].set_result(Reply(1))
+    assert isinstance(await waiting, Reply)
+
+
+async def test_a_hop_is_told_where_the_worker_had_waited_for_it() -> None:
+    for idle, told in [(None, False), (0.0, False), (60.0, True)]:
+        executor = Given(None)
+        lane, chain = lane_of(executor)
+        waiting = asyncio.ensure_future(run(lane, chain, 1))
+        await asyncio.sleep(0.001)
+        executor.futures[0].set_result(Reply(1, wall=0.0, idle=idle))
+        reply = await waiting
+        assert isinstance(reply, Reply)
+        assert (reply.hop is not None) is told
 
 
 async def test_a_batch_nobody_waits_for_is_cancelled_in_the_executor() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeframe_async._rules import batching
-from pipeframe_async._rules.batching import AWAY, FAR, Sizer
+from pipeframe_async._rules.batching import Sizer
 
 GIB = 2**30
 
@@ -33,7 +33,7 @@ def measure(sizer: Sizer, event: Event) -> None:
     if kind == "packed":
         sizer.packed(records, nbytes, wall)
     else:
-        sizer.replied(records, nbytes, wall=wall, cpu=cpu)
+        sizer.replied(records, nbytes, cpu)
 
 
 def a_sizer(*, capacity: int = 10**6, slots: int = 1, fixed: int | None = None) -> Sizer:
@@ -46,7 +46,7 @@ def settled_on(record_seconds: float, *, nbytes: int = 0) -> Sizer:
     for _ in range(20):
         records = sizer.size
         sizer.packed(records, records * max(nbytes, 10), 0.0)
-        sizer.replied(records, records * nbytes, wall=records * record_seconds, cpu=records * record_seconds)
+        sizer.replied(records, records * nbytes, records * record_seconds)
     return sizer
 
 
@@ -130,7 +130,7 @@ def test_the_first_batch_is_of_one_record() -> None:
 
 def test_one_cheap_record_measured_does_not_yet_make_a_batch_of_thousands() -> None:
     sizer = a_sizer()
-    sizer.replied(1, 10, wall=1e-6, cpu=1e-6)
+    sizer.replied(1, 10, 1e-6)
     assert sizer.size == batching.MAX_GROWTH
 
 
@@ -149,19 +149,19 @@ def test_large_records_make_batches_of_the_most_bytes() -> None:
 def test_one_slow_batch_shrinks_the_size_at_once() -> None:
     sizer = settled_on(1e-6)
     assert sizer.size == batching.MAX_RECORDS
-    sizer.replied(sizer.size, 0, wall=4.0, cpu=4.0)
+    sizer.replied(sizer.size, 0, 4.0)
     assert sizer.size == int(batching.TARGET_SECONDS / 0.001)
 
 
 def test_one_fast_batch_does_not_make_the_past_void() -> None:
     sizer = settled_on(1e-3)
-    sizer.replied(sizer.size, 0, wall=1e-6, cpu=1e-6)
+    sizer.replied(sizer.size, 0, 1e-6)
     assert sizer.size < 2 * batching.TARGET_SECONDS / 1e-3
 
 
 def test_large_results_shrink_the_size_at_once() -> None:
     sizer = settled_on(1e-6)
-    sizer.replied(sizer.size, sizer.size * 100_000, wall=1e-6, cpu=1e-6)
+    sizer.replied(sizer.size, sizer.size * 100_000, 1e-6)
     assert sizer.size == batching.MAX_BYTES // 100_000
 
 
@@ -169,19 +169,6 @@ def test_records_that_are_slow_to_pickle_shrink_the_size_at_once() -> None:
     sizer = settled_on(1e-6)
     sizer.packed(100, 1_000, 100 * 1e-4)
     assert sizer.size == int(batching.PARENT_SECONDS / 1e-4)
-
-
-def test_a_busy_machine_does_not_shrink_batches() -> None:
-    busy, calm = a_sizer(), a_sizer()
-    busy.replied(1_000, 0, wall=0.030, cpu=0.010)
-    calm.replied(1_000, 0, wall=0.010, cpu=0.010)
-    assert busy.size == calm.size
-
-
-def test_a_step_that_waits_counts_by_the_wall() -> None:
-    sizer = a_sizer()
-    sizer.replied(10, 0, wall=0.5, cpu=0.000_1)
-    assert sizer.record_seconds == pytest.approx(0.05)
 
 
 def test_before_the_first_reply_nothing_is_worth_queueing() -> None:
@@ -224,7 +211,7 @@ def test_idle_lanes_share_what_waits() -> None:
 
 def test_a_fixed_size_is_neither_shared_nor_tuned() -> None:
     sizer = a_sizer(fixed=50)
-    sizer.replied(50, 0, wall=100.0, cpu=100.0)
+    sizer.replied(50, 0, 100.0)
     assert sizer.cut(60, ended=True, idle=4, workers=4, room_bytes=GIB) == 50
 
 
@@ -259,9 +246,9 @@ def test_without_room_for_bytes_nothing_is_cut_even_before_anything_was_measured
 
 def test_a_clock_that_stands_still_for_thousands_of_batches_does_no_harm() -> None:
     sizer = a_sizer()
-    sizer.replied(1, 10, wall=1e-3, cpu=1e-3)
+    sizer.replied(1, 10, 1e-3)
     for _ in range(5_000):
-        sizer.replied(1, 10, wall=1e-5, cpu=0.0)
+        sizer.replied(1, 10, 0.0)
     assert 1 <= sizer.size <= batching.MAX_GROWTH
     assert sizer.cut(10, ended=True, idle=0, workers=1, room_bytes=GIB) > 0
 
@@ -269,7 +256,7 @@ def test_a_clock_that_stands_still_for_thousands_of_batches_does_no_harm() -> No
 def test_thousands_of_batches_of_records_that_have_no_bytes_do_no_harm() -> None:
     sizer = a_sizer()
     sizer.packed(1, 100, 1e-5)
-    sizer.replied(1, 0, wall=1e-3, cpu=1e-3)
+    sizer.replied(1, 0, 1e-3)
     for _ in range(5_000):
         sizer.packed(1, 0, 1e-5)
     assert 1 <= sizer.size <= batching.MAX_GROWTH
@@ -278,17 +265,43 @@ def test_thousands_of_batches_of_records_that_have_no_bytes_do_no_harm() -> None
 def test_the_bytes_expected_are_those_of_the_larger_way() -> None:
     sizer = a_sizer()
     sizer.packed(10, 1_000, 0.0)
-    sizer.replied(10, 50, wall=0.0, cpu=0.0)
+    sizer.replied(10, 50, 0.0)
     assert sizer.expected_bytes(3) == 300
-    sizer.replied(10, 5_000, wall=0.0, cpu=0.0)
+    sizer.replied(10, 5_000, 0.0)
     assert sizer.expected_bytes(3) == 1_500
 
 
-def test_batches_that_go_over_a_network_are_larger_and_one_may_still_wait_behind_another() -> None:
-    near, far = (Sizer(fixed=None, capacity=GIB, capacity_bytes=GIB, slots=4, bounds=b) for b in (AWAY, FAR))
-    for sizer in (near, far):
-        for _ in range(5):
-            sizer.replied(1_000, 0, wall=0.2, cpu=0.2)
-    assert near.size == 75
-    assert 223 <= far.size <= 225
-    assert far.worth_queueing(None, 2)
+def a_sizer_that_hops(*hops: float) -> Sizer:
+    sizer = a_sizer(slots=4)
+    for hop in hops:
+        sizer.hopped(hop)
+    for _ in range(5):
+        sizer.replied(1_000, 0, 0.2)
+    return sizer
+
+
+@pytest.mark.parametrize(("hop", "size"), [(0.000_02, 75), (0.000_4, 75), (0.001_5, 225), (0.012, 1_800), (5.0, 2_500)])
+def test_a_batch_is_worth_its_hop_however_far_it_goes(hop: float, size: int) -> None:
+    sizer = a_sizer_that_hops(hop)
+    assert abs(sizer.size - size) <= 2
+    assert sizer.worth_queueing(None, 2)
+
+
+def test_a_hop_that_has_waited_once_is_no_longer_hop() -> None:
+    assert a_sizer_that_hops(*[0.001_5] * 4, 3.0, *[0.001_5] * 2, 2.0).size == pytest.approx(225, abs=2)
+
+
+def test_a_hop_that_has_become_longer_is_believed_in_the_end() -> None:
+    assert a_sizer_that_hops(*[0.001_5] * 8, *[0.012] * 8).size == pytest.approx(1_800, abs=2)
+
+
+def test_the_last_records_go_in_one_share_a_lane_where_a_second_hop_is_not_worth_it() -> None:
+    near, far = a_sizer_that_hops(0.000_1), a_sizer_that_hops(0.012)
+    assert near.cut(400, ended=True, idle=0, workers=4, room_bytes=GIB) == 50
+    assert far.cut(400, ended=True, idle=0, workers=4, room_bytes=GIB) == 100
+
+
+def test_somebody_with_a_deadline_bounds_a_batch_that_goes_far() -> None:
+    sizer = a_sizer_that_hops(0.012)
+    sizer.keep_within(0.01)
+    assert sizer.size == 50

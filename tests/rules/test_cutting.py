@@ -99,7 +99,7 @@ def test_so_many_records_go(sentence: str, size: int, waiting: int, how: dict[st
 def test_what_it_is_told_of_the_feed_and_the_workers_is_what_the_sizes_are_asked_with() -> None:
     sizer = Sizer(fixed=None, capacity=1000, capacity_bytes=10**6, slots=2)
     sizer.packed(100, 100, 0.0)
-    sizer.replied(100, 100, wall=0.001, cpu=0.001)
+    sizer.replied(100, 100, 0.001)
     how: dict[str, Any] = {"workers": 2, "room_bytes": 10**6, "alone": False}
     assert how_many(sizer, 400, ended=False, idle_workers=2, **how) == 200  # shared between those who are idle
     assert how_many(sizer, 800, ended=True, idle_workers=0, **how) == 200  # so that lanes finish together

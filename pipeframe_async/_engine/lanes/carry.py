@@ -363,10 +363,12 @@ class Carrier:
             self.work_seconds += 0.0 if place.beside else reply.wall
         elif place.beside:  # its wall time is shared with the loop
             nbytes = None if isinstance(reply.results, Live) else reply.nbytes
-            place.sizer.replied(reply.records, nbytes, wall=reply.worked, cpu=reply.worked)
+            place.sizer.replied(reply.records, nbytes, reply.worked)
         else:
             self.work_seconds += reply.wall
-            place.sizer.replied(reply.records, reply.nbytes, wall=reply.wall, cpu=reply.cpu)
+            place.sizer.replied(reply.records, reply.nbytes, reply.work_seconds)
+            if reply.hop is not None:
+                place.sizer.hopped(reply.hop)
 
     def _reframe(self, trial: _Trial) -> None:
         """From one pickle to one each; records that have none are rejected now."""

@@ -40,8 +40,24 @@ def cluster_of(executor: object) -> Cluster | None:
         scheme, found, _ = executor.partition("://")
         return Cluster(address=_address(executor)) if found and scheme in TRANSPORTS else None
     library = sys.modules.get("distributed")  # who has made a client has loaded it
-    kind = getattr(library, "Client", None)
-    return Cluster(client=executor) if isinstance(kind, type) and isinstance(executor, kind) else None
+    if library is None:
+        return None
+    if isinstance(executor, getattr(library, "Client", ())):
+        return Cluster(client=executor)
+    pool = sys.modules.get("distributed.cfexecutor")  # what `get_executor` makes
+    return Cluster(client=_client_of(executor)) if isinstance(executor, getattr(pool, "ClientExecutor", ())) else None
+
+
+def _client_of(executor: Any) -> Any:
+    """The client of an executor of Dask's: by tasks of its own each batch would go through the scheduler, and a record
+    that kills its worker would be given to the next one.
+    """
+    if kept := sorted(executor._kwargs.keys() - {"pure", "retries"}):
+        names = ", ".join(f"{name}=" for name in kept)
+        raise ConfigError(
+            f"executor={executor!r}: lanes cannot be kept to some of the workers ({names}); give executor=client"
+        )
+    return executor._client
 
 
 def _address(url: str) -> str:

@@ -56,7 +56,6 @@ class DaskLanes:
     """
 
     where = "worker"
-    far = True
     beside: Executor | None = None
 
     def __init__(

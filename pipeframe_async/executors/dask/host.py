@@ -171,7 +171,8 @@ class Host:
         return {"modules": await asyncio.to_thread(missing, modules)}
 
     async def handle_run(self, lease: str, ticket: int, call: Any) -> dict[str, Any]:
-        """Have a lane run a batch."""
+        """Have a lane run a batch. The answer says how long it was held here."""
+        began = self.loop.time()
         leased = self._leases.get(lease)
         if leased is None or leased.leaving or not self.stays:
             return {"is": GONE_AWAY}
@@ -194,7 +195,8 @@ class Host:
             answer = answer._replace(results=frames.light(answer.results))
         elif answer.done is not None:
             answer = answer._replace(done=answer.done._replace(results=frames.light(answer.done.results)))
-        return {"is": type(answer).__name__, "answer": frames.dump(answer), **self._state(leased)}
+        held = self.loop.time() - began
+        return {"is": type(answer).__name__, "answer": frames.dump(answer), "held": held, **self._state(leased)}
 
     def _chain(self, asked: Call) -> ChainRef | None:
         """What is to be run; None where this worker does not have it."""

@@ -142,8 +142,9 @@ class DaskLane:
     async def _asked(self, seat: Seat, chain: ChainRef, number: int, batch: Packed, ship: bool) -> Reply | Death | None:
         ticket = next(_tickets)
         packed = batch._replace(data=frames.light(batch.data), positions=None)
+        loop = asyncio.get_running_loop()
         while True:
-            label = chain.label
+            label, began = chain.label, loop.time()
             tag = "" if chain.more is None else chain.more.tag
             parcel = None if label in seat.known else _parcel(chain)
             call = Call(chain.key, tag, chain.time_limit, parcel, number, packed, ship)
@@ -166,6 +167,7 @@ class DaskLane:
             match answer["is"]:
                 case "Reply":
                     reply: Reply = frames.load(answer["answer"])
+                    reply = reply._replace(hop=max(0.0, loop.time() - began - answer["held"]))
                 case "Death":
                     death: Death = frames.load(answer["answer"])
                     return death

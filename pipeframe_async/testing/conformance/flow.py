@@ -15,6 +15,8 @@ from pipeframe_async.testing.conformance.rig import Case, Kept, NotHeld, Rig, ex
 BUFFER: Final = 32
 """Records: the buffer that backpressure has to keep to; two batches of the suite."""
 
+KEYS: Final = 3
+
 STANDSTILL: Final = 0.5
 """Seconds the loop may stand still beside a record that holds the GIL for a second. Less, and a busy machine is one."""
 
@@ -83,6 +85,39 @@ async def runs_share(rig: Rig) -> None:
         await asyncio.gather(finished(frame, one, range(64)), finished(frame, two, range(1000, 1064)))
     expect_records(one.taken, range(64))
     expect_records(two.taken, range(1000, 1064))
+
+
+class Keyed(Kept):
+    """Leaves a mark where a record of a key begins, and where it ends."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+        self.steps = (self.work,)
+        self.order = lambda record: record % KEYS
+
+    def work(self, record: int) -> tuple[int, bool]:
+        """A step."""
+        mark(self.path, f"{record % KEYS} {record}")
+        slow(record)
+        mark(self.path, f"{record % KEYS} {record}")
+        return record, True
+
+
+async def keys_are_kept_together(rig: Rig) -> None:
+    """Of each key one record is worked on at a time, in the order they were fed."""
+    pipeline = Keyed(rig.marks)
+    await finished(rig.frame(), pipeline, range(64))
+    expect_records(sorted(pipeline.taken), range(64))
+    seen: dict[str, list[int]] = {}
+    for line in marks(rig.marks):
+        key, record = line.split()
+        seen.setdefault(key, []).append(int(record))
+    for key, records in seen.items():
+        if records[::2] != records[1::2]:
+            raise NotHeld("at the same time", f"records of key {key}")
+        if records != sorted(records):
+            raise NotHeld("not in their order", f"records of key {key}")
 
 
 class Warmed(Kept):
@@ -163,6 +198,7 @@ CASES: Final = (
     Case("every record is delivered once, in input order", in_order),
     Case("never more records are in flight than buffer_size", backpressure),
     Case("the event loop turns while a step holds the GIL", loop_stays_responsive),
+    Case("records of one key are worked on one at a time, in their order", keys_are_kept_together),
     Case("two runs at the same time get each its own results", runs_share),
     Case("setup runs once in each worker, before its first record", setup_runs_once),
     Case("teardown runs at the end of each worker", teardown_runs),

@@ -197,7 +197,7 @@ def test_room_for_what_results_are_likely_to_hold_is_booked_where_they_come_back
     for ship, booked in ((True, 6000), (False, None)):
         cutter, line, shelf = bench(["a", "b"], ship=ship)
         places = cast(Any, cutter)._places
-        places.now.sizer.replied(10, 30_000, wall=1.0, cpu=1.0)
+        places.now.sizer.replied(10, 30_000, 1.0)
         batch = cut(cutter, line)
         assert batch is not None
         assert shelf.ledger.in_flight_bytes == (booked or batch.packed.nbytes)

@@ -17,6 +17,8 @@ from pipeframe_async.wire import GONE, ChainRef, Death, Packed, Refusal, Reply
 
 CHAIN = ChainRef("key", b"chain")
 BATCH = Packed(3, b"records")
+HELD = 60.0
+"""Seconds a worker says that it had a batch: longer than it was away, so that it had no hop at all."""
 
 
 class Reach:
@@ -34,7 +36,7 @@ class Reach:
             raise answer
         if isinstance(answer, (Reply, Death)):
             sent = [memoryview(frame.data) for frame in frames.dump(answer)]
-            return {"is": type(answer).__name__, "answer": sent, "pid": 7, "starts": 1, "restarts": {}}
+            return {"is": type(answer).__name__, "answer": sent, "pid": 7, "starts": 1, "restarts": {}, "held": HELD}
         return {"is": answer, "text": "why"}
 
     def tell(self, address: str, op: str, **message: Any) -> None:
@@ -78,7 +80,7 @@ async def ran(places: Places, batch: Packed = BATCH, lane: DaskLane | None = Non
 
 async def test_a_batch_that_its_worker_never_got_goes_to_another_one() -> None:
     places = Places(Unreachable("no"), "gone away", Reply(3, delivered=3))
-    assert (await ran(places)) == Reply(3, delivered=3)
+    assert (await ran(places)) == Reply(3, delivered=3, hop=0.0)
     assert places.given_up == ["lease-0", "lease-1"]
 
 
@@ -123,7 +125,7 @@ async def test_a_batch_goes_on_where_it_is_suspended_or_is_gone_with_that() -> N
     first = await ran(places, lane=lane)
     assert isinstance(first, Reply)
     resumed = BATCH._replace(portions=_portions(99))
-    assert (await ran(places, resumed, lane)) == Reply(1, suspended=98)
+    assert (await ran(places, resumed, lane)) == Reply(1, suspended=98, hop=0.0)
     places.seats[0].over = True
     gone = await ran(places, BATCH._replace(portions=_portions(98)), lane)
     assert isinstance(gone, Reply)
