@@ -246,6 +246,18 @@ class Opened(Protocol):
 
 
 @runtime_checkable
+class Checked(Protocol):
+    """What an `Executor` may be besides: one whose workers may lack modules that are here."""
+
+    async def check(self, chain: ChainSpec) -> None:
+        """Find out whether its workers have what a chain names, before a run of it begins.
+
+        Raises:
+            ConfigError: they lack a module.
+        """
+
+
+@runtime_checkable
 class Logs(Protocol):
     """What an `Executor` may be besides: one whose workers are elsewhere, and send what steps log there."""
 

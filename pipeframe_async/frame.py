@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor as AnyExecutor
 from contextlib import (
     AbstractAsyncContextManager,
@@ -16,7 +16,7 @@ from contextlib import (
 )
 from dataclasses import replace
 from os import PathLike
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Literal, Self, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -33,9 +33,10 @@ from pipeframe_async._engine.watch import watched
 from pipeframe_async._engine.wiring import Limits
 from pipeframe_async._rules import knobs
 from pipeframe_async._rules.feed_forms import Feed
-from pipeframe_async.contracts import Executor, Logs, Opened
+from pipeframe_async.contracts import Checked, Executor, Logs, Opened
 from pipeframe_async.errors import ConfigError, FeedError, InternalError, PipeFrameError, StateError
 from pipeframe_async.executors import choose, hosts
+from pipeframe_async.executors.defining.modules import shipped
 from pipeframe_async.model import FeedLike
 from pipeframe_async.observe.monitor.address import address_of
 from pipeframe_async.observe.progress import MODES, progress_display
@@ -91,6 +92,9 @@ class PipeFrame:
             before it ends with `WorkerLost`; on an executor that was given, while that has begun none of the batches it
             was sent. Shorter does not bear a restart of the scheduler, longer is silence. Worker processes and
             threads of this library do not need it.
+        ship_modules: modules of yours, or their names, that workers need not have: functions and classes of them, and
+            of modules inside of them, are sent as those of a script are. They must be Python; what they import
+            themselves workers must have, or it is named here too.
         monitor: where to show the live page, the metrics and the probes: `"host:port"`, port 0 for any that is free
             (`monitor_url` says which), True for `"127.0.0.1:8787"`. From a thread of its own, as long as the frame is
             open or a run is under way. Extra `monitor`.
@@ -120,6 +124,7 @@ class PipeFrame:
         max_worker_rss: int | None = None,
         max_worker_batches: int | None = None,
         worker_timeout: float = choose.WORKER_TIMEOUT,
+        ship_modules: Iterable[ModuleType | str] = (),
         monitor: str | bool = False,
         monitor_token: str | Literal[False] | None = None,
         stall_after: float = 60.0,
@@ -130,6 +135,7 @@ class PipeFrame:
         self._kind = choose.check(executor)
         self._workers = choose.workers(self._kind, cpu_count)
         self._wear = choose.wear(self._kind, max_worker_rss, max_worker_batches)
+        self._ship_modules = shipped("ship_modules", ship_modules)
         self._worker_timeout = knobs.seconds("worker_timeout", worker_timeout)
         self._limits = Limits(
             buffer_size=_buffer_size(buffer_size, stream_buffer_size),
@@ -296,9 +302,8 @@ class PipeFrame:
         """
         self._check_open("ready")
         assert self._warm is not None
-        plans = [plan_of(pipeline) for pipeline in pipelines]
-        chains = [plan.chain for plan in plans if plan.chain is not None]
-        readying = spawn(self._workforce_of(self._warm).ready(chains), f"{self.name}-ready")
+        plans = [self._shipping(plan_of(pipeline)) for pipeline in pipelines]
+        readying = spawn(self._readied(self._warm, plans), f"{self.name}-ready")
         self._readying.add(readying)
         try:
             await readying  # a cancel of the caller cancels it; so does the frame's exit
@@ -309,6 +314,17 @@ class PipeFrame:
             raise StateError(f"{self.name} was closed before its workers were ready") from cancelled
         finally:
             self._readying.discard(readying)
+
+    async def _readied(self, executor: Executor, plans: Sequence[Plan]) -> None:
+        for plan in plans:
+            await _checked(executor, plan)
+        await self._workforce_of(executor).ready([plan.chain for plan in plans if plan.chain is not None])
+
+    def _shipping(self, plan: Plan) -> Plan:
+        """The plan, with the modules that go along with its chain."""
+        if plan.chain is None or not self._ship_modules:
+            return plan
+        return replace(plan, chain=plan.chain._replace(by_value=self._ship_modules))
 
     def portal(self) -> Portal:
         """This frame for code that blocks, as WSGI apps and threads do: `with frame.portal() as portal`.
@@ -422,7 +438,7 @@ class PipeFrame:
         feed = feed_of(plan.pipeline, calls.feed)
         workforce = self._workforce_of(self._warm)
         run = Run(
-            plan,
+            self._shipping(plan),
             feed,
             workforce,
             self._limits,
@@ -441,7 +457,7 @@ class PipeFrame:
         if feed is not None and load is not None:
             raise ConfigError("feed= and load= are two names for one thing: pass one of them")
         form = feed_of(engine, feed if feed is not None else load)
-        plan = plan_of(engine, form, streams=streaming)
+        plan = self._shipping(plan_of(engine, form, streams=streaming))
         self._check_process()
         self._home, self._process = self._check_loop("run"), os.getpid()
         async with self._watching, self._executed(plan, form, streaming=streaming, restart=restart) as run:
@@ -454,6 +470,7 @@ class PipeFrame:
         try:
             if warm is None and isinstance(executor, Opened):
                 await executor.open()
+            await _checked(executor, plan)
             workforce = self._workforce_of(executor)
             async with _job(plan, restart=restart) as job:
                 run = Run(
@@ -552,6 +569,11 @@ class PipeFrame:
         for run in self._runs:
             if pipeline is None or run.is_of(pipeline):
                 run.stop()
+
+
+async def _checked(executor: Executor, plan: Plan) -> None:
+    if plan.chain is not None and isinstance(executor, Checked):
+        await executor.check(plan.chain)
 
 
 def _job(plan: Plan, *, restart: bool) -> AbstractAsyncContextManager[Job | None]:

@@ -54,6 +54,7 @@ class ChainSpec(NamedTuple):
     `time_limit`: seconds one record may spend in one run of them. `retry_on`: exceptions that are worth another
     attempt. `segments`: how many steps each segment of them has, where other steps lie between them. `encodes`: the
     last step encodes results, so no record passes over it. `pipeline_name`: for who reads what the steps log.
+    `by_value`: modules that go along, though they could be imported here; it does not travel itself.
     """
 
     names: tuple[str, ...]
@@ -64,6 +65,7 @@ class ChainSpec(NamedTuple):
     segments: tuple[int, ...] = ()
     encodes: bool = False
     pipeline_name: str = ""
+    by_value: frozenset[str] = frozenset()
 
 
 class Supply(Protocol):
@@ -83,13 +85,15 @@ class Supply(Protocol):
 class ChainRef(NamedTuple):
     """A chain ready to be run by an executor: `data` is its pickle, or None where it need not travel.
 
-    `more`: what its records name that workers cannot import, as far as it is known.
+    `more`: what its records name that workers cannot import, as far as it is known. `modules`: those that its pickle
+    names, which workers must have; the library and what comes with Python left out.
     """
 
     key: str
     data: bytes | None
     time_limit: float | None = None
     more: Supply | None = None
+    modules: frozenset[str] = frozenset()
 
     @property
     def label(self) -> str:

@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors.blaming import Blamed, culprit
 from pipeframe_async.executors.defining.definer import define
+from pipeframe_async.executors.defining.modules import shipping
 from pipeframe_async.executors.supplying import Supplies
 from pipeframe_async.wire import ChainRef, ChainSpec
 
@@ -33,14 +34,16 @@ def ship(chain: ChainSpec) -> ChainRef:
     Raises:
         ConfigError: something in it cannot be pickled; the message names the step.
     """
-    try:
-        defined = define(tuple(chain), hooks=_hooks_of(chain.pipeline))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a __reduce__ may do anything, sys.exit included
-        raise ConfigError(_blame(chain, error)) from error
+    with shipping(chain.by_value):
+        try:
+            defined = define(tuple(chain._replace(by_value=frozenset())), hooks=_hooks_of(chain.pipeline))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a __reduce__ may do anything, sys.exit included
+            raise ConfigError(_blame(chain, error)) from error
     key = hashlib.blake2b(defined.data, digest_size=16).hexdigest()
-    return ChainRef(key, defined.data, chain.time_limit, Supplies(key, frozenset(defined.names)))
+    supplies = Supplies(key, frozenset(defined.names), chain.by_value)
+    return ChainRef(key, defined.data, chain.time_limit, supplies, defined.needs)
 
 
 def _blame(chain: ChainSpec, error: BaseException) -> str:

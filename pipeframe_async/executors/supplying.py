@@ -16,7 +16,7 @@ from pipeframe_async._worker.standin import UNNAMED, Name
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors.blaming import Blamed, culprit
 from pipeframe_async.executors.defining.definer import define
-from pipeframe_async.executors.defining.modules import by_value
+from pipeframe_async.executors.defining.modules import by_value, shipping
 
 MOST_CHAINS = 256
 """Chains of which it is known what they were asked for. Those beyond are asked again, in a batch's time."""
@@ -30,10 +30,12 @@ class Supplies:
     Args:
         key: the chain's.
         there: the names that it brings.
+        shipped: the modules that go by value with it.
     """
 
-    def __init__(self, key: str, there: frozenset[Name]) -> None:
+    def __init__(self, key: str, there: frozenset[Name], shipped: frozenset[str] = frozenset()) -> None:
         self.key = key
+        self._shipped = shipped
         self.tag = ""
         self._there = there
         self._more: list[tuple[Name, bytes]] = []
@@ -67,6 +69,14 @@ class Supplies:
         return True
 
     def _add(self, group: tuple[Name, ...]) -> None:
+        with shipping(self._shipped):
+            self._define(group)
+        digest = hashlib.blake2b(repr(sorted(self._refused.items())).encode(), digest_size=8)
+        for _, data in self._more:
+            digest.update(data)
+        self.tag = digest.hexdigest()
+
+    def _define(self, group: tuple[Name, ...]) -> None:
         for name in group:
             self._had.add(name)
             try:
@@ -80,10 +90,6 @@ class Supplies:
             self._there |= defined.names | {name}
             self._more.append((name, defined.data))
             self._alive.append(value)
-        digest = hashlib.blake2b(repr(sorted(self._refused.items())).encode(), digest_size=8)
-        for _, data in self._more:
-            digest.update(data)
-        self.tag = digest.hexdigest()
 
 
 def _value(module: str, name: str) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor as AnyExecutor
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from pipeframe_async.contracts import Executor
@@ -33,6 +34,7 @@ class FrameOptions(TypedDict, total=False):
     max_worker_rss: int | None
     max_worker_batches: int | None
     worker_timeout: float
+    ship_modules: Iterable[ModuleType | str]
 
 
 @dataclass(frozen=True, slots=True)

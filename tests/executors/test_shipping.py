@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -81,6 +82,17 @@ def test_an_expanding_step_arrives_and_works() -> None:
 
 def test_what_can_be_imported_goes_by_reference() -> None:
     assert loaded(ship(spec(parse))).steps[0] is parse
+
+
+def test_the_modules_that_a_chain_names_are_known_and_those_that_go_along_are_not_among_them() -> None:
+    assert ship(spec(parse, closure(3), apply(json.loads))).modules == {__name__}
+    assert ship(spec(closure(3))).modules == frozenset()
+    sent = ship(spec(parse)._replace(by_value=frozenset({__name__})))
+    assert sent.modules == frozenset()
+    assert sent.data is not None
+    assert b"parse" in sent.data
+    assert sent.key != ship(spec(parse)).key
+    assert loaded(sent).by_value == frozenset()
 
 
 def test_a_method_arrives_bound_to_the_pipeline_that_is_set_up() -> None:

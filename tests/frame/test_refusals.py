@@ -43,6 +43,8 @@ class Fine(PipelineEngine[int, int]):
         ({"drain_timeout": 0}, ["drain_timeout=0", "seconds"]),
         ({"call_queue": 0}, ["call_queue=0", "at least 1"]),
         ({"call_queue": None}, ["call_queue=None"]),
+        ({"ship_modules": "json"}, ["ship_modules='json'", "a list of modules, or of their names"]),
+        ({"ship_modules": ["no_such_module"]}, ["ship_modules", "no module 'no_such_module' here"]),
         ({"worker_timeout": 0}, ["worker_timeout=0", "seconds above 0"]),
         ({"worker_timeout": "60"}, ["worker_timeout='60'", "seconds above 0"]),
         ({"drain_timeout": float("nan")}, ["drain_timeout=nan"]),

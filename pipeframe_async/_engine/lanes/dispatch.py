@@ -65,6 +65,8 @@ class Dispatch:
         self._batches: dict[Lane, int] = {}  # of this run, in each lane that has started
         self._starting = 0
         self._start: asyncio.Task[None] | None = None  # of a lane that has no place yet
+        self._waits: set[asyncio.Timeout] = set()  # of slots, for their lanes to start
+        self._far: bool = getattr(workforce.executor, "far", False)
         self._began = time.perf_counter()
         self.starting_seconds = 0.0  # until the first lane had started
         self._out: set[Lane] = set()  # could not start: the run goes on without
@@ -90,12 +92,19 @@ class Dispatch:
         """
         self._starting += 1
         try:
-            await lane.start()  # shared by the lane's slots, also those of other runs
+            async with asyncio.timeout(None) as wait:  # `_dismiss` ends it
+                self._waits.add(wait)
+                await lane.start()  # shared by the lane's slots, also those of other runs
         except WorkerLost as error:
             if not self._can_do_without(lane, error):
                 raise
             return
+        except TimeoutError:
+            if not wait.expired():
+                raise
+            return
         finally:
+            self._waits.discard(wait)
             self._starting -= 1
         if not self._batches:
             self.starting_seconds = time.perf_counter() - self._began
@@ -144,6 +153,9 @@ class Dispatch:
         """There is nothing left to do: who is not there need not come."""
         if self._start is not None:
             self._start.cancel()
+        if self._far:  # a place that was asked for may be lost, or be had only when others give it back
+            for wait in self._waits:
+                wait.reschedule(0.0)
 
     async def _work(self, lane: Lane) -> None:
         while (found := await self._next(lane)) is not None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
+from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors.dask import probing
 from pipeframe_async.executors.dask.reach import Member, Reach
 
@@ -26,6 +28,7 @@ class Fits:
     def __init__(self, reach: Reach, told: Callable[[], None]) -> None:
         self.fit: set[str] = set()
         self.misfits: dict[str, str] = {}
+        self.needs: set[str] = set()  # modules that those that fit have, or could not be asked for
         self._reach = reach
         self._told = told
         self._ours = probing.Ours.here()
@@ -59,11 +62,44 @@ class Fits:
         if answer is None or isinstance(answer, OSError):
             return
         if why := probing.misfit(answer, self._ours):
-            self.misfits[address] = why
-            logger.warning("the Dask worker %s gets no lanes: %s", address, why)
+            self._refuse(address, why)
+        elif lacks := await self._lacks(address, self.needs):
+            self._refuse(address, probing.lacking(lacks))
         else:
             self.fit.add(address)
         self._told()
+
+    def _refuse(self, address: str, why: str) -> None:
+        self.fit.discard(address)
+        self.misfits[address] = why
+        logger.warning("the Dask worker %s gets no lanes: %s", address, why)
+
+    async def _lacks(self, address: str, modules: Iterable[str]) -> list[str]:
+        """Which of these it does not have; none where it does not say."""
+        wanted = [*modules]
+        if wanted:
+            with suppress(OSError, TimeoutError, RuntimeError):
+                async with asyncio.timeout(PROBE_SECONDS):
+                    return await self._reach.lacks(address, wanted)
+        return []
+
+    async def need(self, modules: Iterable[str]) -> set[str]:
+        """Modules that lanes must have from now on. Who lacks one fits no more; returns those.
+
+        Raises:
+            ConfigError: all that fit do; they still fit, for others.
+        """
+        if not (wanted := {*modules} - self.needs):
+            return set()
+        asked = sorted(self.fit)
+        answers = await asyncio.gather(*(self._lacks(address, wanted) for address in asked))
+        lacks = {address: answer for address, answer in zip(asked, answers, strict=True) if answer}
+        if lacks and len(lacks) == len(asked):
+            raise ConfigError(probing.lacked(lacks))
+        self.needs |= wanted
+        for address, missing in lacks.items():
+            self._refuse(address, probing.lacking(missing))
+        return {*lacks}
 
     async def close(self) -> None:
         """Ask nobody any more."""

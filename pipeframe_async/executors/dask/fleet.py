@@ -80,6 +80,7 @@ class DaskLanes:
         self._forgetting: set[asyncio.TimerHandle] = set()
         self._changed = asyncio.Event()
         self._hurried = asyncio.Event()
+        self._checking = asyncio.Lock()
         self._watching: tuple[asyncio.Task[None], ...] = ()
         self._moves = 0
         self._heard = 0.0  # when a worker of a lane has said something last
@@ -145,6 +146,23 @@ class DaskLanes:
     def load(self, chain: ChainSpec) -> ChainRef:
         """Pickle the chain; each Dask worker gets it once, with the first batch."""
         return ship_chain(chain)
+
+    async def check(self, chain: ChainSpec) -> None:
+        """Find out whether the Dask workers have the modules that a chain names. Who lacks one gets no lanes any more.
+
+        Raises:
+            ConfigError: all of them lack one.
+        """
+        await self.checked(self.load(chain))
+
+    async def checked(self, chain: ChainRef) -> None:
+        """The same, of one that is pickled."""
+        if chain.modules <= self._fits.needs:
+            return
+        async with self._checking:
+            for address in await self._fits.need(chain.modules):
+                for seat in [seat for seat in self._seats() if seat.address == address]:
+                    self.lost(seat, "it lacks modules")
 
     async def _watch(self) -> None:
         """Follow the cluster, until it is closed or of no use."""
@@ -268,7 +286,7 @@ class DaskLanes:
         """Wait until the lane is there."""
         try:
             while (answer := await self.reach.ask(seat.address, "opened", lease=seat.key))["is"] == WAITING:
-                if seat.future.status not in ("pending", "finished"):  # it will not come
+                if seat.over or seat.future.status not in ("pending", "finished"):  # it will not come
                     raise OSError(f"its lease is {seat.future.status}")
                 self._problem = f"{seat.address}: its threads are at work for others"
         except Unreachable as error:
@@ -281,6 +299,8 @@ class DaskLanes:
         if answer["is"] != OPEN:
             self.lost(seat, answer["text"])
             return
+        if seat.over:
+            return  # given up meanwhile
         seat.there = True
         self.heard(seat, answer)
         self._take(seat)

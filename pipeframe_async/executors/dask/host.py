@@ -21,6 +21,7 @@ from pipeframe_async._rules.wear import Wear
 from pipeframe_async._worker.surroundings import open_standard_streams
 from pipeframe_async.errors import ConfigError, WorkerLost
 from pipeframe_async.executors.dask import frames
+from pipeframe_async.executors.dask.asking import missing
 from pipeframe_async.executors.dask.calls import CUT, GONE_AWAY, LOST, OPEN, UNKNOWN, WAITING, Call, Relayed
 from pipeframe_async.executors.dask.lines import Lines
 from pipeframe_async.executors.hosts import check_semaphores, make_room
@@ -73,7 +74,7 @@ class Host:
         self._chains: dict[tuple[str, str], tuple[Any, ...]] = {}  # parcels, by the chain's key and the supply's tag
         self._changed = asyncio.Event()
         self._number = 0
-        for name in ("opened", "run", "drop", "abandon", "look", "close"):
+        for name in ("lacks", "opened", "run", "drop", "abandon", "look", "close"):
             worker.handlers[f"pipeframe_{name}"] = getattr(self, f"handle_{name}")
 
     @property
@@ -170,6 +171,10 @@ class Host:
         if (problem := self._failed.pop(lease, None)) is not None:
             return {"is": LOST, "text": problem}
         return {"is": OPEN, **self._state(self._leases[lease])}
+
+    async def handle_lacks(self, modules: list[str]) -> dict[str, Any]:
+        """Which of these modules are not here. In a thread: one that no finder knows is looked for by its import."""
+        return {"modules": await asyncio.to_thread(missing, modules)}
 
     async def handle_run(self, lease: str, ticket: int, call: Any, wanted: Any = None) -> dict[str, Any]:
         """Have a lane run a batch. The answer says how long it was held here."""

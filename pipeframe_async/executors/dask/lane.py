@@ -50,6 +50,9 @@ class Places(Protocol):
     def heard(self, seat: Seat, answer: dict[str, Any]) -> None:
         """It has answered."""
 
+    async def checked(self, chain: ChainRef) -> None:
+        """Find out whether the Dask workers have what a chain names, unless that is known. Raises `ConfigError`."""
+
     def unreachable(self, seat: Seat, why: str) -> None:
         """Its worker cannot be connected to: `lost`, and it gets no lane before it can."""
 
@@ -115,6 +118,7 @@ class DaskLane:
     async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply | Death:
         """Run one batch where the lane is."""
         while True:
+            await self._places.checked(chain)
             if batch.resumes:
                 seat = self._held.pop(batch.resumes, None)
                 if seat is None or seat.over:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -80,6 +80,20 @@ def refusal(misfits: Mapping[str, str]) -> str:
     """What to say where no worker fits."""
     lines = [f"  {address}: {why}" for address, why in sorted(misfits.items())]
     return "\n".join(["no Dask worker of this cluster can have lanes:", *lines])
+
+
+def lacking(modules: Iterable[str]) -> str:
+    """Why a worker gets no lanes that does not have modules."""
+    return f"it does not have the module {', '.join(map(repr, sorted(modules)))}, which steps name"
+
+
+def lacked(lacks: Mapping[str, Iterable[str]]) -> str:
+    """What to say where no worker has what steps name."""
+    names = sorted({name for modules in lacks.values() for name in modules})
+    tops = sorted({name.partition(".")[0] for name in names})
+    lines = [f"  {address}: {lacking(modules)}" for address, modules in sorted(lacks.items())]
+    remedy = f"install it there, upload it by client.upload_file(…), or send it along: PipeFrame(ship_modules={tops!r})"
+    return "\n".join([f"no Dask worker has the module {', '.join(map(repr, names))}:", *lines, remedy])
 
 
 def lease(key: str, max_batches: int | None, max_rss: int | None) -> str:

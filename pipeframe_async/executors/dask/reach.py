@@ -134,6 +134,15 @@ class Reach:
             raise OSError(f"{address} does not know {op!r}: it is another worker by now")
         return answer
 
+    async def lacks(self, address: str, modules: Iterable[str]) -> list[str]:
+        """Which of these modules a worker does not have.
+
+        Raises:
+            OSError: as `ask`.
+        """
+        answer = await self.ask(address, "lacks", modules=sorted(modules))
+        return [*answer["modules"]]
+
     async def look(self, address: str, leases: Iterable[str]) -> dict[str, dict[str, Any]]:
         """What a worker says of these leases; of none, where it is another one by now. An answer is a sign of life.
 

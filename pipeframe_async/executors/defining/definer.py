@@ -19,7 +19,7 @@ import typing
 from collections.abc import Callable, Iterator
 from enum import EnumMeta
 from inspect import isclass
-from types import CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
@@ -28,7 +28,7 @@ from cloudpickle import cloudpickle as parts
 from pipeframe_async._worker import making, standin
 from pipeframe_async._worker.codec import PROTOCOL
 from pipeframe_async._worker.standin import MAIN, MAINS, Name
-from pipeframe_async.executors.defining.modules import about, by_value, guarded, importable
+from pipeframe_async.executors.defining.modules import about, by_value, guarded, importable, needed
 from pipeframe_async.executors.defining.reducers import REDUCERS, Boxed
 from pipeframe_async.executors.defining.structs import struct_of, without
 from pipeframe_async.pipeline import PipelineEngine
@@ -43,10 +43,11 @@ _DISPATCHER = functools.singledispatch(len).__code__  # type: ignore[attr-define
 
 
 class Defined(typing.NamedTuple):
-    """Definitions as bytes, and the names they bring: those that are made, and globals."""
+    """Definitions as bytes, and the names they bring: those that are made, and globals. `needs`: modules they name."""
 
     data: bytes
     names: set[Name]
+    needs: frozenset[str] = frozenset()
 
 
 def define(
@@ -69,7 +70,9 @@ def define(
     pickler.held = int(held)
     pickler.dump(value)
     head = making.Head(standin.home, about(pickler.modules), guarded(), pickler.sources)
-    return Defined(making.MAGIC + pickle.dumps(tuple(head), PROTOCOL) + stream.getvalue(), pickler.names)
+    return Defined(
+        making.MAGIC + pickle.dumps(tuple(head), PROTOCOL) + stream.getvalue(), pickler.names, frozenset(pickler.needs)
+    )
 
 
 class Definer(cloudpickle.Pickler):  # type: ignore[misc]
@@ -81,6 +84,7 @@ class Definer(cloudpickle.Pickler):  # type: ignore[misc]
         super().__init__(stream, PROTOCOL)
         self.names: set[Name] = set()
         self.modules: set[str] = set()
+        self.needs: set[str] = set()
         self.sources: dict[str, str] = {}
         self._hooks = hooks
         self._there = there
@@ -99,6 +103,14 @@ class Definer(cloudpickle.Pickler):  # type: ignore[misc]
             return self._class(obj)
         if (reduce := REDUCERS.get(kind)) is not None and (reduced := reduce(self, obj)) is not None:
             return reduced
+        return self._by_reference(obj)
+
+    def _by_reference(self, obj: Any) -> Any:
+        """Something that is where it is read, or that cloudpickle takes apart."""
+        if isinstance(obj, (type, FunctionType, ModuleType, BuiltinFunctionType)):
+            name = obj.__name__ if isinstance(obj, ModuleType) else obj.__module__
+            if name not in self.needs and needed(name) and _by_name(obj):
+                self.needs.add(name)
         return super().reducer_override(obj)
 
     # --- functions ---
@@ -113,7 +125,7 @@ class Definer(cloudpickle.Pickler):  # type: ignore[misc]
         if obj.__module__ is None and by_value(parts._whichmodule(obj, obj.__qualname__)):
             return self._dynamic_function_reduce(obj)  # made by a decorator, with globals of its own
         if not by_value(obj.__module__):
-            return super().reducer_override(obj)
+            return self._by_reference(obj)
         module = sys.modules[obj.__module__]
         if obj.__globals__ is not vars(module):
             return self._dynamic_function_reduce(obj)  # of a namespace that no module has
@@ -184,7 +196,7 @@ class Definer(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _class(self, obj: type) -> Any:
         if not by_value(getattr(obj, "__module__", None)) or getattr(types, obj.__name__, None) is obj:
-            return super().reducer_override(obj)
+            return self._by_reference(obj)
         key = self._key(obj.__module__, standin.class_name(obj))
         if key in self._there:
             return standin.find, key
@@ -270,6 +282,10 @@ class Definer(cloudpickle.Pickler):  # type: ignore[misc]
         self.modules.add(key[0])
         if key[1]:
             self.names.add(key)
+
+
+def _by_name(obj: Any) -> bool:
+    return isinstance(obj, BuiltinFunctionType) or bool(parts._should_pickle_by_reference(obj))
 
 
 def _attributes(code: CodeType) -> set[str]:

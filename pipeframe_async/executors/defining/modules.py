@@ -1,30 +1,91 @@
 """Modules of the program: which of them a worker can import, and what they say of themselves.
 
 Those it cannot import are `__main__`, those that were loaded by path, and those that hide one of the same name.
+Others go by value where that is said.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import re
 import sys
 import types
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.machinery import BuiltinImporter
 from types import ModuleType
 from typing import Any
 
 from pipeframe_async._worker import standin
 from pipeframe_async._worker.standin import MAIN, MAINS
+from pipeframe_async.errors import ConfigError
 
+_shipped: ContextVar[frozenset[str]] = ContextVar("pipeframe_shipped", default=frozenset())
 _GUARD = re.compile(r"^if\s+(__name__\s*==\s*['\"]__main__['\"]|['\"]__main__['\"]\s*==\s*__name__)", re.MULTILINE)
+OWN = ("pipeframe_async", "cloudpickle")
+"""What every worker has, or it would be no worker."""
 _ABOUT = ("__package__", "__file__", "__path__", "__doc__")
 _verdicts: dict[str, tuple[ModuleType, bool]] = {}
 
 
+@contextmanager
+def shipping(names: frozenset[str]) -> Iterator[None]:
+    """Have these modules, and those inside of them, go by value: in here, and in no other thread or task."""
+    token = _shipped.set(names)
+    try:
+        yield
+    finally:
+        _shipped.reset(token)
+
+
+def shipped(knob: str, value: object) -> frozenset[str]:
+    """The names of modules that are to go by value, checked.
+
+    Args:
+        knob: what it is called.
+        value: modules, or their names.
+
+    Raises:
+        ConfigError: one is no module, is not here, or cannot go by value.
+    """
+    if isinstance(value, (str, ModuleType)) or not isinstance(value, Iterable):
+        raise ConfigError(f"{knob}={value!r}: must be a list of modules, or of their names")
+    return frozenset(_shippable(knob, each) for each in value)
+
+
+def _shippable(knob: str, each: object) -> str:
+    name = each.__name__ if isinstance(each, ModuleType) else each
+    if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigError(f"{knob}: {each!r} is no module, and no name of one")
+    top = name.partition(".")[0]
+    if top == "pipeframe_async" or (top in sys.stdlib_module_names and name not in MAINS):
+        raise ConfigError(f"{knob}: {name!r} cannot go by value: workers have one of their own")
+    file = _file_of(knob, name)
+    if file is not None and not file.endswith((".py", ".pyc")):
+        raise ConfigError(f"{knob}: {name!r} cannot go by value: it is compiled ({file}); install it on the workers")
+    return name
+
+
+def _file_of(knob: str, name: str) -> str | None:
+    if (module := sys.modules.get(name)) is not None:
+        return getattr(module, "__file__", None)
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        raise ConfigError(f"{knob}: there is no module {name!r} here")
+    return spec.origin if spec.has_location else None
+
+
 def by_value(name: object) -> bool:
-    """Whether a module of this name cannot be imported by a worker, though it is here."""
+    """Whether a module of this name cannot be imported by a worker, though it is here; or is to go along anyway."""
     if name in MAINS:
+        return True
+    if (names := _shipped.get()) and isinstance(name, str) and not names.isdisjoint(_outwards(name)):
         return True
     module = sys.modules.get(name) if isinstance(name, str) else None
     if module is None or not isinstance(module, ModuleType):
@@ -60,6 +121,21 @@ def _can_be_imported(name: str, module: ModuleType) -> bool:
                 origin, file
             )
     return False
+
+
+def _outwards(name: str) -> Iterator[str]:
+    """A module's name, and those of the packages it is in."""
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
+def needed(name: object) -> bool:
+    """Whether a worker must have a module of this name, which comes neither with Python nor with the library."""
+    if not isinstance(name, str) or name not in sys.modules or name in MAINS:
+        return False
+    top = name.partition(".")[0]
+    return top not in sys.stdlib_module_names and top not in OWN
 
 
 def importable(obj: Any) -> bool:

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("distributed", reason="no distributed is here")
 
+from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors.dask import probing
 from pipeframe_async.executors.dask.fits import PROBE_SECONDS, Fits
 from pipeframe_async.executors.dask.reach import Member
@@ -23,6 +24,12 @@ class Reach:
     def __init__(self, *there: str) -> None:
         self.there = {*there}
         self.asked: list[str] = []
+        self.missing: dict[str, list[str]] = {}
+
+    async def lacks(self, address: str, modules: list[str]) -> list[str]:
+        if address == "mute":
+            raise OSError("reset")
+        return [name for name in modules if name in self.missing.get(address, ())]
 
     async def probed(self, addresses: list[str], library: str) -> Mapping[str, Any]:
         self.asked += addresses
@@ -75,3 +82,43 @@ async def test_a_worker_that_is_another_one_by_now_is_asked_again() -> None:
     await fits.answered(5.0)
     assert (reach.asked, fits.fit) == (["a", "a"], {"a"})
     await fits.close()
+
+
+async def met(reach: Any, *addresses: str) -> Fits:
+    fits = Fits(reach, lambda: None)
+    fits.meet(dict.fromkeys(addresses, MEMBER))
+    await fits.answered(5.0)
+    return fits
+
+
+async def test_who_lacks_a_module_fits_no_more_where_others_have_it_and_who_joins_is_asked_for_it_too() -> None:
+    reach: Any = Reach("a", "b", "c")
+    reach.missing = {"b": ["orders"], "c": ["orders"]}
+    fits = await met(reach, "a", "b")
+    assert await fits.need(["orders", "prices"]) == {"b"}
+    assert (fits.fit, fits.needs) == ({"a"}, {"orders", "prices"})
+    assert "it does not have the module 'orders', which steps name" in fits.misfits["b"]
+    assert await fits.need(["orders"]) == set()
+    fits.meet(dict.fromkeys(["a", "b", "c"], MEMBER))
+    await fits.answered(5.0)
+    assert (fits.fit, sorted(fits.misfits)) == ({"a"}, ["b", "c"])
+
+
+async def test_where_all_lack_a_module_it_is_refused_and_they_fit_for_others() -> None:
+    reach: Any = Reach("a", "b")
+    reach.missing = {"a": ["orders.steps"], "b": ["orders.steps"]}
+    fits = await met(reach, "a", "b")
+    with pytest.raises(ConfigError) as raised:
+        await fits.need(["orders.steps"])
+    assert "ship_modules=['orders']" in str(raised.value)
+    assert (fits.fit, fits.misfits, fits.needs) == ({"a", "b"}, {}, set())
+    reach.missing = {}
+    assert await fits.need(["orders.steps"]) == set()
+
+
+async def test_who_does_not_say_what_it_lacks_fits() -> None:
+    reach: Any = Reach("a", "mute")
+    reach.missing = {"a": ["orders"]}
+    fits = await met(reach, "a", "mute")
+    assert await fits.need(["orders"]) == {"a"}
+    assert fits.fit == {"mute"}

@@ -60,6 +60,8 @@ class Places:
     async def seated(self, lane: DaskLane) -> None:
         lane.seat = self.seats[0]
 
+    async def checked(self, chain: ChainRef) -> None: ...
+
     async def seat_for(self, lane: DaskLane) -> Seat:
         return next(seat for seat in self.seats if seat.free)
 

@@ -87,3 +87,18 @@ async def test_a_thread_that_is_at_work_for_others_is_waited_for_where_there_is_
         await PipeFrame(executor=cluster.address).run(pipeline, range(50))
         assert pipeline.taken == list(range(50))
         await other
+
+
+async def test_a_run_ends_though_a_thread_that_it_waits_for_is_at_work_for_others(own: Made) -> None:
+    from distributed import Client
+
+    cluster = own(workers=2)
+    async with Client(cluster.tcp, asynchronous=True, set_as_default=False) as client:
+        other = client.submit(time.sleep, 10.0)
+        await asyncio.sleep(0.5)
+        began = time.monotonic()
+        pipeline = Kept(slow)
+        await PipeFrame(executor=cluster.address).run(pipeline, range(50))
+        assert pipeline.taken == list(range(50))
+        assert time.monotonic() - began < 5.0
+        assert other.status == "pending"
