@@ -17,16 +17,18 @@ from pipeframe_async.cli.program import commands
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="knows what Kubernetes takes")
 yaml = pytest.importorskip("yaml")
 
-PAGE = (Path(__file__).parents[2] / "docs" / "guide" / "deploy.md").read_text(encoding="utf-8")
+GUIDE = Path(__file__).parents[2] / "docs" / "guide"
 
 
-def blocks(language: str) -> list[str]:
-    found = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str = "deploy") -> list[str]:
+    text = (GUIDE / f"{page}.md").read_text(encoding="utf-8")
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert found, language
     return found
 
 
 MANIFESTS = [yaml.safe_load(block) for block in blocks("yaml")]
+OF_A_CLUSTER = [yaml.safe_load(block) for block in blocks("yaml", "cluster")]
 
 
 def pod_of(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def pod_of(manifest: dict[str, Any]) -> dict[str, Any]:
     return spec["template"]["spec"] if manifest["kind"] == "Deployment" else spec
 
 
-@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest["kind"])
+@pytest.mark.parametrize("manifest", [*MANIFESTS, *OF_A_CLUSTER], ids=lambda manifest: manifest["kind"])
 def test_kubernetes_takes_the_manifest(manifest: dict[str, Any]) -> None:
     kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
@@ -42,6 +44,19 @@ def test_kubernetes_takes_the_manifest(manifest: dict[str, Any]) -> None:
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest["kind"])
 def test_a_pod_has_longer_to_stop_than_what_it_drains(manifest: dict[str, Any]) -> None:
     assert pod_of(manifest)["terminationGracePeriodSeconds"] > 30
+
+
+def test_dask_takes_the_command_lines_of_a_cluster() -> None:
+    pytest.importorskip("distributed", reason="knows what its commands take")
+    from distributed.cli import dask_scheduler, dask_worker
+
+    commands = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}
+    containers = [pod_of(each)["containers"][0] for each in OF_A_CLUSTER if each["kind"] == "Deployment"]
+    for container in containers:
+        assert container["command"] == ["dask"]
+        name, *arguments = container["args"]
+        commands[name].make_context(name, [*arguments])  # raises for what it does not know
+    assert len(containers) == len(commands)
 
 
 def of_the_command_line() -> list[list[str]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import warnings
+import weakref
 from collections import Counter
 from contextlib import suppress
 from itertools import count
@@ -137,6 +139,7 @@ class DaskLanes:
         number = min(MOST_LANES, self._most or MOST_LANES)
         self.lanes = tuple(DaskLane(number, self) for number in range(number))
         self._heard = loop.time()
+        self._forgotten = weakref.finalize(self, _dropped, self._reach, self.logs)
         self._fill()
         self._watching = (
             loop.create_task(self._watch(), name="pipeframe-dask-watch"),
@@ -399,6 +402,7 @@ class DaskLanes:
         if self._closed or self._reach is None:
             return
         self._closed = True
+        self._forgotten.detach()
         self._ring()
         for timer in self._forgetting:
             timer.cancel()
@@ -427,3 +431,14 @@ class DaskLanes:
                 self._told(seat, answer)
                 return [*answer["problems"]]
         return []
+
+
+def _dropped(reach: Reach, logs: Handling) -> None:
+    """The fleet is gone and was not closed: its connections are broken, so its leases end. Anywhere, or at exit."""
+    logs.end()
+    text = (
+        "a PipeFrame was dropped while it was open: its lanes on the cluster are given up; use `async with PipeFrame()`"
+    )
+    warnings.warn(text, ResourceWarning, stacklevel=2)
+    with suppress(Exception):  # of connections that have no loop any more
+        reach.abandon()

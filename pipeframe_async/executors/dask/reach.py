@@ -172,6 +172,16 @@ class Reach:
             comm.abort()  # `remove` would first wait until all is sent, which it never is to a host that is cut off
         self._pool.remove(address, reason="it is given up")
 
+    def abandon(self) -> None:
+        """Break all connections, where nobody can close them any more: its loop may be gone. That tells all others."""
+        comms = [*self._pool.occupied.values(), *self._pool.available.values()]
+        for comm in [comm for comms_there in comms for comm in comms_there]:
+            comm.abort()
+        if self._own and self._client.status != "closed":
+            self._client.status = "closed"  # else it would try to close itself, on a loop that is gone
+            if self._client.scheduler_comm is not None:
+                self._client.scheduler_comm.abort()
+
     async def close(self) -> None:
         """Let go of it."""
         if self._telling:

@@ -102,3 +102,36 @@ async def test_a_run_ends_though_a_thread_that_it_waits_for_is_at_work_for_other
         assert pipeline.taken == list(range(50))
         assert time.monotonic() - began < 5.0
         assert other.status == "pending"
+
+
+FORGETFUL = """
+import asyncio, sys
+from pipeframe_async import PipeFrame, PipelineEngine, apply
+
+class Plus(PipelineEngine):
+    feed = range(100)
+    steps = [apply(lambda number: number + 1)]
+
+async def main():
+    frame = await PipeFrame(executor=sys.argv[1]).__aenter__()
+    print((await frame.run(Plus)).delivered)
+
+asyncio.run(main())
+"""
+
+
+def test_a_frame_that_nobody_closes_leaves_nothing_on_the_cluster_and_no_noise(steady: DaskCluster) -> None:
+    told = subprocess.run(
+        [sys.executable, "-W", "always", "-c", FORGETFUL, steady.address],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert told.stdout == "100\n"
+    warned = [line for line in told.stderr.splitlines() if "Warning" in line and "semaphore" not in line]
+    assert len(warned) == 1, told.stderr
+    assert (
+        "ResourceWarning: a PipeFrame was dropped while it was open: its lanes on the cluster are given up" in warned[0]
+    )
+    until(lambda: not steady.lanes(), "lanes are there", 2.0)
