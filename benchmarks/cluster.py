@@ -71,8 +71,8 @@ def at(cluster: Running) -> str:
     return cluster.address.replace("tcp://", "dask://")
 
 
-def rates(question: Asked, cluster: Running, by_hand: Running) -> dict[str, tuple[list[Timing], Ours]]:
-    """By work, what each has taken; and the frame on the cluster, which knows of its batches.
+def rates(question: Asked, cluster: Running, by_hand: Running) -> dict[str, tuple[list[Timing], Ours, Ours]]:
+    """By work, what each has taken; and the frames, here and there, which know of their batches.
 
     Its lanes have all threads of that cluster, so what is written by hand has another one.
     """
@@ -87,7 +87,7 @@ def rates(question: Asked, cluster: Running, by_hand: Running) -> dict[str, tupl
             if question.quick:
                 contestants = [replace(each, choices=each.choices[:1]) for each in contestants]
             timings = interleaved(contestants, question.repeats, question.say, sweeps=1 if question.quick else 2)
-            found[work.title] = timings, there
+            found[work.title] = timings, here, there
             runner.run(_closed(*frames))
     return found
 
@@ -169,8 +169,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         TITLE,
         "\n\n".join([_rates(found), _costs(found, firsts, calls), _feeding(feeding), _held(held)]),
         {
-            "rates": {work: [timing.as_json() for timing in timings] for work, (timings, _) in found.items()},
-            "cpu_a_batch": {work: there.hops.cpu_a_batch for work, (_, there) in found.items()},
+            "rates": {work: [timing.as_json() for timing in timings] for work, (timings, *_) in found.items()},
+            "cpu_a_batch": {
+                work: [ours.hops.cpu_a_batch for ours in (here, there)] for work, (_, here, there) in found.items()
+            },
             "first": asdict(Spread.of(firsts)),
             "calls": calls.as_json(),
             "fed": {
@@ -182,9 +184,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
 
 
-def _rates(found: dict[str, tuple[list[Timing], Ours]]) -> str:
+def _rates(found: dict[str, tuple[list[Timing], Ours, Ours]]) -> str:
     parts = []
-    for work, (timings, _) in found.items():
+    for work, (timings, *_) in found.items():
         ours = timings[0].rates
         rows = [["contestant", "records/s", "min – max", "ours ×"]]
         for timing in timings:
@@ -198,12 +200,11 @@ def _rates(found: dict[str, tuple[list[Timing], Ours]]) -> str:
     return "\n\n".join(parts)
 
 
-def _costs(found: dict[str, tuple[list[Timing], Ours]], firsts: Sequence[float], calls: Delays) -> str:
-    rows = [["batches of", "a batch", "CPU here a batch, ms"]]
-    for work, (timings, there) in found.items():
-        hops = there.hops
-        records = timings[0].contestant.records * len(timings[0].seconds) / max(1.0, hops.batches)
-        rows.append([work, f"{records:,.0f} records", f"{1e3 * hops.cpu_a_batch:.2f}"])
+def _costs(found: dict[str, tuple[list[Timing], Ours, Ours]], firsts: Sequence[float], calls: Delays) -> str:
+    rows = [["CPU of this process for a batch", "records", "ms, on the cluster", "records", "ms, in local lanes"]]
+    for work, (_, here, there) in found.items():
+        figures = [(f"{of.hops.records_a_batch:,.0f}", f"{1e3 * of.hops.cpu_a_batch:.2f}") for of in (there, here)]
+        rows.append([work, *(figure for pair in figures for figure in pair)])
     more = [["one call", *HEAD], ["on the cluster", *calls.cells()]]
     first = f"first result after {Spread.of(firsts).words()} s of a new frame"
     return f"{aligned(rows)}\n\n{aligned(more)}\n\n{first}"
