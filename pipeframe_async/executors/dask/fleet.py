@@ -120,6 +120,7 @@ class DaskLanes:
         """
         loop = asyncio.get_running_loop()
         self._reach = await Reach.to(self._cluster, self.worker_timeout)
+        self._forgotten = weakref.finalize(self, _dropped, self._reach, self.logs)
         self._fits = Fits(self._reach, self._hurried.set)
         self._hearing = Hearing(self.worker_timeout, self._ask)
         deadline = loop.time() + self.worker_timeout
@@ -139,7 +140,6 @@ class DaskLanes:
         number = min(MOST_LANES, self._most or MOST_LANES)
         self.lanes = tuple(DaskLane(number, self) for number in range(number))
         self._heard = loop.time()
-        self._forgotten = weakref.finalize(self, _dropped, self._reach, self.logs)
         self._fill()
         self._watching = (
             loop.create_task(self._watch(), name="pipeframe-dask-watch"),
