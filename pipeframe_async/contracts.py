@@ -234,7 +234,11 @@ class Executor(Protocol):
 
 @runtime_checkable
 class Opened(Protocol):
-    """What an `Executor` may be besides: one that has to be opened before it is known what lanes it has."""
+    """What an `Executor` may be besides: one that has to be opened before it is known what lanes it has.
+
+    A lane of it may wait for its place for as long as others work, and lose it before it has it. A run that is done
+    does not wait for that.
+    """
 
     async def open(self) -> None:
         """Find out, once; before anything else is asked of it but `close`, which is called whatever comes of it.

@@ -21,7 +21,7 @@ from pipeframe_async._engine.lanes.stage import DefStage
 from pipeframe_async._engine.lanes.workforce import Claim, Given, Workforce
 from pipeframe_async._engine.supervise import ended, spawn
 from pipeframe_async._rules.sharing import Share
-from pipeframe_async.contracts import Lane
+from pipeframe_async.contracts import Lane, Opened
 from pipeframe_async.errors import WorkerLost
 
 logger = logging.getLogger("pipeframe_async")
@@ -66,7 +66,7 @@ class Dispatch:
         self._starting = 0
         self._start: asyncio.Task[None] | None = None  # of a lane that has no place yet
         self._waits: set[asyncio.Timeout] = set()  # of slots, for their lanes to start
-        self._far: bool = getattr(workforce.executor, "far", False)
+        self._opened = isinstance(workforce.executor, Opened)
         self._began = time.perf_counter()
         self.starting_seconds = 0.0  # until the first lane had started
         self._out: set[Lane] = set()  # could not start: the run goes on without
@@ -153,7 +153,7 @@ class Dispatch:
         """There is nothing left to do: who is not there need not come."""
         if self._start is not None:
             self._start.cancel()
-        if self._far:  # a place that was asked for may be lost, or be had only when others give it back
+        if self._opened:  # a place that was asked for may be lost, or be had only when others give it back
             for wait in self._waits:
                 wait.reschedule(0.0)
 

@@ -187,7 +187,6 @@ class Placed(FakeExecutor):
     def __init__(self, lanes: int) -> None:
         super().__init__(lanes, delay=lambda number, records: 0.01 * records)
         self.places = [asyncio.Event() for _ in self.lanes]
-        self.far = False
         self.waiting = 0
         for lane, place in zip(self.lanes[1:], self.places[1:], strict=True):
             lane.workers = 0
@@ -211,8 +210,10 @@ async def test_a_run_does_not_wait_for_a_lane_that_has_no_place_yet() -> None:
 
 @virtual
 async def test_a_run_does_not_wait_for_a_place_that_was_promised_and_is_not_to_be_had() -> None:
-    executor, pipeline = Placed(3), Kept(range(100))
-    executor.far = True
+    class Promised(Placed):
+        async def open(self) -> None: ...
+
+    executor, pipeline = Promised(3), Kept(range(100))
     executor.lanes[1].workers = 1  # it was asked for, and is lost, or others have it for long
     await a_run(pipeline, executor, buffer_size=50).execute()
     assert pipeline.taken == list(range(100))
