@@ -16,6 +16,8 @@ from tests.executors.dask.cluster import DaskCluster
 from tests.executors.dask.pipelines import Kept
 from tests.process.test_logs import Kept as KeptLines
 
+pytestmark = pytest.mark.one_loop
+
 LOGGER = "steps on a cluster"
 
 
