@@ -340,6 +340,10 @@ class DaskLanes:
         if not self._closed:
             seat.future.release()
 
+    def returned(self) -> None:
+        """A lane that was at another's place has nothing there any more: who waits in `seat_for` looks again."""
+        self._ring()
+
     def _any(self) -> bool:
         """Whether any lane has a place."""
         return any(lane.seat is not None and lane.seat.free for lane in self.lanes)

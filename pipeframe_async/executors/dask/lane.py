@@ -47,6 +47,9 @@ class Places(Protocol):
     def left(self, seat: Seat) -> None:
         """A seat that was given up has no batch any more."""
 
+    def returned(self) -> None:
+        """A lane has nothing any more at another's place: what waits for that may go to its own."""
+
     def heard(self, seat: Seat, answer: dict[str, Any]) -> None:
         """It has answered."""
 
@@ -145,6 +148,8 @@ class DaskLane:
             seat.busy -= 1
             if seat.over and not seat.busy:
                 self._places.left(seat)
+            if not self.away and self.seat is not seat:
+                self._places.returned()
 
     async def _asked(self, seat: Seat, chain: ChainRef, number: int, batch: Packed, ship: bool) -> Reply | Death | None:
         ticket = next(_tickets)

@@ -209,6 +209,16 @@ def _member(threads: int, status: str) -> Member:
     return Member(threads, stays=status in ("running", "paused"), begins=status == "running")
 
 
+async def _begun(client: Any) -> Any:
+    """A client that has begun; closed where it cannot."""
+    try:
+        return await client
+    except BaseException:
+        with contextlib.suppress(Exception):
+            await client.close(timeout=CONNECT_SECONDS)
+        raise
+
+
 async def _client(address: str, patience: float) -> Any:
     """A client of our own, on this loop. Whether anybody is there is asked first: it would wait all its patience."""
     where, security = address.partition("://")[2], Security()  # of Dask's own configuration
@@ -219,11 +229,23 @@ async def _client(address: str, patience: float) -> Any:
                 kind = (await scheduler.identity())["type"]
             if kind != "Scheduler":
                 raise ConfigError(f"executor='dask://{where}': a Dask {kind.lower()} answers there, and no scheduler")
-            return await Client(
-                address, security=security, asynchronous=True, set_as_default=False, timeout=patience, name="pipeframe"
+            return await _begun(
+                Client(
+                    address,
+                    security=security,
+                    asynchronous=True,
+                    set_as_default=False,
+                    timeout=patience,
+                    name="pipeframe",
+                )
             )
     except ConfigError:
         raise
+    except Warning as warning:  # where the program makes errors of them: Dask warns of workers with other versions
+        text = f"{type(warning).__name__}: {warning}"
+        raise ConfigError(
+            f"executor='dask://{where}': a warning of Dask's is an error in this program: {text}"
+        ) from None
     except Exception as error:  # whatever answers there may be no Dask at all, or want other credentials
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise ConfigError(f"executor='dask://{where}': no Dask scheduler answers there ({text})") from error

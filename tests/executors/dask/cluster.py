@@ -78,6 +78,7 @@ class DaskCluster:
         environment: dict[str, str] | None = None,
         host: str | None = None,
         before: Sequence[str] = (),
+        python: str = sys.executable,
     ) -> None:
         """`host`: that it listens on; `before`: what goes before its command, to have it run there."""
         self._start(
@@ -87,6 +88,7 @@ class DaskCluster:
             *(() if host is None else ("--host", host)),
             environment=environment,
             before=before,
+            python=python,
         )
 
     def joined(self, name: str) -> None:
@@ -94,13 +96,18 @@ class DaskCluster:
         until(lambda: "Registered to" in self.log(name), f"{name} has not registered: {self.log(name)}")
 
     def _start(
-        self, name: str, *command: str, environment: dict[str, str] | None = None, before: Sequence[str] = ()
+        self,
+        name: str,
+        *command: str,
+        environment: dict[str, str] | None = None,
+        before: Sequence[str] = (),
+        python: str = sys.executable,
     ) -> None:
         env = {key: value for key, value in os.environ.items() if key != leaks.TAG_NAME}
         env["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [*before, sys.executable, "-m", "dask", *command, *self._tls],
+                [*before, python, "-m", "dask", *command, *self._tls],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -56,6 +56,7 @@ class Places:
         self.words: list[str] = []
         self.hopeless = ""
         self.logs = Handling()
+        self.returns = 0
 
     async def seated(self, lane: DaskLane) -> None:
         lane.seat = self.seats[0]
@@ -74,6 +75,9 @@ class Places:
     def heard(self, seat: Seat, answer: dict[str, Any]) -> None:
         self.words.append(seat.key)
         seat.told(answer)
+
+    def returned(self) -> None:
+        self.returns += 1
 
     def unreachable(self, seat: Seat, why: str) -> None:
         self.lost(seat, why)
@@ -102,6 +106,17 @@ async def test_a_batch_that_was_lost_with_the_last_worker_for_long_is_the_end_of
     with pytest.raises(WorkerLost, match="no lane on any Dask worker for 60 s"):
         await ran(places)
     assert (places.given_up, places.words) == (["lease-0"], [])
+
+
+async def test_who_waits_for_a_lane_to_come_back_from_anothers_place_is_told() -> None:
+    places = Places(Reply(3), Reply(3))
+    lane = DaskLane(0, places)
+    lane.seat = places.seats[0]
+    await ran(places, lane=lane)
+    assert places.returns == 0
+    lane.seat = places.seats[1]
+    await ran(places, lane=lane)
+    assert places.returns == 1
 
 
 async def test_each_answer_is_a_word_of_the_worker() -> None:
