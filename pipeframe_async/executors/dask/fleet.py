@@ -1,7 +1,7 @@
 """`executor="dask://host:port"`: lanes that live on the workers of a Dask cluster, and follow them as they come and go.
 
-Comes in: who is there, twice a second. Goes out: leases, one for each lane that is to have a place; which worker is
-`_rules/placing.py`'s to say. Process: the client's; all of it runs on the loop of the frame.
+Comes in: who can have lanes, from the roster. Goes out: leases, one for each lane that is to have a place; which worker
+is `_rules/placing.py`'s to say. Process: the client's; all of it runs on the loop of the frame.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from typing import Any
 from pipeframe_async._rules.placing import places
 from pipeframe_async._rules.wear import NO_WEAR, Wear
 from pipeframe_async.contracts import Executor
-from pipeframe_async.errors import ConfigError, StepError, WorkerLost
+from pipeframe_async.errors import StepError, WorkerLost
 from pipeframe_async.executors.dask import probing
 from pipeframe_async.executors.dask.at import Cluster
 from pipeframe_async.executors.dask.calls import OPEN, WAITING
-from pipeframe_async.executors.dask.fits import Fits
-from pipeframe_async.executors.dask.hearing import Hearing
 from pipeframe_async.executors.dask.lane import DaskLane
-from pipeframe_async.executors.dask.reach import CONNECT_SECONDS, Member, Reach, Unreachable
+from pipeframe_async.executors.dask.reach import CONNECT_SECONDS, Reach, Unreachable
+from pipeframe_async.executors.dask.roster import Roster
 from pipeframe_async.executors.dask.seats import Seat
 from pipeframe_async.executors.handling import Handling
 from pipeframe_async.executors.packing import Packing
@@ -33,17 +32,9 @@ from pipeframe_async.executors.shipping import ship as ship_chain
 from pipeframe_async.wire import ChainRef, ChainSpec
 
 NO_LANE = "there was no lane on any Dask worker"
-CLOSED = "the Dask client was closed, or has given up its scheduler"
-LOOK_SECONDS = 0.5
-"""How often it looks who is there. A look is one request to the scheduler; a worker that comes waits for it."""
-FORGET_SECONDS = 10.0
-"""What a worker that has left the cluster has to finish its batches, where its host is still there; where it is not,
-that is how long they wait to be run elsewhere, unless the connection breaks sooner."""
 KILL_SECONDS = 1.0
 """What a worker has to say that a lane was killed; it is all the same, when it hears of the end of its lease. Longer
 holds up a cancel while a host is cut off, shorter leaves lanes behind for a moment where a Dask worker is only slow."""
-BREATH_SECONDS = 0.05
-"""Between two looks at least, however much there is to see: a lease that ends at once would be asked for endlessly."""
 MOST_LANES = 256
 """Lanes at most, whether they have a place or wait for one: each costs the loop two tasks, and one that has a place two
 connections."""
@@ -73,21 +64,14 @@ class DaskLanes:
         self._wear = wear
         self.worker_timeout = worker_timeout
         self._reach: Reach | None = None
-        self._fits: Fits
-        self._hearing: Hearing
-        self._members: dict[str, Member] = {}
-        self._shunned: set[str] = set()  # of those, who cannot be connected to
+        self._roster: Roster
         self._leases = (f"pipeframe-{os.urandom(6).hex()}-{number}" for number in count())
         self._leaving: set[Seat] = set()  # given up, with batches that are still there
-        self._forgetting: set[asyncio.TimerHandle] = set()
         self._changed = asyncio.Event()
-        self._hurried = asyncio.Event()
         self._checking = asyncio.Lock()
-        self._watching: tuple[asyncio.Task[None], ...] = ()
         self._moves = 0
         self._heard = 0.0  # when a worker of a lane has said something last
         self._problem = ""  # why the last lane could not be where it was to be
-        self._fatal = ""
         self._closed = False
 
     @property
@@ -118,33 +102,14 @@ class DaskLanes:
             ConfigError: nobody answers there, or none of the workers can have lanes.
             WorkerLost: there are no workers, for as long as `worker_timeout`.
         """
-        loop = asyncio.get_running_loop()
         self._reach = await Reach.to(self._cluster, self.worker_timeout)
         self._forgotten = weakref.finalize(self, _dropped, self._reach, self.logs)
-        self._fits = Fits(self._reach, self._hurried.set)
-        self._hearing = Hearing(self.worker_timeout, self._ask)
-        deadline = loop.time() + self.worker_timeout
-        while True:
-            with suppress(OSError, TimeoutError):
-                self._meet(await self._reach.members())
-                await self._fits.answered(CONNECT_SECONDS)
-            if self._threads():
-                break
-            if self._fits.misfits and not self._fits.fit:
-                raise ConfigError(probing.refusal(self._fits.misfits))
-            if self._reach.status in ("closed", "closing"):
-                raise WorkerLost(CLOSED)
-            if loop.time() > deadline:
-                raise WorkerLost(f"the Dask cluster had no worker for {self.worker_timeout:g} s")
-            await asyncio.sleep(LOOK_SECONDS)
+        self._roster = Roster(self._reach, self.worker_timeout, self)
+        await self._roster.filled()
+        self._heard = asyncio.get_running_loop().time()
         number = min(MOST_LANES, self._most or MOST_LANES)
         self.lanes = tuple(DaskLane(number, self) for number in range(number))
-        self._heard = loop.time()
-        self._fill()
-        self._watching = (
-            loop.create_task(self._watch(), name="pipeframe-dask-watch"),
-            loop.create_task(self._listen(), name="pipeframe-dask-listen"),
-        )
+        self.fill()
 
     def load(self, chain: ChainSpec) -> ChainRef:
         """Pickle the chain; each Dask worker gets it once, with the first batch."""
@@ -160,91 +125,15 @@ class DaskLanes:
 
     async def checked(self, chain: ChainRef) -> None:
         """The same, of one that is pickled."""
-        if chain.modules <= self._fits.needs:
-            return
-        async with self._checking:
-            for address in await self._fits.need(chain.modules):
-                for seat in [seat for seat in self._seats() if seat.address == address]:
-                    self.lost(seat, "it lacks modules")
+        if not self._roster.has(chain.modules):
+            async with self._checking:
+                await self._roster.need(chain.modules)
 
-    async def _watch(self) -> None:
-        """Follow the cluster, until it is closed or of no use."""
-        while not self._fatal:
-            self._hurried.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._hurried.wait()
-            await asyncio.sleep(BREATH_SECONDS)
-            await self._look()
-
-    async def _look(self) -> None:
-        if self.reach.status in ("closed", "closing"):
-            self._fatal = CLOSED
-            for seat in [lane.seat for lane in self.lanes if lane.seat is not None]:
-                self.lost(seat, self._fatal)
-                self.reach.forget(seat.address)
-            self._ring()
-            return
-        try:
-            members = await self.reach.members()
-        except (OSError, TimeoutError):
-            return  # the scheduler is away: what is leased goes on
-        for address in self._members.keys() - members.keys():
-            self._forgetting.add(asyncio.get_running_loop().call_later(FORGET_SECONDS, self._forget, address))
-        self._meet(members)
-        for seat in [lane.seat for lane in self.lanes if lane.seat is not None]:
-            member = members.get(seat.address)
-            if member is None or not member.stays:
-                self.lost(seat, "it has left the cluster" if member is None else "it is retired")
-        self._fill()
-
-    def _forget(self, address: str) -> None:
-        """Who is gone from the cluster has had its time to give back what it had."""
-        if address not in self._members:
-            self.reach.forget(address)
-
-    def _meet(self, members: dict[str, Member]) -> None:
-        self._members = members
-        self._shunned &= members.keys()
-        self._fits.meet(members)
-
-    def _threads(self) -> dict[str, int]:
-        """Of the workers that can have another lane."""
-        able = self._fits.fit - self._shunned
-        return {
-            address: member.threads for address, member in self._members.items() if member.begins and address in able
-        }
-
-    async def _listen(self) -> None:
-        """Look who says nothing any more. Beside `_watch`, which waits for the scheduler where that is away."""
-        while not self._fatal:
-            seats, now = self._seats(), asyncio.get_running_loop().time()
-            # In the middle of a long batch, what it is at and what it has logged is asked for.
-            long = {seat.address for seat in seats if seat.busy and now - seat.heard >= self._hearing.beat}
-            for address in self._hearing.look({*self._shunned, *(seat.address for seat in seats)}, long):
-                self._give_up(address)
-            await asyncio.sleep(self._hearing.beat)
-
-    def _seats(self) -> list[Seat]:
+    def seats(self) -> list[Seat]:
         """All places, also those that are given up and have batches."""
         return [*(lane.seat for lane in self.lanes if lane.seat is not None), *self._leaving]
 
-    def _give_up(self, address: str) -> None:
-        """Nothing was heard of a worker for too long: what it has is run elsewhere."""
-        if seats := [seat for seat in self._seats() if seat.address == address]:
-            self._shunned.add(address)
-            for seat in seats:
-                self.lost(seat, f"nothing was heard of it for {self.worker_timeout:g} s")
-            self.reach.forget(address)
-
-    async def _ask(self, address: str) -> None:
-        """Ask a worker for a sign of life, and what its lanes are at."""
-        seats = {seat.key: seat for seat in self._seats() if seat.address == address and seat.there}
-        for key, answer in (await self.reach.look(address, seats)).items():
-            self._told(seats[key], answer)
-        self._alive(address)
-
-    def _told(self, seat: Seat, answer: dict[str, Any]) -> None:
+    def told(self, seat: Seat, answer: dict[str, Any]) -> None:
         """What an answer says of its lane besides."""
         seat.told(answer)
         seat.heard = asyncio.get_running_loop().time()
@@ -252,26 +141,22 @@ class DaskLanes:
         for chunk, positions in seat.lines(answer):
             self.logs.put(chunk, name, positions)
 
-    def _alive(self, address: str) -> None:
+    def alive(self, address: str) -> None:
         """A worker has given a sign of life."""
-        if any(seat.there for seat in self._seats() if seat.address == address):
+        if any(seat.there for seat in self.seats() if seat.address == address):
             self._heard = asyncio.get_running_loop().time()
-        if address in self._shunned:
-            self._shunned.discard(address)
-            self._hurried.set()
 
     def heard(self, seat: Seat, answer: dict[str, Any]) -> None:
         """A worker has answered."""
-        self._told(seat, answer)
-        self._hearing.heard(seat.address)
-        self._alive(seat.address)
+        self.told(seat, answer)
+        self._roster.heard(seat.address)
 
     def unreachable(self, seat: Seat, why: str) -> None:
         """A worker cannot be connected to: it gets no lane before it has given a sign of life."""
-        self._shunned.add(seat.address)
+        self._roster.shun(seat.address)
         self.lost(seat, why)
 
-    def _fill(self) -> None:
+    def fill(self) -> None:
         """Ask for a place for each lane that has none, where there are any."""
         if self._closed or self.reach.status != "running":
             return
@@ -279,7 +164,7 @@ class DaskLanes:
         waiting.sort(key=lambda lane: (not lane.began, lane.number))  # those who have work first
         taken = Counter(lane.seat.address for lane in self.lanes if lane.seat is not None)
         taken.update(seat.address for seat in self._leaving)
-        for lane, address in zip(waiting, places(self._threads(), taken, len(waiting)), strict=False):
+        for lane, address in zip(waiting, places(self._roster.threads(), taken, len(waiting)), strict=False):
             key = next(self._leases)
             future = self.reach.lease(key, probing.lease(key, self._wear.max_batches, self._wear.max_rss), address)
             seat = lane.seat = Seat(key, address, future)
@@ -296,7 +181,7 @@ class DaskLanes:
             self.unreachable(seat, str(error))
             return
         except (OSError, RuntimeError) as error:
-            self._fits.again(seat.address)
+            self._roster.doubt(seat.address)
             self.lost(seat, str(error))
             return
         if answer["is"] != OPEN:
@@ -332,7 +217,7 @@ class DaskLanes:
         else:
             self.left(seat)
         self._ring()
-        self._hurried.set()
+        self._roster.hurry()
 
     def left(self, seat: Seat) -> None:
         """Its last batch has come back: the thread is Dask's again."""
@@ -342,6 +227,10 @@ class DaskLanes:
 
     def returned(self) -> None:
         """A lane that was at another's place has nothing there any more: who waits in `seat_for` looks again."""
+        self._ring()
+
+    def ended(self) -> None:
+        """The cluster is of no use any more: those who wait are told."""
         self._ring()
 
     def _any(self) -> bool:
@@ -358,8 +247,8 @@ class DaskLanes:
         Raises:
             WorkerLost: it is of no use to wait, or it has lasted too long.
         """
-        if self._fatal or self._closed:
-            raise WorkerLost(self._fatal or "the lanes on the Dask cluster were closed")
+        if self._roster.fatal or self._closed:
+            raise WorkerLost(self._roster.fatal or "the lanes on the Dask cluster were closed")
         left = max(since, self._heard) + self.worker_timeout - asyncio.get_running_loop().time()
         if left <= 0:
             raise WorkerLost(self._said(what))
@@ -408,14 +297,11 @@ class DaskLanes:
         self._closed = True
         self._forgotten.detach()
         self._ring()
-        for timer in self._forgetting:
-            timer.cancel()
-        tasks = [lane.seat.sitting for lane in self.lanes if lane.seat is not None and lane.seat.sitting is not None]
-        tasks += self._watching
-        for task in tasks:
+        sitting = [seat.sitting for seat in self.seats() if seat.sitting is not None]
+        for task in sitting:
             task.cancel()
-        await asyncio.gather(*tasks, self._hearing.close(), self._fits.close(), return_exceptions=True)
-        seats = self._seats()
+        await asyncio.gather(*sitting, self._roster.close(), return_exceptions=True)
+        seats = self.seats()
         try:
             ends = await asyncio.gather(*(self._end(seat, kill=kill, timeout=timeout) for seat in seats))
         finally:
@@ -427,12 +313,12 @@ class DaskLanes:
             raise StepError(f"teardown raised in a worker:\n{problems[0]}")
 
     async def _end(self, seat: Seat, *, kill: bool, timeout: float) -> list[str]:
-        if not seat.there or self._fatal or self._hearing.lasts(seat.address) > 2 * CONNECT_SECONDS:
+        if not seat.there or self._roster.fatal or self._roster.silent(seat.address) > 2 * CONNECT_SECONDS:
             return []  # its lease ends, and with that the lane: whenever its worker hears of it
         with suppress(OSError, TimeoutError):  # it is gone: then so is the lane
             async with asyncio.timeout(KILL_SECONDS if kill else timeout + CONNECT_SECONDS):
                 answer = await self.reach.ask(seat.address, "close", lease=seat.key, kill=kill, timeout=timeout)
-                self._told(seat, answer)
+                self.told(seat, answer)
                 return [*answer["problems"]]
         return []
 
