@@ -15,6 +15,7 @@ from contextlib import (
     suppress,
 )
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from types import ModuleType, TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -487,7 +488,7 @@ class PipeFrame:
                 self._runs.add(run)
                 try:
                     with self._signals(run):
-                        async with watched(progress_display(self._progress, run.stats)):
+                        async with watched(progress_display(self._progress, partial(_shown, run, workforce))):
                             yield run
                 finally:
                     self._runs.forget(run)
@@ -569,6 +570,11 @@ class PipeFrame:
         for run in self._runs:
             if pipeline is None or run.is_of(pipeline):
                 run.stop()
+
+
+def _shown(run: Run, workforce: Workforce) -> Stats:
+    """What a display has to tell of: the counters of one run, and who works for it."""
+    return replace(run.stats(), workers=workforce.stats())
 
 
 async def _checked(executor: Executor, plan: Plan) -> None:

@@ -95,6 +95,7 @@ class WorkerStats:
     counts by cause: `"crashed"`, `"killed"` (by somebody else), `"time_limit"`, `"memory"` (`max_worker_rss` in the
     middle of a record), `"worn"` (`max_worker_rss`, `max_worker_batches`), `"abandoned"` (at work for nobody any more).
     `at` is what it is at, as the batch and the index of the record in it; it changes whenever the worker goes on.
+    `host` is where it is on a cluster, None on this machine.
     """
 
     name: str
@@ -104,6 +105,7 @@ class WorkerStats:
     busy_seconds: float = 0.0
     restarts: Mapping[str, int] = field(default_factory=dict)
     at: tuple[int, int] | None = None
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

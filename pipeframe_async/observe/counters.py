@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import Final
 
 from pipeframe_async.report import duration
@@ -81,4 +81,11 @@ def phrases(stats: Stats, rate: float, *, over: bool = False, beside_a_bar: bool
         said[0] += f" ({at / of:.0%}{' of the feed' if fans_out else ''})"
     if stats.spilled:
         said.append(f"{stats.spilled:,} on disk")
+    if lanes := by_host(stats):
+        said.append(f"{lanes.total():,} lanes on {len(lanes):,} host{'s' if len(lanes) > 1 else ''}")
     return said
+
+
+def by_host(stats: Stats) -> Counter[str]:
+    """How many lanes each host of a cluster has; of none, where all are here."""
+    return Counter(worker.host for worker in stats.workers if worker.host is not None)

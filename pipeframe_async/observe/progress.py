@@ -16,7 +16,7 @@ from typing import Final, TextIO
 
 from pipeframe_async.contracts import Display
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.observe.counters import Rate, eta, overall_rate, phrases
+from pipeframe_async.observe.counters import Rate, by_host, eta, overall_rate, phrases
 from pipeframe_async.stats import Stats
 
 MODES: Final = ("auto", "plain", "json", "none")
@@ -115,11 +115,15 @@ def plain_line(stats: Stats, rate: float, over: bool = False) -> str:
 
 
 def json_line(stats: Stats, rate: float, over: bool = False) -> str:
-    """The counters for a program: those of `Stats`, the rate, the seconds that are left, and `"event": "progress"`."""
+    """The counters for a program: those of `Stats`, the rate, the seconds that are left, and `"event": "progress"`.
+
+    On a cluster, how many lanes each host has, too.
+    """
     left = None if over else eta(stats, rate)
     counts = asdict(stats)
     for parts in ("runs", "before", "workers"):
         del counts[parts]
-    return json.dumps(
-        {"event": "progress", **counts, "rate": round(rate, 1), "eta": None if left is None else round(left, 1)}
-    )
+    told = {"event": "progress", **counts, "rate": round(rate, 1), "eta": None if left is None else round(left, 1)}
+    if lanes := by_host(stats):
+        told["lanes"] = lanes
+    return json.dumps(told)

@@ -25,7 +25,7 @@ from pipeframe_async.observe.bar import ERASE, Bar, Line
 from pipeframe_async.observe.counters import Rate, phrases
 from pipeframe_async.observe.progress import Lines, json_line, progress_display
 from pipeframe_async.pipeline import PipelineEngine
-from pipeframe_async.stats import Stats
+from pipeframe_async.stats import Stats, WorkerStats
 from pipeframe_async.steps import apply
 
 if os.name == "posix":
@@ -300,7 +300,7 @@ def test_a_terminal_that_goes_away_is_no_error(monkeypatch: pytest.MonkeyPatch) 
 PRINTING = """
 import logging, sys, threading
 from pipeframe_async.observe.progress import progress_display
-from pipeframe_async.stats import Stats
+from pipeframe_async.stats import Stats, WorkerStats
 
 display = progress_display(True, lambda: Stats(fed=10, delivered=5, elapsed=1.0))
 before = sys.stdout, sys.stderr
@@ -502,3 +502,11 @@ async def test_what_was_stopped_before_its_end_is_a_part_of_the_whole() -> None:
 def test_programs_are_told_the_seconds_that_are_left() -> None:
     assert json.loads(json_line(replace(SOME, total=10_000), 600.0))["eta"] == 14.6
     assert json.loads(json_line(SOME, 600.0))["eta"] is None
+
+
+def test_on_a_cluster_lanes_are_told_by_host() -> None:
+    hosts = ["10.0.0.3", "10.0.0.3", "10.0.0.4", None]
+    stats = replace(SOME, workers=tuple(WorkerStats(str(n), "busy", host=host) for n, host in enumerate(hosts)))
+    assert phrases(stats, 600.0)[-1] == "3 lanes on 2 hosts"
+    assert json.loads(json_line(stats, 600.0))["lanes"] == {"10.0.0.3": 2, "10.0.0.4": 1}
+    assert "lanes" not in json.loads(json_line(SOME, 600.0))

@@ -104,8 +104,8 @@ class DaskLane:
         for cause, number in seat.restarts.items():
             restarts[cause] = restarts.get(cause, 0) + number
         if not seat.there:
-            return WorkerStats(self.name, "restarting" if self.began else "starting", restarts=restarts)
-        return WorkerStats(self.name, "idle", seat.pid, restarts=restarts, at=seat.at)
+            return WorkerStats(self.name, "restarting" if self.began else "starting", restarts=restarts, host=seat.host)
+        return WorkerStats(self.name, "idle", seat.pid, restarts=restarts, at=seat.at, host=seat.host)
 
     def unseat(self) -> None:
         """Its own place is gone."""

@@ -51,6 +51,11 @@ class Seat:
     sitting: asyncio.Task[None] | None = None
 
     @property
+    def host(self) -> str:
+        """Of the Dask worker, without its port."""
+        return self.address.partition("://")[2].rpartition(":")[0].strip("[]")
+
+    @property
     def free(self) -> bool:
         """Whether it can be given a batch."""
         return self.there and not self.over

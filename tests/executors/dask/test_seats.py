@@ -19,3 +19,8 @@ def test_what_an_answer_does_not_say_stays_as_it_was() -> None:
     seat.told({"is": "Reply", "pid": 7, "starts": 2, "restarts": {"crashed": 1}})
     seat.told({"is": "gone away"})
     assert (seat.pid, seat.starts, seat.restarts) == (7, 2, {"crashed": 1})
+
+
+def test_its_host_is_told_without_the_port() -> None:
+    hosts = [Seat("key", address, None).host for address in ("tcp://10.0.0.3:4711", "tls://[::1]:1")]
+    assert hosts == ["10.0.0.3", "::1"]
