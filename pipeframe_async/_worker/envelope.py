@@ -91,6 +91,7 @@ def work(
     *,
     out_of_band: bool = False,
     live: bool = False,
+    cursor: Cursor | None = None,
 ) -> Reply:
     """Run one batch. The function a lane calls in its worker.
 
@@ -107,11 +108,12 @@ def work(
         traced: `Packed.traced`.
         out_of_band: whether large buffers among the results may stand beside their pickle.
         live: the results are wanted as they are, in a thread beside the loop.
+        cursor: in a thread of the parent's process, where it looks to see how far the batch is.
 
     Returns:
         A `Reply`; its `refusal` is set where the chain or the batch could not be loaded.
     """
-    cursor = _cursor or Cursor()
+    cursor = cursor or _cursor or Cursor()
     cursor.enter(number)
     process = os.getpid()
     began = loading = perf_counter()

@@ -1,6 +1,6 @@
 """Where in a pipeline the code stands that asks: at which record of its batch, in which step of which pipeline.
 
-It is read off the stack, by whoever logs a line, or asks what a thread is at: a batch pays nothing for it.
+It is read off the stack, by whoever logs a line: a batch pays nothing for it.
 
 Process: whoever runs a chain, a worker or the app. In a thread that a step has started nothing is found.
 """
@@ -52,11 +52,8 @@ def whereabouts(depth: int = 1) -> Whereabouts | None:
     Args:
         depth: how many calls above this one it stands.
     """
-    return whereabouts_of(sys._getframe(depth))
-
-
-def whereabouts_of(frame: FrameType | None) -> Whereabouts | None:
-    """Those of a frame, perhaps of another thread."""
+    # Of this thread: the frames of others go on under whoever looks at them, and CPython 3.11 may crash.
+    frame: FrameType | None = sys._getframe(depth)
     step: int | None = None
     found: Whereabouts | None = None
     for _ in range(MOST_FRAMES):

@@ -9,7 +9,6 @@ Which worker has a lane's batch is the executor's to say, so a lane is a place i
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from concurrent.futures import Executor as AnyExecutor
@@ -19,14 +18,15 @@ from functools import partial
 from pipeframe_async._rules.hop import hop_of
 from pipeframe_async._worker import envelope
 from pipeframe_async._worker.channel import heavy
-from pipeframe_async._worker.whereabouts import placed, whereabouts_of
+from pipeframe_async._worker.cursor import Cursor
+from pipeframe_async._worker.whereabouts import placed
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import StateError, WorkerLost
 from pipeframe_async.executors.inline import warn_of_time_limit
 from pipeframe_async.executors.packing import Packing
 from pipeframe_async.executors.shipping import ship as ship_chain
 from pipeframe_async.stats import WorkerStats
-from pipeframe_async.wire import UNKNOWN_CHAIN, WANTED, ChainRef, ChainSpec, Death, Packed, Positions, Reply
+from pipeframe_async.wire import UNKNOWN_CHAIN, WANTED, ChainRef, ChainSpec, Death, Packed, Reply
 
 BATCHES_IN_LANE = 2
 """One at work and one that waits in the executor, so that none of its workers waits for the loop."""
@@ -135,7 +135,7 @@ class SharedLane:
         self.name = f"{pool.name} {number + 1}"
         self._pool = pool
         self._number = number
-        self._away: dict[int, Positions | None] = {}  # positions of the batches that are there, by their numbers
+        self._cursors: dict[int, Cursor] = {}  # of batches that are in threads of this process, by their numbers
         self._answered = 0
 
     @property
@@ -145,11 +145,7 @@ class SharedLane:
 
     def stats(self) -> WorkerStats:
         """What it is at, where that can be seen: of threads the records of their batches. Any thread may ask."""
-        executor, ours = self._pool.executor, [*self._away.values()]
-        threads = [*executor._threads] if isinstance(executor, ThreadPoolExecutor) and ours else []
-        frames = sys._current_frames() if threads else {}
-        found = [whereabouts_of(frames.get(each.ident or 0)) for each in threads]
-        at = [here.at or 0 for here in found if here is not None and any(here.positions is each for each in ours)]
+        at = [cursor.read().at or 0 for cursor in [*self._cursors.values()]]
         return WorkerStats(self.name, "idle", at=(self._answered, sum(at)))
 
     async def start(self) -> None:
@@ -178,10 +174,20 @@ class SharedLane:
 
     async def _asked(self, chain: ChainRef, number: int, batch: Packed, ship: bool, *, whole: bool) -> Reply | Death:
         """Submit it and wait. `whole`: with the chain, for who may not have it."""
+        if not self._pool.threads:
+            return await self._submitted(self._pool.work, chain, number, batch, ship, whole=whole)
+        cursor = self._cursors[number] = Cursor()
+        try:
+            work = partial(placed, batch.positions, "", self._pool.work, cursor=cursor)
+            return await self._submitted(work, chain, number, batch, ship, whole=whole)
+        finally:
+            self._cursors.pop(number, None)
+
+    async def _submitted(
+        self, work: Callable[..., Reply], chain: ChainRef, number: int, batch: Packed, ship: bool, *, whole: bool
+    ) -> Reply | Death:
         pool = self._pool
-        work = partial(pool.work, portions=batch.portions if pool.alone else None, traced=batch.traced)
-        if pool.threads:
-            work = partial(placed, batch.positions, "", work)
+        work = partial(work, portions=batch.portions if pool.alone else None, traced=batch.traced)
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -192,14 +198,11 @@ class SharedLane:
             raise WorkerLost(f"{pool.name} is broken and takes no more work: {_text(error)}") from error
         except Exception as error:
             raise StateError(f"{pool.name} does not take work: {_text(error)}") from error
-        self._away[number] = batch.positions
         try:
             answer = await pool.answered(asked)
         except BaseException:
             asked.add_done_callback(partial(self._left, batch.resumes))
             raise
-        finally:
-            self._away.pop(number, None)
         if answer.cancelled():
             raise WorkerLost(f"{pool.name} cancelled batch {number}: was it shut down?")
         if isinstance(lost := answer.exception(), Exception):

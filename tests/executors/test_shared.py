@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
@@ -319,3 +320,19 @@ async def test_how_far_threads_are_in_a_batch_is_to_be_seen(lent: bool) -> None:
         await running
     assert [at[1] for at in seen if at is not None] == [0, 1, 2, 0, 1, 2]
     assert len(set(seen)) == 6
+
+
+async def test_nobody_looks_at_the_stacks_of_threads_that_are_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crashes() -> None:
+        raise AssertionError("frames of a thread go on under whoever looks at them")
+
+    monkeypatch.setattr(sys, "_current_frames", crashes)
+    async with PipeFrame(2, executor="threads") as frame:
+        running = asyncio.create_task(frame.run(Held, range(2)))
+        await asyncio.to_thread(came.acquire, timeout=10)
+        assert len(frame.stats().workers) == 2
+        may.release()
+        may.release()
+        await running
+    while came.acquire(blocking=False):
+        pass
