@@ -188,10 +188,7 @@ class Codec(Protocol):
 
 
 class Executor(Protocol):
-    """Where `def` steps run.
-
-    It may have `pooled` besides, which is True where any of its workers may have a batch of any lane.
-    """
+    """Where `def` steps run."""
 
     @property
     def where(self) -> str:
@@ -237,7 +234,8 @@ class Opened(Protocol):
     """What an `Executor` may be besides: one that has to be opened before it is known what lanes it has.
 
     A lane of it may wait for its place for as long as others work, and lose it before it has it. A run that is done
-    does not wait for that.
+    does not wait for that. Its lanes have `began`, which is true from when they had their first place; those that
+    have it are the first ones.
     """
 
     async def open(self) -> None:
@@ -247,6 +245,9 @@ class Opened(Protocol):
             ConfigError: it cannot be used as it is.
             WorkerLost: there are no workers.
         """
+
+    async def gathered(self) -> None:
+        """Wait a little for lanes that are to have a place: a run whose keys are tied to lanes has no others."""
 
 
 @runtime_checkable

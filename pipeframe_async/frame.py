@@ -319,6 +319,8 @@ class PipeFrame:
     async def _readied(self, executor: Executor, plans: Sequence[Plan]) -> None:
         for plan in plans:
             await _checked(executor, plan)
+            if callable(plan.order) and isinstance(executor, Opened):
+                await executor.gathered()
         await self._workforce_of(executor).ready([plan.chain for plan in plans if plan.chain is not None])
 
     def _shipping(self, plan: Plan) -> Plan:
@@ -472,6 +474,8 @@ class PipeFrame:
             if warm is None and isinstance(executor, Opened):
                 await executor.open()
             await _checked(executor, plan)
+            if callable(plan.order) and isinstance(executor, Opened):
+                await executor.gathered()
             workforce = self._workforce_of(executor)
             async with _job(plan, restart=restart) as job:
                 run = Run(

@@ -145,13 +145,16 @@ class Organs:
         for stage in self.async_stages:
             yield f"steps-{stage.names[0]}", stage.serve()
         lanes = self.workforce.executor.lanes if self.def_stages else ()
-        there = [lane for lane in lanes if lane.workers] or lanes[:1]  # one is waited for in any case
-        # Where any worker may have a batch, two of one lane may be at work at once: not where keys are tied to it.
-        alone = self.dispatch.tied and getattr(self.workforce.executor, "pooled", False)
-        for lane in there:
-            for _ in range(1 if alone else lane.slots):
+        if self.dispatch.tied:
+            # One batch a lane: a second one could pass the first where its worker is lost, or at another's place.
+            for lane in lanes[: _lanes_begun(lanes)]:
                 yield "slot", self.dispatch.serve(lane)
-        if not self.dispatch.tied and (later := [lane for lane in lanes if lane not in there]):
+            return
+        there = [lane for lane in lanes if lane.workers] or lanes[:1]  # one is waited for in any case
+        for lane in there:
+            for _ in range(lane.slots):
+                yield "slot", self.dispatch.serve(lane)
+        if later := [lane for lane in lanes if lane not in there]:
             yield "recruit", self.dispatch.recruit(later)
 
     def waits_for(self) -> str:
@@ -225,7 +228,7 @@ def wired(
     )
     spill = Spill(workforce.executor.codec, plan.names[0], bell.ring)
     backlog = Backlog(books, spill, bell, whole=plan.source == "batch")
-    tie = Tie(plan.order, _lanes_there(workforce.executor.lanes)) if callable(plan.order) else None
+    tie = Tie(plan.order, _lanes_begun(workforce.executor.lanes)) if callable(plan.order) else None
     keep = streaming or hooks.sink is not None or calls is not None or feed.results
     collect = Collect(
         sequencer=_sequencer(plan.order, tie, looked_at=keep or hooks.dead_letter is not None),
@@ -347,9 +350,12 @@ def _consumer(
     return Counting(books) if sink is None else Sink(sink, books, keys=plan.sink_keys)
 
 
-def _lanes_there(lanes: Sequence[Lane]) -> int:
-    """How many of the first have a worker, or will have: those that keys may be tied to."""
-    return next((number for number, lane in enumerate(lanes) if not lane.workers), len(lanes)) or 1
+def _lanes_begun(lanes: Sequence[Lane]) -> int:
+    """How many of the first keys may be tied to: not those that are promised a place, which may never come."""
+    return (
+        next((n for n, lane in enumerate(lanes) if not (lane.workers and getattr(lane, "began", True))), len(lanes))
+        or 1
+    )
 
 
 def _slots_there(lanes: Sequence[Lane]) -> int:

@@ -72,6 +72,7 @@ class NoSpec:
     """
 
     _initializing = False
+    _uninitialized_submodules = ()  # what an import of a submodule asks of its parent
     name = None
     parent = None
     submodule_search_locations = None

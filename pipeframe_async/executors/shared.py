@@ -87,7 +87,7 @@ class Pool:
                 # Set by a thread of the executor, by way of the loop. Others' replies move the limit meanwhile.
                 left = None if self._silence is None else self._heard + self._silence - loop.time()
                 await asyncio.wait([answer], timeout=left)
-                if any(future.running() or future.done() for future in self._asked):
+                if any(future.running() or future.done() for future in [*self._asked]):
                     self._heard = loop.time()
                 elif self._silence is not None and loop.time() >= self._heard + self._silence:
                     raise WorkerLost(
@@ -98,7 +98,8 @@ class Pool:
             answer.cancel()  # taken back where it has not begun; else it runs to its end, and nobody waits for it
             raise
         finally:
-            del self._asked[asked]
+            # One that nobody waits for any more may be at work all the same.
+            asked.add_done_callback(lambda done: self._asked.pop(done, None))
         return answer
 
     def replied(self) -> None:
@@ -236,7 +237,6 @@ class SharedExecutor:
     """
 
     where = "executor"
-    pooled = True
     beside: Executor | None = None
     restarts = 0
 

@@ -31,7 +31,6 @@ class ThreadsExecutor:
     """
 
     where = "thread"
-    pooled = True
     beside: Executor | None = None
     restarts = 0
 

@@ -212,6 +212,8 @@ class Dispatch:
                 self._claim.content = True
                 self._workforce.passed(self._claim)
             return None  # the usual answer: each ring wakes all slots, and there was one batch
+        if not (lane.workers or self.tied):
+            return None  # of an executor that has become smaller
         if self._within is not None:
             # What has a deadline is not queued behind others: nobody could say whether it begins in time.
             self.share.patient = self._within() < inf

@@ -35,6 +35,9 @@ NO_LANE = "there was no lane on any Dask worker"
 KILL_SECONDS = 1.0
 """What a worker has to say that a lane was killed; it is all the same, when it hears of the end of its lease. Longer
 holds up a cancel while a host is cut off, shorter leaves lanes behind for a moment where a Dask worker is only slow."""
+GATHER_SECONDS = 3.0
+"""What lanes that have been asked for have until a run is tied to those that are there. Shorter loses lanes to a slow
+start, longer waits for threads that are at work for others."""
 MOST_LANES = 256
 """Lanes at most, whether they have a place or wait for one: each costs the loop two tasks, and one that has a place two
 connections."""
@@ -110,6 +113,13 @@ class DaskLanes:
         number = min(MOST_LANES, self._most or MOST_LANES)
         self.lanes = tuple(DaskLane(number, self) for number in range(number))
         self.fill()
+
+    async def gathered(self) -> None:
+        """Wait for lanes that are to have a place, as long as a fork server takes to start."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_SECONDS):
+                while any(lane.seat is not None and not lane.began for lane in self.lanes):
+                    await self._changed.wait()  # rung by whatever changes a seat
 
     def load(self, chain: ChainSpec) -> ChainRef:
         """Pickle the chain; each Dask worker gets it once, with the first batch."""

@@ -34,6 +34,8 @@ EXTENSION = "pipeframe_async"
 """What the Dask worker knows us by; it closes its extensions when it closes."""
 LOOK_SECONDS = 5.0
 """How long a client that asks for a lane which is not there yet is kept waiting before it is told so."""
+MOST_CHAINS = 16
+"""Chains that are kept for lanes which have not got them. Fewer are sent again, more hold what is large."""
 CLOSE_SECONDS = 3.0
 """What lanes have for their batches where the Dask worker closes, and again for their teardown: its nanny kills it
 after 8. Less cuts long batches, which are run again elsewhere."""
@@ -212,6 +214,8 @@ class Host:
         base = asked.chain.partition("#")[0]
         if asked.parcel is not None:
             self._chains[base, asked.tag] = asked.parcel
+            while len(self._chains) > MOST_CHAINS:  # who still wants the oldest is asked for it again
+                del self._chains[next(iter(self._chains))]
         if (parcel := self._chains.get((base, asked.tag))) is None:
             return None
         data, *supply = parcel

@@ -213,6 +213,8 @@ async def test_a_run_does_not_wait_for_a_place_that_was_promised_and_is_not_to_b
     class Promised(Placed):
         async def open(self) -> None: ...
 
+        async def gathered(self) -> None: ...
+
     executor, pipeline = Promised(3), Kept(range(100))
     executor.lanes[1].workers = 1  # it was asked for, and is lost, or others have it for long
     await a_run(pipeline, executor, buffer_size=50).execute()

@@ -520,14 +520,14 @@ async def test_a_state_is_taken_between_two_records_that_come_in_portions(
     monkeypatch.setattr(state_files.StateFile, "save", noted)
     children: list[int] = []
     job = Through(
-        range(40),
+        range(160),
         steps=[expand(lambda record: [record] * 3_000)],
         sink=Page(children),
         checkpoint=Checkpoint(path, every=0.005),
         batch_size=1,
     )
     await PipeFrame(executor="inline", buffer_size=1_000).run(job)
-    assert len(children) == 120_000
+    assert len(children) == 480_000
     assert all(sink == 3_000 * done for done, sink in saved if sink is not None)
     assert len({done for done, _ in saved}) > 6
 
