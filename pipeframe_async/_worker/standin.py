@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 MAIN = "__main__"
@@ -72,7 +72,7 @@ class NoSpec:
     """
 
     _initializing = False
-    _uninitialized_submodules = ()  # what an import of a submodule asks of its parent
+    _uninitialized_submodules: ClassVar[list[str]] = []  # an import of a submodule adds it there, and takes it away
     name = None
     parent = None
     submodule_search_locations = None

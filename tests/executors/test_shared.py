@@ -184,6 +184,23 @@ async def test_an_executor_that_is_at_work_may_be_silent_for_as_long_as_it_likes
     assert isinstance(await waiting, Reply)
 
 
+async def test_a_batch_that_was_given_up_and_is_at_work_all_the_same_is_no_silence() -> None:
+    executor = Given(None, None)
+    lane = SharedExecutor(executor, 1, worker_timeout=0.05).lanes[0]
+    chain = SharedExecutor(Given(), 1).load(CHAIN)
+    given_up = asyncio.ensure_future(run(lane, chain, 1))
+    await asyncio.sleep(0)
+    executor.futures[0].set_running_or_notify_cancel()
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    waiting = asyncio.ensure_future(run(lane, chain, 1))
+    done, _ = await asyncio.wait([waiting], timeout=0.3)
+    assert not done  # it waits for a worker that has something to do
+    executor.futures[0].set_result(Reply(1))
+    with pytest.raises(WorkerLost, match="has begun no batch"):
+        await waiting
+
+
 async def test_a_hop_is_told_where_the_worker_had_waited_for_it() -> None:
     for idle, told in [(None, False), (0.0, False), (60.0, True)]:
         executor = Given(None)

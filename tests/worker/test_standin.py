@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import sys
 import threading
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -118,3 +120,20 @@ def test_a_forked_child_is_another_home(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(standin, "home", before := standin.home)
     standin._moved()
     assert standin.home != before
+
+
+def test_a_submodule_of_a_stand_in_is_imported_as_of_any_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "late.py").write_text("here = 1")
+    package = ModuleType("standing_in")
+    package.__path__ = [str(tmp_path)]
+    package.__spec__ = standin.NoSpec()  # type: ignore[assignment]
+    monkeypatch.setitem(sys.modules, "standing_in", package)
+    try:
+        assert importlib.import_module("standing_in.late").here == 1
+        assert standin.NoSpec._uninitialized_submodules == []
+        with pytest.raises(ModuleNotFoundError, match="standing_in"):
+            importlib.import_module("standing_in.never")
+    finally:
+        sys.modules.pop("standing_in.late", None)

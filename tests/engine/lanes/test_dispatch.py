@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -270,3 +271,49 @@ async def test_where_no_lane_has_a_place_the_first_is_waited_for(order: Any) -> 
     pipeline.order = order
     await a_run(pipeline, executor, buffer_size=50).execute()
     assert sorted(pipeline.taken) == list(range(100))
+
+
+@virtual
+async def test_keys_are_tied_to_no_lane_that_was_only_promised_a_place() -> None:
+    executor, pipeline = Placed(4), Kept(range(100))
+    for lane, began in zip(executor.lanes, (True, True, False, False), strict=True):
+        lane.began = began  # type: ignore[attr-defined]
+        lane.workers = 1  # those that have not begun were asked for, and never come
+    executor.places[1].set()
+    pipeline.order = lambda record: record % 7
+    await a_run(pipeline, executor, buffer_size=50).execute()
+    assert sorted(pipeline.taken) == list(range(100))
+    assert [bool(lane.batches) for lane in executor.lanes] == [True, True, False, False]
+
+
+@virtual
+async def test_by_key_a_lane_has_one_batch_at_a_time() -> None:
+    executor, pipeline = FakeExecutor(2, delay=lambda number, records: 0.01 * records), Kept(range(200))
+    most = Counter[int]()
+    for number, lane in enumerate(executor.lanes):
+        lane.run = partial(_counted, lane.run, Counter(), number, most)  # type: ignore[method-assign]
+    pipeline.order = lambda record: record % 7
+    await a_run(pipeline, executor, buffer_size=50).execute()
+    assert most == {0: 1, 1: 1}
+
+
+async def _counted(run: Any, now: Counter[int], number: int, most: Counter[int], *args: Any, **options: Any) -> Any:
+    now[number] += 1
+    most[number] = max(most[number], now[number])
+    try:
+        return await run(*args, **options)
+    finally:
+        now[number] -= 1
+
+
+@virtual
+async def test_a_lane_that_is_no_more_is_given_nothing_and_what_it_has_is_finished() -> None:
+    executor, pipeline = FakeExecutor(3, delay=lambda number, records: 0.01 * records), Kept(range(600))
+    lane = executor.lanes[2]
+    asyncio.get_running_loop().call_later(1.0, setattr, lane, "workers", 0)
+    running = asyncio.ensure_future(a_run(pipeline, executor, buffer_size=50).execute())
+    await asyncio.sleep(1.5)
+    had = len(lane.batches)
+    assert 0 < len(pipeline.taken) < 500
+    await running
+    assert (len(lane.batches), pipeline.taken) == (had, list(range(600)))
