@@ -7,7 +7,8 @@ there, that a worker is gone, or has come. Process: the client's; all of it runs
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import weakref
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -50,8 +51,12 @@ class Lanes(Protocol):
         """The cluster is of no use any more: `fatal` says why."""
 
 
+class Dropped(RuntimeError):
+    """Whoever had the lanes is gone."""
+
+
 class Roster:
-    """The workers.
+    """The workers. It does not keep alive whoever has lanes there, and ends when that is gone.
 
     Args:
         reach: the cluster.
@@ -63,7 +68,7 @@ class Roster:
         self.fatal = ""
         self._reach = reach
         self._timeout = timeout
-        self._lanes = lanes
+        self._followed = weakref.ref(lanes)
         self._hurried = asyncio.Event()
         self._fits = Fits(reach, self._hurried.set)
         self._hearing = Hearing(timeout, self._ask)
@@ -71,6 +76,12 @@ class Roster:
         self._shunned: set[str] = set()  # of those, who cannot be connected to
         self._forgetting: set[asyncio.TimerHandle] = set()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
+
+    @property
+    def _lanes(self) -> Lanes:
+        if (lanes := self._followed()) is None:
+            raise Dropped
+        return lanes
 
     async def filled(self) -> None:
         """Wait until somebody can have lanes, and follow them from then on.
@@ -95,8 +106,8 @@ class Roster:
                 raise WorkerLost(f"the Dask cluster had no worker for {self._timeout:g} s")
             await asyncio.sleep(LOOK_SECONDS)
         self._tasks = (
-            loop.create_task(self._watch(), name="pipeframe-dask-watch"),
-            loop.create_task(self._listen(), name="pipeframe-dask-listen"),
+            loop.create_task(_until_dropped(self._watch()), name="pipeframe-dask-watch"),
+            loop.create_task(_until_dropped(self._listen()), name="pipeframe-dask-listen"),
         )
 
     def threads(self) -> dict[str, int]:
@@ -224,3 +235,8 @@ class Roster:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, self._hearing.close(), self._fits.close(), return_exceptions=True)
+
+
+async def _until_dropped(work: Coroutine[Any, Any, None]) -> None:
+    with suppress(Dropped):
+        await work

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from pipeframe_async import PipeFrame
 from tests.executors.dask.cluster import DaskCluster, until
-from tests.executors.dask.pipelines import Kept, slow
+from tests.executors.dask.pipelines import Kept, same, slow
 
 pytestmark = [pytest.mark.process, pytest.mark.one_loop]
 
@@ -135,3 +136,22 @@ def test_a_frame_that_nobody_closes_leaves_nothing_on_the_cluster_and_no_noise(s
         "ResourceWarning: a PipeFrame was dropped while it was open: its lanes on the cluster are given up" in warned[0]
     )
     until(lambda: not steady.lanes(), "lanes are there", 2.0)
+
+
+async def test_a_frame_that_is_dropped_while_the_loop_goes_on_gives_its_threads_back(steady: DaskCluster) -> None:
+    async def forgetful() -> None:
+        frame = await PipeFrame(executor=steady.address).__aenter__()
+        await frame.run(Kept(same), range(10))
+
+    async def collected() -> None:
+        for _ in range(40):
+            gc.collect()
+            await asyncio.sleep(0.05)
+
+    await forgetful()
+    with pytest.warns(ResourceWarning, match="a PipeFrame was dropped while it was open: its lanes on the cluster"):
+        await collected()
+    await asyncio.to_thread(until, lambda: not steady.lanes(), "lanes are there", 2.0)
+    pipeline = Kept(same)
+    await PipeFrame(executor=steady.address).run(pipeline, range(10))
+    assert pipeline.taken == list(range(10))
