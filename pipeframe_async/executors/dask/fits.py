@@ -55,24 +55,32 @@ class Fits:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 answer = (await self._reach.probed([address], self._ours.library)).get(address)
+            if answer is None or isinstance(answer, OSError):
+                return
+            if why := probing.misfit(answer, self._ours):
+                self._refuse(address, why)
+            elif lacks := await self._lacks_any(address):
+                self._refuse(address, probing.lacking(lacks))
+            else:
+                self.fit.add(address)
         except (OSError, TimeoutError):
             return  # it, or the scheduler, is gone again; if not, it is asked once more
         finally:
             del self._asking[address]
-        if answer is None or isinstance(answer, OSError):
-            return
-        if why := probing.misfit(answer, self._ours):
-            self._refuse(address, why)
-        elif lacks := await self._lacks(address, self.needs):
-            self._refuse(address, probing.lacking(lacks))
-        else:
-            self.fit.add(address)
         self._told()
 
     def _refuse(self, address: str, why: str) -> None:
         self.fit.discard(address)
         self.misfits[address] = why
         logger.warning("the Dask worker %s gets no lanes: %s", address, why)
+
+    async def _lacks_any(self, address: str) -> list[str]:
+        """Which of those that are needed it does not have; also of those that come to be needed meanwhile."""
+        asked, lacks = set[str](), list[str]()
+        while not lacks and (new := self.needs - asked):
+            asked |= new
+            lacks = await self._lacks(address, new)
+        return lacks
 
     async def _lacks(self, address: str, modules: Iterable[str]) -> list[str]:
         """Which of these it does not have; none where it does not say."""
@@ -91,9 +99,11 @@ class Fits:
         """
         if not (wanted := {*modules} - self.needs):
             return set()
-        asked = sorted(self.fit)
-        answers = await asyncio.gather(*(self._lacks(address, wanted) for address in asked))
-        lacks = {address: answer for address, answer in zip(asked, answers, strict=True) if answer}
+        asked, lacks = set[str](), dict[str, list[str]]()
+        while new := sorted(self.fit - asked):  # others may come to fit meanwhile
+            asked.update(new)
+            answers = await asyncio.gather(*(self._lacks(address, wanted) for address in new))
+            lacks |= {address: answer for address, answer in zip(new, answers, strict=True) if answer}
         if lacks and len(lacks) == len(asked):
             raise ConfigError(probing.lacked(lacks))
         self.needs |= wanted

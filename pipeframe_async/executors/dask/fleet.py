@@ -122,7 +122,7 @@ class DaskLanes:
                     await self._changed.wait()  # rung by whatever changes a seat
 
     def load(self, chain: ChainSpec) -> ChainRef:
-        """Pickle the chain; each Dask worker gets it once, with the first batch."""
+        """Pickle the chain; each place gets it with its first batches, until one was answered."""
         return ship_chain(chain)
 
     async def check(self, chain: ChainSpec) -> None:

@@ -122,3 +122,24 @@ async def test_who_does_not_say_what_it_lacks_fits() -> None:
     fits = await met(reach, "a", "mute")
     assert await fits.need(["orders"]) == {"a"}
     assert fits.fit == {"mute"}
+
+
+async def test_who_comes_while_a_module_comes_to_be_needed_is_asked_for_that_too() -> None:
+    reach: Any = Reach("a", "b")
+    fits = Fits(reach, lambda: None)
+    fits.meet({"a": MEMBER})
+    await fits.answered(1.0)
+    await fits.need(["first"])
+    lacks = reach.lacks
+
+    async def slowly(address: str, modules: list[str]) -> list[str]:
+        await asyncio.sleep(1.0)
+        return [*await lacks(address, modules)]
+
+    reach.lacks, reach.missing = slowly, {"b": ["second"]}
+    fits.meet({"a": MEMBER, "b": MEMBER})
+    await asyncio.sleep(0.5)
+    await fits.need(["second"])
+    await fits.answered(5.0)
+    assert (fits.fit, [*fits.misfits]) == ({"a"}, ["b"])
+    await fits.close()
