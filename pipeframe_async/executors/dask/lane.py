@@ -11,8 +11,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from pipeframe_async.errors import WorkerLost
-from pipeframe_async.executors.dask import frames
-from pipeframe_async.executors.dask.calls import CUT, GONE_AWAY, LOST, UNKNOWN, Call
+from pipeframe_async.executors.dask import calls, frames
 from pipeframe_async.executors.dask.reach import Reach, Unreachable
 from pipeframe_async.executors.dask.seats import Seat
 from pipeframe_async.executors.handling import Handling
@@ -139,11 +138,14 @@ class DaskLane:
         self.at = seat
         if not seat.busy:
             seat.heard = asyncio.get_running_loop().time()
+        ticket = next(_tickets)
+        seat.positions[ticket] = batch.positions
         self.away += 1
         seat.busy += 1
         try:
-            return await self._asked(seat, chain, number, batch, ship)
+            return await self._asked(seat, ticket, chain, number, batch, ship)
         finally:
+            del seat.positions[ticket]
             self.away -= 1
             seat.busy -= 1
             if seat.over and not seat.busy:
@@ -151,16 +153,8 @@ class DaskLane:
             if not self.away and self.seat is not seat:
                 self._places.returned()
 
-    async def _asked(self, seat: Seat, chain: ChainRef, number: int, batch: Packed, ship: bool) -> Reply | Death | None:
-        ticket = next(_tickets)
-        seat.positions[ticket] = batch.positions
-        try:
-            return await self._told(seat, chain, number, batch, ship, ticket)
-        finally:
-            del seat.positions[ticket]
-
-    async def _told(
-        self, seat: Seat, chain: ChainRef, number: int, batch: Packed, ship: bool, ticket: int
+    async def _asked(
+        self, seat: Seat, ticket: int, chain: ChainRef, number: int, batch: Packed, ship: bool
     ) -> Reply | Death | None:
         packed = batch._replace(data=frames.light(batch.data), positions=None)
         loop = asyncio.get_running_loop()
@@ -168,7 +162,7 @@ class DaskLane:
             label, began = chain.label, loop.time()
             tag = "" if chain.more is None else chain.more.tag
             parcel = None if label in seat.known else _parcel(chain)
-            call = Call(chain.key, tag, chain.time_limit, parcel, number, packed, ship)
+            call = calls.Call(chain.key, tag, chain.time_limit, parcel, number, packed, ship)
             wanted = self._places.logs.wanted()
             message = {"wanted": frames.dump(wanted)} if wanted is not seat.wanted else {}
             try:
@@ -194,15 +188,15 @@ class DaskLane:
                 case "Death":
                     death: Death = frames.load(answer["answer"])
                     return death
-                case kind if kind == UNKNOWN:
+                case calls.UNKNOWN:
                     seat.known.discard(label)
                     continue
-                case kind if kind == CUT:
+                case calls.CUT:
                     return self._died(seat, batch, "its lease was ended")
-                case kind if kind == LOST:
+                case calls.LOST:
                     raise WorkerLost(f"{self.name}: {answer['text']}")
                 case kind:
-                    assert kind == GONE_AWAY
+                    assert kind == calls.GONE_AWAY
                     self._places.lost(seat, "its lease has ended")
                     return None
             seat.known.add(label)
