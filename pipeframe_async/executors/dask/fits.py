@@ -105,7 +105,7 @@ class Fits:
             answers = await asyncio.gather(*(self._lacks(address, wanted) for address in new))
             lacks |= {address: answer for address, answer in zip(new, answers, strict=True) if answer}
         if lacks and len(lacks) == len(asked):
-            raise ConfigError(probing.lacked(lacks))
+            raise ConfigError(probing.lacked(lacks, self.misfits))
         self.needs |= wanted
         for address, missing in lacks.items():
             self._refuse(address, probing.lacking(missing))

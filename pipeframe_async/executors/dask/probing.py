@@ -87,13 +87,14 @@ def lacking(modules: Iterable[str]) -> str:
     return f"it does not have the module {', '.join(map(repr, sorted(modules)))}, which steps name"
 
 
-def lacked(lacks: Mapping[str, Iterable[str]]) -> str:
-    """What to say where no worker has what steps name."""
+def lacked(lacks: Mapping[str, Iterable[str]], misfits: Mapping[str, str]) -> str:
+    """What to say where no worker that can have lanes has what steps name; `misfits`: why others cannot."""
     names = sorted({name for modules in lacks.values() for name in modules})
     tops = sorted({name.partition(".")[0] for name in names})
     lines = [f"  {address}: {lacking(modules)}" for address, modules in sorted(lacks.items())]
     remedy = f"install it there, upload it by client.upload_file(…), or send it along: PipeFrame(ship_modules={tops!r})"
-    return "\n".join([f"no Dask worker has the module {', '.join(map(repr, names))}:", *lines, remedy])
+    lines += [f"  {address} has no lanes: {why}" for address, why in sorted(misfits.items())]
+    return "\n".join([f"no Dask worker with lanes has the module {', '.join(map(repr, names))}:", *lines, remedy])
 
 
 def lease(key: str, max_batches: int | None, max_rss: int | None) -> str:

@@ -72,7 +72,7 @@ async def test_a_module_that_workers_lack_is_named_before_the_run_with_what_to_d
                 with pytest.raises(ConfigError) as raised:
                     await attempt()
                 said = str(raised.value)
-                assert "no Dask worker has the module 'orders_only_here':" in said
+                assert "no Dask worker with lanes has the module 'orders_only_here':" in said
                 assert said.count("it does not have the module 'orders_only_here', which steps name") == 2
                 assert "install it there, upload it by client.upload_file(" in said
                 assert "PipeFrame(ship_modules=['orders_only_here'])" in said
