@@ -3,7 +3,7 @@
 There is no knob and no linger: while every lane is busy the backlog grows, and a lane that has room takes
 from it. How much it takes follows the measured time per record, so that a batch is worth its hop and yet
 short enough for lanes to finish together; the batch's bytes and the parent's own time per record bound it.
-A batch that is run beside the loop has bounds of its own: a table of three rows, one for each kind of place.
+A batch that is run beside the loop has bounds of its own: a table of two rows, one for each kind of place.
 """
 
 from __future__ import annotations
@@ -284,11 +284,13 @@ class Sizer:
         size = min(self.size, waiting)
         if self._fixed is None:
             if ended:
-                floor = max(1, _how_many(self.record_seconds, FLOOR_SECONDS)) if self.measured.any else 1
-                share = ceil(waiting / (2 * workers))
-                if share * self.record_seconds < TAIL_HOPS * self.measured.hop_seconds:
-                    share = ceil(waiting / workers)  # in one go: a second hop costs more than the balance gains
-                size = min(size, max(floor, share))
+                least = ceil(waiting / (2 * workers))
+                if self.measured.any:
+                    # In one go, where a second hop costs more than the balance gains. None grows while less waits.
+                    worth = _how_many(self.record_seconds, TAIL_HOPS * self.measured.hop_seconds)
+                    floor = _how_many(self.record_seconds, FLOOR_SECONDS)
+                    least = max(least, floor, min(worth, ceil(waiting / workers)))
+                size = min(size, max(1, least))
             elif idle:
                 size = min(size, ceil(waiting / idle))
         each = max(self.measured.record_bytes, self.measured.result_bytes)

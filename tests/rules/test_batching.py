@@ -113,9 +113,12 @@ def test_a_cut_takes_no_more_than_there_is_and_than_there_is_room_for(
         assert fixed is None or cut == min(waiting, fixed, capacity)
 
 
-@given(st.integers(1, 10**6), st.integers(1, 64), st.floats(1e-7, 1.0))
-def test_a_tail_is_cut_to_its_end_in_batches_that_never_grow(waiting: int, workers: int, cost: float) -> None:
+@given(st.integers(1, 10**6), st.integers(1, 64), st.floats(1e-7, 1.0), st.floats(0.0, 1.0))
+def test_a_tail_is_cut_to_its_end_in_batches_that_never_grow(
+    waiting: int, workers: int, cost: float, hop: float
+) -> None:
     sizer = settled_on(cost)
+    sizer.hopped(hop)
     cuts: list[int] = []
     while waiting and len(cuts) < 1_000:
         cuts.append(sizer.cut(waiting, ended=True, idle=0, workers=workers, room_bytes=GIB))
