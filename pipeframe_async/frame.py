@@ -318,9 +318,7 @@ class PipeFrame:
 
     async def _readied(self, executor: Executor, plans: Sequence[Plan]) -> None:
         for plan in plans:
-            await _checked(executor, plan)
-            if callable(plan.order) and isinstance(executor, Opened):
-                await executor.gathered()
+            await _fit(executor, plan)
         await self._workforce_of(executor).ready([plan.chain for plan in plans if plan.chain is not None])
 
     def _shipping(self, plan: Plan) -> Plan:
@@ -473,9 +471,7 @@ class PipeFrame:
         try:
             if warm is None and isinstance(executor, Opened):
                 await executor.open()
-            await _checked(executor, plan)
-            if callable(plan.order) and isinstance(executor, Opened):
-                await executor.gathered()
+            await _fit(executor, plan)
             workforce = self._workforce_of(executor)
             async with _job(plan, restart=restart) as job:
                 run = Run(
@@ -581,9 +577,16 @@ def _shown(run: Run, workforce: Workforce) -> Stats:
     return replace(run.stats(), workers=workforce.stats())
 
 
-async def _checked(executor: Executor, plan: Plan) -> None:
+async def _fit(executor: Executor, plan: Plan) -> None:
+    """Have an executor ready for a plan: its workers have what it names, and the lanes that keys are tied to are there.
+
+    Raises:
+        ConfigError: they lack a module.
+    """
     if plan.chain is not None and isinstance(executor, Checked):
         await executor.check(plan.chain)
+    if callable(plan.order) and isinstance(executor, Opened):
+        await executor.gathered()
 
 
 def _job(plan: Plan, *, restart: bool) -> AbstractAsyncContextManager[Job | None]:

@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import count, takewhile
 from typing import Any, NamedTuple
 
 from pipeframe_async._engine.aside import DaemonThread
@@ -147,7 +147,7 @@ class Organs:
         lanes = self.workforce.executor.lanes if self.def_stages else ()
         if self.dispatch.tied:
             # One batch a lane: a second one could pass the first where its worker is lost, or at another's place.
-            for lane in lanes[: _lanes_begun(lanes)]:
+            for lane in lanes[: self.dispatch.tied]:
                 yield "slot", self.dispatch.serve(lane)
             return
         there = [lane for lane in lanes if lane.workers] or lanes[:1]  # one is waited for in any case
@@ -352,10 +352,8 @@ def _consumer(
 
 def _lanes_begun(lanes: Sequence[Lane]) -> int:
     """How many of the first keys may be tied to: not those that are promised a place, which may never come."""
-    return (
-        next((n for n, lane in enumerate(lanes) if not (lane.workers and getattr(lane, "began", True))), len(lanes))
-        or 1
-    )
+    begun = takewhile(lambda lane: lane.workers and getattr(lane, "began", True), lanes)
+    return len([*begun]) or 1
 
 
 def _slots_there(lanes: Sequence[Lane]) -> int:
@@ -393,6 +391,7 @@ class _Staging:
         self._books = books
         self.counters: Counts = {}
         self.batches = BatchClock()
+        self._tied_lanes = 0 if tie is None else tie.lanes
         self._paths = Paths(tied=tie is not None, withdrawn=calls is not None, whole=whole)
         self._retrying = None if plan.retry is None else Retrying(plan.retry, random.random)
         self.journeys = Journeys(
@@ -466,7 +465,7 @@ class _Staging:
             workforce=self._workforce,
             backlog=self._backlog,
             journeys=self.journeys,
-            tied=self._paths.tied,
+            tied=self._tied_lanes,
             share=self._lanes_share,
             within=self._within,
         )

@@ -27,6 +27,7 @@ class Tie:
 
     def __init__(self, key_of: Callable[[Any], Hashable], lanes: int) -> None:
         self._key_of = key_of
+        self.lanes = lanes
         self._affinity = Affinity(lanes)
         self.sequencer: AsFedByKey[Answer] = AsFedByKey()
 

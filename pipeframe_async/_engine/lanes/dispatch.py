@@ -35,7 +35,7 @@ class Dispatch:
         workforce: whose lanes they are, and what other runs have given them.
         backlog: where records wait.
         journeys: of records that come back for more.
-        tied: records go to one lane and no other.
+        tied: to how many of the first lanes keys are tied; 0 where records may go to any.
         share: its place among those who share the lanes, and what it has had of them.
         within: of calls, seconds that their batches may take, as things are now; None for other runs.
     """
@@ -47,7 +47,7 @@ class Dispatch:
         workforce: Workforce,
         backlog: Backlog,
         journeys: Journeys,
-        tied: bool,
+        tied: int,
         share: Share,
         within: Callable[[], float] | None = None,
     ) -> None:
