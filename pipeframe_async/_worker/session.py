@@ -20,6 +20,7 @@ from typing import Any
 from pipeframe_async._worker import envelope
 from pipeframe_async._worker.channel import NO_REGION, NO_SIGNAL, Inbox, Region, Unread, light, pack
 from pipeframe_async._worker.forwarding import Chunk, Forwarding
+from pipeframe_async._worker.memory import keep_freed
 from pipeframe_async._worker.wanted import Wanted
 from pipeframe_async.wire import Refusal, Reply
 
@@ -126,6 +127,7 @@ def attach(session: Session) -> None:
 def serve() -> None:
     """Answer batches until the parent hangs up. The function the parent calls in its worker."""
     assert _session is not None
+    keep_freed()
     _session.serve()
 
 

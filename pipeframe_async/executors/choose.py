@@ -6,6 +6,7 @@ from concurrent.futures import Executor as AnyExecutor
 from typing import cast
 
 from pipeframe_async._rules.wear import NO_WEAR, Wear
+from pipeframe_async._worker.memory import keep_freed
 from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors import hosts
@@ -114,6 +115,7 @@ def wear(executor: Kind, max_worker_rss: int | None, max_worker_batches: int | N
 
 def make(executor: Kind, workers: int, wear: Wear = NO_WEAR, worker_timeout: float = WORKER_TIMEOUT) -> Executor:
     """An executor with so many workers; a given one as it is. `worker_timeout` is for those that are elsewhere."""
+    keep_freed()  # records are freed here by the batch, wherever they are worked on
     match executor:
         case "processes":
             hosts.check_semaphores()
