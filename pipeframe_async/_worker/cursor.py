@@ -27,8 +27,8 @@ class Cursor:
     __slots__ = ("_memory", "cells")
 
     def __init__(self, fd: int = -1) -> None:
-        """Map the cells: of `fd` where the parent is to see them, private memory without one."""
-        self._memory = mmap.mmap(fd, NBYTES)
+        """Map the cells: of `fd` where the parent is to see them; without one they are this process's own."""
+        self._memory: bytearray | mmap.mmap = bytearray(NBYTES) if fd < 0 else mmap.mmap(fd, NBYTES)
         self.cells = memoryview(self._memory).cast("Q")
         self.leave()
 
@@ -67,4 +67,5 @@ class Cursor:
     def close(self) -> None:
         """Unmap the cells."""
         self.cells.release()
-        self._memory.close()
+        if isinstance(self._memory, mmap.mmap):
+            self._memory.close()
