@@ -416,8 +416,8 @@ class Intake:
         # A stop cancels the wait: what the source holds by then is kept by `run`. What it has handed over is ours.
         while (records := await source.take(self._most())) is not None:
             await self._extend(records)  # there may be less room by now: it waits for more
-            if isinstance(source, Taken) and not self._whole and self._skipping.over:
-                await self._wait_for_room(self._worth_asking)
+            if not self._whole and self._skipping.over and self._room < (least := self._worth_asking):
+                await self._wait_for_room(least)
                 if self._stopped:
                     raise Stopped
 
@@ -531,8 +531,12 @@ class Intake:
 
     @property
     def _worth_asking(self) -> int:
-        """Room for which a server is asked: with less, each record or two would be a request of their own."""
-        return max(1, min(self._ledger.capacity, self._sizer().most_waiting) // 4)
+        """Room for which a source is asked: with less, each record or two would be a request of their own.
+
+        Of a thread, only where it is for their size that few may wait: what is small comes by the thousand as it is.
+        """
+        capacity, most = self._ledger.capacity, self._sizer().most_waiting
+        return max(1, min(capacity, most) // 4) if most < capacity or isinstance(self._source, Taken) else 1
 
     async def _wait_for_room(self, least: int = 1) -> None:
         """Backpressure. Not idleness: the timer stands still. And a pause: a partial batch may go."""

@@ -3,12 +3,13 @@
 The loop grants room, the thread pulls that many records and no more, and the loop takes whatever is there:
 a slow feed is handed on record by record, a fast one by the thousand, with one wake-up a hand-over.
 
-A fast feed is pulled in bursts, which cost no Python a record. What a burst has pulled is in the buffer at once; but
-the thread says so only after it, so a loop that waits for a record looks for itself while there is a burst.
+A fast feed is pulled in bursts, which cost no Python a record, and are handed over as a whole: a record by itself would
+have the loop turn for it alone. What a burst has pulled is in the buffer at once; but the thread says so only after it,
+so a loop that waits for a record looks for itself while there is a burst.
 
 Threads: a `Pump` is shared. Its buffer is appended to by the feed's thread and emptied by the loop, both by
-single operations on a list. The loop alone writes `taken`, `allowed` and `stopped`; the thread alone `pulled`,
-`bursting` and `done`; `hungry` is set by the loop and cleared by the thread.
+single operations on a list. The loop alone writes `taken`, `allowed`, `looking` and `stopped`; the thread alone
+`pulled`, `burst`, `bursting` and `done`; `hungry` is set by the loop and cleared by the thread.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ class Pump:
         self._room = threading.Event()
         self._putting = threading.Lock()  # a feed may call bucket.put from several threads
         self._hungry = False
+        self._looking = False  # a loop that waits; else it has to be told
+        self._burst = 1  # how many records the next one has: 1 where the feed is slow
         self._bursting = False
         self._stopped = False
         self._done = False
@@ -101,9 +104,10 @@ class Pump:
             if self._done and not self._buffer:
                 self._raise()
                 return None
+            self._looking = self._bursting or self._burst > 1
             self._hungry = True
             if not self._buffer and not self._done:
-                look = self._loop.call_later(LOOK, self._bell.ring) if self._bursting else None
+                look = self._loop.call_later(LOOK, self._bell.ring) if self._looking else None
                 await self._bell.wait()  # rung by the thread through the loop: it has appended by then, or is done
                 if look is not None:
                     look.cancel()
@@ -184,31 +188,34 @@ class Pump:
 
     def _pull(self, iterator: Iterator[Any], iterated: _End, room: int) -> bool:
         """Pull up to `room` records; False when there are no more: `iterated` comes after the last one."""
-        end, burst = self._pulled + room, 1
+        end = self._pulled + room
         while self._pulled < end:
             started = time.perf_counter()
-            record = next(iterator, NOTHING)
-            if record is NOTHING:
-                return False
-            if isinstance(record, Chunk):
-                self._put_list(record.records)
-                return True  # that took from the room, which must be asked for anew
-            self._buffer.append(record)
-            self._pulled += 1
-            self._announce()
-            if (more := min(burst, end - self._pulled)) > 1:
-                self._burst(iterator, more)
-            if iterated.reached:  # a burst that ends so has pulled fewer than it counts
-                return False
+            if (many := min(self._burst, end - self._pulled)) > 1:
+                self._pull_many(iterator, many)
+                if iterated.reached:  # a burst that ends so has pulled fewer than it counts
+                    return False
+            else:
+                record = next(iterator, NOTHING)
+                if record is NOTHING:
+                    return False
+                if isinstance(record, Chunk):
+                    self._put_list(record.records)
+                    return True  # that took from the room, which must be asked for anew
+                self._buffer.append(record)
+                self._pulled += 1
+                self._announce()
             if self._stopped:
                 raise FeedStopped
-            burst = min(2 * burst, MOST_BURST) if time.perf_counter() - started < SHORT_BURST else 1
+            fast = time.perf_counter() - started < SHORT_BURST
+            self._burst = min(2 * self._burst, MOST_BURST) if fast else 1
         return True
 
-    def _burst(self, iterator: Iterator[Any], records: int) -> None:
+    def _pull_many(self, iterator: Iterator[Any], records: int) -> None:
         """Pull so many records, or all there are, in one go."""
         self._bursting = True
-        self._announce()  # a loop that has begun to wait just before does not look for itself
+        if not self._looking:
+            self._announce()  # a loop that has begun to wait just before does not look for itself
         try:
             self._buffer.extend(islice(iterator, records))
         finally:
