@@ -30,7 +30,7 @@ class OutOfBand:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The records (or results) themselves, where they do not leave their process; `nbytes` is a guess."""
+    """The records (or results) themselves, where they do not leave their process; `nbytes` is a guess (`weight.py`)."""
 
     values: list[Any]
     nbytes: int = 0
@@ -191,7 +191,7 @@ class WireFailure(NamedTuple):
     """A failure as plain data; `at` is the record's index in its batch, `record` its pickle.
 
     `again`: what was raised is one of the exceptions after which another attempt is worth it. `raised`: its pickle,
-    where it has one. `child`: which child of the record it is, by the path to it, and that one's pickle.
+    where it has one. `child`: which child of the record it is, by the path to it, and that one's pickle, or it itself.
     """
 
     at: int
@@ -203,13 +203,13 @@ class WireFailure(NamedTuple):
     record: bytes | None
     again: bool = False
     raised: bytes | None = None
-    child: tuple[tuple[int, ...], bytes | None] | None = None
+    child: tuple[tuple[int, ...], bytes | Live | None] | None = None
 
     @property
     def nbytes(self) -> int:
         """What of it may be large, but the record: that it may share with others."""
-        child = b"" if self.child is None else self.child[1]
-        return len(self.traceback) + len(self.raised or b"") + len(child or b"")
+        child = None if self.child is None else self.child[1]
+        return len(self.traceback) + len(self.raised or b"") + (0 if child is None else size_of(child))
 
 
 class StepTimes(NamedTuple):

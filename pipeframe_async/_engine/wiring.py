@@ -45,7 +45,7 @@ from pipeframe_async._engine.settling.finals import Finals
 from pipeframe_async._engine.settling.traces import Traces
 from pipeframe_async._engine.settling.watermark import WatermarkReporter
 from pipeframe_async._engine.stall import StallDetector
-from pipeframe_async._rules.batching import Sizer
+from pipeframe_async._rules.batching import AWAY, BESIDE, Sizer
 from pipeframe_async._rules.feed_forms import Feed
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.ordering import AsFed, AsFinished, Sequencer
@@ -422,6 +422,7 @@ class _Staging:
             capacity=limits.buffer_size,
             capacity_bytes=limits.buffer_bytes,
             slots=partial(_slots_there, executor.lanes),
+            bounds=BESIDE if executor.codec.live else AWAY,
         )
         return Shared(
             executor=executor,

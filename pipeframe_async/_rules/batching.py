@@ -47,9 +47,9 @@ as the interpreter lets them, 5 ms: longer batches let the loop lag by that much
 between the threads shows."""
 BESIDE_BYTES = 16 * 2**20
 """Most bytes of records a batch there. It copies nothing, so this only bounds memory; from 4 MiB down the hop shows."""
-BESIDE_WAITING_BYTES = 8 * 2**20
-"""Payload of large records that wait for the thread there. More are out of the processor's caches when their turn
-comes, which a plain loop's never are; with less the thread waits for the feed."""
+BESIDE_WAITING_BYTES = 16 * 2**20
+"""Payload of large records that wait for a thread there. More are out of the processor's caches when their turn
+comes, which a plain loop's never are; with less batches are so small that their hops show."""
 MAX_GROWTH = 16
 """A batch is at most this many times the largest measured one: first records are not always typical."""
 QUEUE_SECONDS = 0.05
@@ -94,7 +94,7 @@ class Measured:
     """What the batches of one segment were measured to take, wherever they were run.
 
     Attributes:
-        record_bytes, result_bytes: of one, pickled; the first is `guessed` until one was.
+        record_bytes, result_bytes: of one, pickled, or as it is; the first is `guessed` until one was packed.
         parent_seconds: of packing one.
         handling_seconds: of telling apart what one came to.
         largest: records of the largest batch that was answered.
@@ -145,14 +145,13 @@ class Measured:
         self.hop_seconds = max(HOP_SECONDS, sorted(self._hops)[(len(self._hops) - 1) // 2])
         self.changes += 1
 
-    def replied(self, records: int, nbytes: int | None, seconds: float) -> None:
-        """A batch was run: its worker's seconds, and the bytes of its results, None where they have none."""
+    def replied(self, records: int, nbytes: int, seconds: float) -> None:
+        """A batch was run: its worker's seconds, and the bytes of its results."""
         if self._records and seconds / records > SUDDEN * self.record_seconds:
             self._seconds = self._records = 0.0
         self._seconds = MEMORY * self._seconds + seconds
         self._records = MEMORY * self._records + records
-        if nbytes is not None:
-            self.result_bytes = _blend(self.result_bytes, nbytes / records)
+        self.result_bytes = _blend(self.result_bytes, nbytes / records)
         self.largest = max(self.largest, records)
         self.changes += 1
 
@@ -266,10 +265,6 @@ class Sizer:
     def record_bytes(self, records: int) -> int:
         """What so many records would be, as those that were pickled last."""
         return ceil(records * self.measured.record_bytes)
-
-    def result_bytes(self, records: int) -> int:
-        """What the results of so many records would be, as those that were pickled last."""
-        return ceil(records * self.measured.result_bytes)
 
     def cut(self, waiting: int, *, ended: bool, idle: int, workers: int, room_bytes: int) -> int:
         """How many of the waiting records the next batch takes; 0: wait for bytes to be free.

@@ -35,7 +35,7 @@ Dumps = Callable[[Any], Payload]
 
 class Batch:
     """A batch at work. `indices`: where its readable records stand in it; `gaps`: whether others do not; `begun`: it
-    has been read, and goes on.
+    has been read, and goes on; `live`: what comes of it stays in this process.
     """
 
     def __init__(
@@ -48,6 +48,8 @@ class Batch:
         standins: StandIns | None = None,
         portions: Portions | None = None,
         traced: Sequence[tuple[int, str]] = (),
+        *,
+        live: bool = False,
     ):
         self.begun = False
         self.thread = get_ident()  # where its generators go on
@@ -60,7 +62,8 @@ class Batch:
         self.records: list[Any] = []
         self.indices: list[int] = []
         self.unreadable: list[WireFailure] = []
-        self.tally = Tally(len(chain.names), portions)
+        self.live = live
+        self.tally = Tally(len(chain.names), portions, live=live)
         self.tally.traced = dict(traced)
 
     def goes_on(self, cursor: Cursor) -> None:
@@ -88,7 +91,9 @@ class Batch:
             self.records, self.indices, self.unreadable = _read_frames(self.data, self.cursor, self.standins)
             if self.gaps:
                 traced = self.tally.traced
-                self.tally = Tally(len(self.chain.names))  # in one piece: it is rare, and indices are not the same
+                self.tally = Tally(
+                    len(self.chain.names), live=self.live
+                )  # in one piece: it is rare, and indices are not the same
                 self.tally.traced = {at: traced[index] for at, index in enumerate(self.indices) if index in traced}
             return
         self.cursor.phase(Phase.READING)
@@ -97,7 +102,7 @@ class Batch:
 
 def reply_of(batch: Batch, tally: Tally, count: int, cells: Any, *, whole: Dumps = codec.dumps) -> Reply:
     """What so many of the batch's readable records came to, and those that could not be read."""
-    at_once = None if batch.framed and whole is not Live else whole
+    at_once = None if batch.framed and not batch.live else whole
     owned = tally.first, count + (tally.under_way is not None)
     results = _write(tally, owned, len(batch.chain.names) - 1, at_once, cells) if batch.ship else None
     times = tally.times()

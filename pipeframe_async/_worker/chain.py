@@ -25,7 +25,7 @@ from pipeframe_async._worker.unrolled import Loops
 from pipeframe_async.failures import WrongShape, failure_of, pair_of
 from pipeframe_async.model import DROP
 from pipeframe_async.traceparent import no_more, within
-from pipeframe_async.wire import ChainSpec, WireFailure
+from pipeframe_async.wire import ChainSpec, Live, WireFailure
 
 SAMPLE_NS = 200_000
 """Work of a batch to each timed record while steps are fast: one costs 2 µs more than others, so measuring is 1 %."""
@@ -259,7 +259,7 @@ class Chain:
                     raise raised  # noqa: B904 - it is this error, or what came of it
                 fan_out.sees(tally)
                 fan_out.after = level.count if tally.left(level.mark) else None
-                tally.failures.append(self._child_failure(fan_out, step_cell[()], raised))
+                tally.failures.append(self._child_failure(tally, fan_out, step_cell[()], raised))
                 if cuts is not None and cuts.due(fan_out, tally):
                     return False
                 continue
@@ -282,7 +282,7 @@ class Chain:
                 self._bypass(tally, fan_out, record, step_cell)
         except BaseException as error:
             forks.end_if_forked(self._process, error)
-            tally.failures.append(self._child_failure(fan_out, step_cell[()], error))
+            tally.failures.append(self._child_failure(tally, fan_out, step_cell[()], error))
 
     def _advance(self, tally: Tally, fan_out: FanOut, record: Any, position: int, step_cell: Cell) -> None:
         """Take a record on from `position`, timed."""
@@ -334,11 +334,12 @@ class Chain:
         tally.failures.append(self._failure(index, position, error))
         tally.spans[index] = 0
 
-    def _child_failure(self, fan_out: FanOut, position: int, error: BaseException) -> WireFailure:
+    def _child_failure(self, tally: Tally, fan_out: FanOut, position: int, error: BaseException) -> WireFailure:
         """The failure of the child that is on its way."""
         path, value = tuple(level.count - 1 for level in fan_out.levels), fan_out.levels[-1].child
+        data: bytes | Live | None
         try:
-            data = codec.dumps(value)
+            data = Live([value]) if tally.live else codec.dumps(value)
         except BaseException:
             data = None
         return self._failure(fan_out.index, position, error)._replace(child=(path, data))

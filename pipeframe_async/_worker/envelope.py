@@ -107,7 +107,7 @@ def work(
             None where all comes at once.
         traced: `Packed.traced`.
         out_of_band: whether large buffers among the results may stand beside their pickle.
-        live: the results are wanted as they are, in a thread beside the loop.
+        live: records and results stay in this process, and are handed over as they are.
         cursor: in a thread of the parent's process, where it looks to see how far the batch is.
 
     Returns:
@@ -122,9 +122,8 @@ def work(
         loading = perf_counter() - loading if new else 0.0
         if isinstance(loaded, Refusal):
             return Reply(0, refusal=loaded)
-        dumps: Dumps = codec.dumps_out_of_band if out_of_band else codec.dumps
-        if live or isinstance(data, Live):
-            dumps = Live
+        live = live or isinstance(data, Live)
+        dumps: Dumps = codec.handed_over if live else codec.dumps_out_of_band if out_of_band else codec.dumps
         if portions is not None and (portions := Portions(*portions)).resume:
             batch = _suspended.pop(portions.resume, None)
             if batch is None:
@@ -133,7 +132,7 @@ def work(
         elif other := _suspended_of(loaded):
             return Reply(0, refusal=Refusal(PAUSED, str(other)), setup=loading)
         else:
-            batch = Batch(loaded, data, stretch, ship, cursor, standins, portions, traced)
+            batch = Batch(loaded, data, stretch, ship, cursor, standins, portions, traced, live=live)
         with standin.at_work(standins, keep=_cursor is not None):
             reply = _run(batch, dumps)
         idle = began - _last.ended if hasattr(_last, "ended") else None
@@ -284,7 +283,7 @@ def _run(batch: Batch, whole: Dumps) -> Reply:
     try:
         stretch = Stretch()
         batch.chain.run(batch.records, cells, batch.tally)
-        worked, waited = stretch.ended(shared=whole is Live)
+        worked, waited = stretch.ended(shared=batch.live)
     finally:
         _at_work = None
         if counted is not None:

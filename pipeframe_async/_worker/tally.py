@@ -181,6 +181,7 @@ class Tally:
     Args:
         steps: how many the chain has.
         portions: how much may be held of a fan-out; None where all of it.
+        live: what comes of it stays in this process.
 
     Attributes:
         first: the record whose outcomes are the first that are here.
@@ -202,6 +203,7 @@ class Tally:
         "first",
         "gone",
         "grown",
+        "live",
         "most",
         "results",
         "samples",
@@ -213,7 +215,8 @@ class Tally:
         "under_way",
     )
 
-    def __init__(self, steps: int, portions: Portions | None = None) -> None:
+    def __init__(self, steps: int, portions: Portions | None = None, *, live: bool = False) -> None:
+        self.live = live
         self.results: list[Any] = []
         self.bypass_at: list[int] = []
         self.filtered = 0

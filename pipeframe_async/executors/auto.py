@@ -31,7 +31,7 @@ class AutoExecutor:
         self.lanes: tuple[Lane, ...] = self._processes.lanes
         self.beside: Executor | None = None
         if wear == NO_WEAR:
-            self.beside = ThreadsExecutor(1, live=True, chains=CopiedChains())
+            self.beside = ThreadsExecutor(1, chains=CopiedChains())
 
     @property
     def restarts(self) -> int:

@@ -1,7 +1,7 @@
 """`executor="inline"`: steps run on the event loop, in this process. For tests and debuggers.
 
-The envelope and its pickling are the same as in worker processes, so a pipeline behaves the same; only
-nothing protects the loop from a slow step, or this process from a crash.
+The envelope is the same as in worker processes, so a pipeline behaves the same; only nothing protects the loop from a
+slow step, or this process from a crash, and records and results are not pickled: they are handed over as they are.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class InlineLane:
         """Run the batch here, after everybody else had a turn of the loop."""
         await asyncio.sleep(0)  # the loop's one turn: nothing else runs until the batch is done
         call = envelope.work, chain.key, chain.data, number, batch.data, ship, batch.span
-        return placed(batch.positions, self.name, *call, portions=batch.portions, traced=batch.traced)
+        return placed(batch.positions, self.name, *call, portions=batch.portions, traced=batch.traced, live=True)
 
     def drop(self, token: int) -> None:
         """Close its generators here."""
@@ -111,7 +111,7 @@ class InlineExecutor:
     restarts = 0
 
     def __init__(self) -> None:
-        self.codec = Packing()
+        self.codec = Packing(live=True)
         self.lanes = (InlineLane(),)
         self._chains = InProcessChains()
 

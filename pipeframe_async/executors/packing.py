@@ -20,7 +20,7 @@ class Packing:
 
     Args:
         out_of_band: whether large buffers may stand beside the pickle of a batch.
-        live: hand over the records as they are, to a lane that is in this process and thread-safe to share them with.
+        live: hand over the records as they are, to a lane that is in this process.
     """
 
     def __init__(self, *, out_of_band: bool = False, live: bool = False) -> None:
@@ -36,7 +36,7 @@ class Packing:
     def pack(self, records: Sequence[Any], step: str, *, aside: bool = False) -> tuple[Packed, dict[int, AnyFailure]]:
         """One pickle for all records; frames and failures where that cannot be made."""
         if self._live:
-            return Packed(len(records), Live([*records])), {}
+            return Packed(len(records), codec.handed_over([*records])), {}
         try:
             return Packed(len(records), self._dumped_aside(records) if aside else self._dumps(records)), {}
         except BaseException:  # even SystemExit: a record's __reduce__ may do anything
@@ -108,10 +108,12 @@ def _unpicklable(record: object, step: str, error: BaseException) -> AnyFailure:
     return Failure(record, step, lost.kind, lost.error_type, lost.message, lost.traceback, _raised=lost.raised)
 
 
-def _original(data: bytes | None) -> Any:
+def _original(data: bytes | Live | None) -> Any:
     """A failed record. One that failed because it cannot be read has no value here either: its bytes stand for it."""
     if data is None:
         return None
+    if isinstance(data, Live):
+        return data.values[0]
     try:
         return codec.loads(data)
     except BaseException:

@@ -1,6 +1,6 @@
 """`executor="threads"`: steps run in threads of this process. For steps that wait or release the GIL.
 
-Steps are used as they are, not copied; records and results are pickled as everywhere, but where they are `live`.
+Steps are used as they are, not copied, and so are records and results: a step gets the very object that was fed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ class ThreadsExecutor:
 
     Args:
         workers: how many threads.
-        live: records and results are handed over as they are, not as bytes.
         chains: makes chains ready; by default they are used as they are.
     """
 
@@ -34,10 +33,10 @@ class ThreadsExecutor:
     beside: Executor | None = None
     restarts = 0
 
-    def __init__(self, workers: int, *, live: bool = False, chains: InProcessChains | None = None) -> None:
-        self.codec = Packing(live=live)
+    def __init__(self, workers: int, *, chains: InProcessChains | None = None) -> None:
+        self.codec = Packing(live=True)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="pipeframe-step")
-        pool = Pool(self._pool, partial(int, workers), live=live, alone=workers == 1)
+        pool = Pool(self._pool, partial(int, workers), live=True, alone=workers == 1)
         self.lanes = tuple(SharedLane(pool, number) for number in range(workers))
         self._chains = chains or InProcessChains()
 

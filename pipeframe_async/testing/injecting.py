@@ -39,7 +39,7 @@ end. Smaller ends what is only slow on a busy machine, larger is waited for, twi
 
 IN_PROCESS: Final = ("inline", "threads", "auto")
 """Executors that run steps in the process of the test, or may."""
-NEED_WORKERS: Final = ("kill", "hang", "oom")
+NEED_WORKERS: Final = ("kill", "hang", "oom", "unpicklable")
 
 
 def kill(at: int, *, times: int | None = None) -> Fault:
@@ -102,6 +102,8 @@ def raising(at: int, *, error: BaseException | None = None, times: int | None = 
 
 def unpicklable(at: int) -> Fault:
     """The record cannot be pickled on its way to a worker: kind `"unpicklable"`. Those beside it are not harmed.
+
+    It needs worker processes: elsewhere nothing is pickled.
 
     Args:
         at: the record's position in the feed, from 0.

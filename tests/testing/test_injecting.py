@@ -114,13 +114,6 @@ async def test_an_error_that_happens_once_is_gone_in_the_next_attempt() -> None:
     assert out.report.retried == 1
 
 
-@pytest.mark.parametrize("executor", ["inline", "threads"])
-async def test_a_record_that_cannot_be_pickled_fails_without_workers_too(executor: str) -> None:
-    with faults(unpicklable(at=1)):
-        out = await try_records(Passes, [0, 1, 2], executor=executor)
-    assert (out.results, failed(out)) == ([0, 2], [(1, "unpicklable")])
-
-
 async def test_a_slow_record_takes_that_much_longer() -> None:
     with faults(slow(at=1, seconds=0.05)):
         out = await try_records(Passes, [0, 1, 2])
@@ -417,7 +410,7 @@ async def test_a_fault_that_did_not_happen_is_told() -> None:
 # What is refused.
 
 
-@pytest.mark.parametrize("fault", [kill(at=0), hang(at=0), oom(at=0)])
+@pytest.mark.parametrize("fault", [kill(at=0), hang(at=0), oom(at=0), unpicklable(at=0)])
 async def test_what_needs_workers_is_refused_where_there_are_none(fault: Fault) -> None:
     with faults(fault), pytest.raises(ConfigError, match="use executor='processes'"):
         await try_records(Passes, [0])

@@ -362,8 +362,7 @@ class Carrier:
         if reply.suspended or reply.first:  # of a portion nobody can say what a record costs
             self.work_seconds += 0.0 if place.beside else reply.wall
         elif place.beside:  # its wall time is shared with the loop
-            nbytes = None if isinstance(reply.results, Live) else reply.nbytes
-            place.sizer.replied(reply.records, nbytes, reply.worked)
+            place.sizer.replied(reply.records, reply.nbytes, reply.worked)
         else:
             self.work_seconds += reply.wall
             place.sizer.replied(reply.records, reply.nbytes, reply.work_seconds)
@@ -490,8 +489,6 @@ class Carrier:
         added.delivered += reply.delivered - len(unread)
         added.filtered += reply.filtered
         added.nbytes += reply.nbytes
-        if isinstance(reply.results, Live):
-            added.nbytes += trial.batch.place.sizer.result_bytes(reply.records)
 
     def _worth(self, failure: AnyFailure, *, matched: bool = False) -> bool:
         return self._retrying is not None and self._retrying.worth(failure.kind, matched=matched)

@@ -92,7 +92,7 @@ class Cutter:
                 packed, without = pack(values, self._step)
                 taken.rejected = without | taken.rejected
                 seconds = time.perf_counter() - started
-                packed = self._weighed(place, packed, seconds)
+                place.sizer.packed(packed.records, packed.nbytes, None if place.codec.live else seconds)
             alone = self._ledger.alone
             if packed.nbytes > line.room_bytes and (packed.records > 1 or not alone):
                 line.give_back(taken)
@@ -120,10 +120,3 @@ class Cutter:
             return None
         nbytes = sum(map(weight, values)) if len(values) <= MOST_LOOKS else weight(values)
         return Packed(len(values), Live([*values], nbytes)) if nbytes >= LARGE_BYTES else None
-
-    def _weighed(self, place: Place, packed: Packed, seconds: float) -> Packed:
-        """Learn from what was pickled; of what was not, guess how large it would be."""
-        if isinstance(packed.data, Live):
-            return packed._replace(data=Live(packed.data.values, place.sizer.record_bytes(packed.records)))
-        place.sizer.packed(packed.records, packed.nbytes, seconds)
-        return packed

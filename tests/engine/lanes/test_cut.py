@@ -203,10 +203,11 @@ def test_room_for_what_results_are_likely_to_hold_is_booked_where_they_come_back
         assert shelf.ledger.in_flight_bytes == (booked or batch.packed.nbytes)
 
 
-def test_live_records_are_guessed_to_weigh_as_those_that_were_pickled_last(bench: Bench) -> None:
-    cutter, line, _ = bench(["a", "b"], codec=Packing(live=True))
-    cast(Any, cutter)._places.now.sizer.packed(10, 700, 0.0)
+def test_live_records_are_weighed_and_the_sizer_learns_of_it(bench: Bench) -> None:
+    cutter, line, _ = bench(["a" * 1000, "b" * 1000], codec=Packing(live=True))
     batch = cut(cutter, line)
     assert batch is not None
     assert isinstance(batch.packed.data, Live)
-    assert (batch.packed.data.values, batch.packed.nbytes) == (["a", "b"], 140)
+    assert batch.packed.data.values == ["a" * 1000, "b" * 1000]
+    assert 2000 <= batch.packed.nbytes <= 2100
+    assert 1000 <= batch.place.sizer.measured.record_bytes <= 1050

@@ -29,7 +29,7 @@ class Beside:
     busy = 0
 
     def __init__(self, seconds: float = 1e-4) -> None:
-        self._threads = ThreadsExecutor(1, live=True)
+        self._threads = ThreadsExecutor(1)
         self.codec = self._threads.codec
         self.load = self._threads.load
         self.lanes = (self,)
