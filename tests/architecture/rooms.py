@@ -28,6 +28,8 @@ WORDS: Final = frozenset(
         "locks",
         "counting",
         "traceparent",
+        "unnamed",
+        "shared",
     }
 )
 """Values and contracts, which everything may name. They import each other, in one direction."""
