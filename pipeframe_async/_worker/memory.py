@@ -1,4 +1,4 @@
-"""How much memory a process holds: the resident bytes that `max_worker_rss` bounds. A worker asks for its own each batch.
+"""How much memory a process holds: the resident bytes that `max_worker_rss` bounds. A worker reads its own each batch.
 
 What `share` has put in memory is not counted: it is there once for all workers, and a new one would have it as well.
 """
