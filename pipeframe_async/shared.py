@@ -205,9 +205,11 @@ def _found(token: bytes, address: tuple[str, str, int, int], names: Names) -> Sh
 
 def _copied(token: bytes, names: Names, data: bytes, buffers: list[bytes]) -> Shared[Any]:
     """A handle that was pickled with its object: this process has one of its own from here on."""
-    with _finding:
-        handle = _here.get((token, ()))
-        return handle or _handle(_Made(token, pickle.loads(data, buffers=buffers)))  # noqa: S301 - see `_read`
+    if (handle := _here.get((token, ()))) is not None:
+        return handle
+    value = pickle.loads(data, buffers=buffers)  # noqa: S301 - see `_read`
+    with _finding:  # not while it is read, which may be anybody's code
+        return _here.get((token, ())) or _handle(_Made(token, value))
 
 
 class _Noting(pickle.Pickler):

@@ -273,6 +273,19 @@ async def test_what_cannot_be_pickled_is_refused_before_anything_starts() -> Non
     assert fed == []
 
 
+async def test_where_workers_cannot_map_it_each_has_one_that_is_read_only_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unnamed, "can_be_found", lambda: False)
+    table = table_of(8192)
+    reading, writing = Reading(share(table)), Writing(share(table))
+    async with PipeFrame(1) as frame:
+        await frame.run(reading, [0])
+        await frame.run(writing, [0])
+    assert [total for _, total in reading.taken] == [int(table.sum())]
+    assert [failure.error_type for failure in writing.failures] == ["ValueError"]
+
+
 SCRIPT = '''
 import dataclasses, os, sys
 import numpy
