@@ -1,10 +1,8 @@
 """`share`: one object that all workers read, in memory that they map, instead of a copy in each.
 
 Where it was made a handle has the object itself. It is pickled once, when the handle is pickled first, into a file
-without a name: the pickle, then its buffers, then where those are. The handle's own pickle says where that file is. Who
-reads that maps the file at once, so that it stays, and makes the object of it when it is asked for.
-
-    token | pickle | … buffer … buffer | (offset, length) of each | (how many, length of the pickle)
+without a name. The handle's own pickle says where that file is. Who reads that maps the file at once, so that it stays,
+and makes the object of it when it is asked for.
 
 Process: any. Each knows its handles by their tokens, weakly, so that there is one of each. Where others cannot open
 what a process has open, a handle's pickle has the object's in it.
@@ -14,29 +12,19 @@ from __future__ import annotations
 
 import os
 import pickle
-import struct
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import RLock
-from types import FunctionType
-from typing import Any, BinaryIO, Generic, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar, cast, overload
 from weakref import WeakValueDictionary, finalize
 
-from pipeframe_async import unnamed
-from pipeframe_async.errors import ConfigError
+from pipeframe_async import shared_file, unnamed
+from pipeframe_async.errors import ConfigError, StateError
+from pipeframe_async.shared_file import Names
 from pipeframe_async.unnamed import TOKEN_BYTES, Address
 
 T = TypeVar("T")
-
-PROTOCOL = 5
-"""The first one with buffers beside a pickle."""
-ALIGNMENT = 64
-"""Bytes: a cache line, and the widest vector there is. Arrays at less are slower, and refused by some libraries."""
-
-Names = tuple[Any, ...]
-"""The classes and functions that a pickle names. They go with the handle, so that a worker has those that it cannot
-import, as it has those of steps, and a cluster's workers are asked for the modules they are in."""
-
-_ROW = struct.Struct("<QQ")
 
 
 @overload
@@ -121,11 +109,14 @@ class _Made:
     def load(self) -> Any:
         return self._value
 
+    def is_let_go(self) -> bool:
+        return False
+
     def reduced(self) -> tuple[Any, ...]:
         with self.lock:
             try:
                 if not unnamed.can_be_found():
-                    return _copied, (self._token, *_pickled(self._value))
+                    return _copied, (self._token, *shared_file.parts(self._value))
                 fd, names = self._written()
             except Exception as error:
                 kind = type(self._value)
@@ -138,7 +129,7 @@ class _Made:
     def _written(self) -> tuple[int, Names]:
         """The file that is there, or one made now: a program may have closed all descriptors it had."""
         if self._file is None or not unnamed.is_here(self._file[0], self._token):
-            fd, names = self._file = _write(self._token, self._value)
+            fd, names = self._file = shared_file.write(self._token, self._value)
             finalize(self, _close, fd, self._token).atexit = False
             return fd, names
         return self._file
@@ -167,8 +158,17 @@ class _Mapped:
     def load(self) -> Any:
         with self.lock:
             if not self._loaded:
-                self._loaded = (_read(self._memory),)
+                self._loaded = (shared_file.read(self._memory),)
             return self._loaded[0]
+
+    def is_let_go(self) -> bool:
+        try:
+            os.close(unnamed.opened(self._from, self.key[0]))
+        except StateError:
+            return True
+        except ConfigError:  # this process is another user's by now, and cannot tell
+            return False
+        return False
 
     def reduced(self) -> tuple[Any, ...]:
         return _found, self._told
@@ -183,6 +183,25 @@ Key = tuple[bytes, tuple[int, ...]]
 
 _here: WeakValueDictionary[Key, Shared[Any]] = WeakValueDictionary()
 _finding = RLock()  # one that is read may have others in it
+
+
+_noted: ContextVar[list[Shared[Any]] | None] = ContextVar("pipeframe_handles", default=None)
+
+
+@contextmanager
+def noted() -> Iterator[list[Shared[Any]]]:
+    """The handles that are read inside of this, also those that were here before."""
+    found: list[Shared[Any]] = []
+    token = _noted.set(found)
+    try:
+        yield found
+    finally:
+        _noted.reset(token)
+
+
+def is_let_go(handle: Shared[Any]) -> bool:
+    """Whether nobody can send this handle any more: it is gone where it was made, and held here for nothing."""
+    return handle._origin.is_let_go()
 
 
 def _key(token: bytes, names: Names) -> Key:
@@ -200,79 +219,19 @@ def _found(token: bytes, address: tuple[str, str, int, int], names: Names) -> Sh
     """A handle that was pickled: the one that is here, or a new one."""
     with _finding:
         handle = _here.get((token, ())) or _here.get(_key(token, names))
-        return handle or _handle(_Mapped(token, Address(*address), names))
+        handle = handle or _handle(_Mapped(token, Address(*address), names))
+    if (found := _noted.get()) is not None:
+        found.append(handle)
+    return handle
 
 
 def _copied(token: bytes, names: Names, data: bytes, buffers: list[bytes]) -> Shared[Any]:
     """A handle that was pickled with its object: this process has one of its own from here on."""
     if (handle := _here.get((token, ()))) is not None:
         return handle
-    value = pickle.loads(data, buffers=buffers)  # noqa: S301 - see `_read`
+    value = pickle.loads(data, buffers=buffers)  # noqa: S301 - of a process that may as well send steps
     with _finding:  # not while it is read, which may be anybody's code
         return _here.get((token, ())) or _handle(_Made(token, value))
-
-
-class _Noting(pickle.Pickler):
-    """A pickler that notes what it names, and hands its buffers out."""
-
-    def __init__(self, file: Any) -> None:
-        self.buffers: list[pickle.PickleBuffer] = []
-        self._names: dict[int, Any] = {}
-        super().__init__(file, PROTOCOL, buffer_callback=self.buffers.append)
-
-    def reducer_override(self, obj: object) -> Any:
-        if isinstance(obj, (type, FunctionType)) and obj.__module__ not in sys.builtin_module_names:
-            self._names[id(obj)] = obj
-        return NotImplemented
-
-    @property
-    def names(self) -> Names:
-        return tuple(self._names.values())
-
-
-def _pickled(value: object) -> tuple[Names, bytes, list[bytes]]:
-    """Names, pickle and buffers; those are `bytes`, so that nobody can write to them either."""
-    import io
-
-    stream = io.BytesIO()
-    pickler = _Noting(stream)
-    pickler.dump(value)
-    return pickler.names, stream.getvalue(), [bytes(buffer.raw()) for buffer in pickler.buffers]
-
-
-def _write(token: bytes, value: object) -> tuple[int, Names]:
-    """A file that has it, and the names in it. No copy is made on the way there."""
-    fd = unnamed.make(unnamed.SHARED)
-    try:
-        with open(fd, "wb", closefd=False) as file:
-            file.write(token)
-            pickler = _Noting(file)
-            pickler.dump(value)
-            size = file.tell() - TOKEN_BYTES
-            rows = [_put(file, buffer) for buffer in pickler.buffers]
-            for row in (*rows, (len(rows), size)):
-                file.write(_ROW.pack(*row))
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd, pickler.names
-
-
-def _put(file: BinaryIO, buffer: pickle.PickleBuffer) -> tuple[int, int]:
-    at = file.seek(-file.tell() % ALIGNMENT, os.SEEK_CUR)
-    with buffer.raw() as view:
-        file.write(view)
-        return at, view.nbytes
-
-
-def _read(memory: memoryview) -> Any:
-    """The object; its buffers are parts of this memory."""
-    foot = len(memory) - _ROW.size
-    count, size = _ROW.unpack_from(memory, foot)
-    rows = _ROW.iter_unpack(memory[foot - count * _ROW.size : foot])
-    buffers = [memory[at : at + length] for at, length in rows]
-    data = memory[TOKEN_BYTES : TOKEN_BYTES + size]
-    return pickle.loads(data, buffers=buffers)  # noqa: S301 - of a process that may as well send steps
 
 
 def _close(fd: int, token: bytes) -> None:

@@ -29,6 +29,7 @@ WORDS: Final = frozenset(
         "counting",
         "traceparent",
         "unnamed",
+        "shared_file",
         "shared",
     }
 )

@@ -175,6 +175,19 @@ async def test_it_is_gone_when_handle_and_chain_are() -> None:
     assert (mappings(os.getpid()), len(os.listdir("/proc/self/fd"))) == before
 
 
+async def test_a_warm_worker_gives_up_tables_of_pipelines_that_are_gone() -> None:
+    mapped = []
+    async with PipeFrame(1) as frame:
+        for _ in range(4):
+            reading = Reading(share(table_of(8192)))
+            await frame.run(reading, [0])
+            [(pid, _)] = reading.taken
+            mapped.append(mappings(pid))
+            del reading
+            gc.collect()
+    assert mapped == [1] * 4
+
+
 async def test_who_writes_to_it_has_a_failure_and_changes_nothing() -> None:
     table = table_of(8192)
     pipeline = Writing(share(table))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async import ConfigError, Shared, share, shared, unnamed
+from pipeframe_async import ConfigError, Shared, share, shared, shared_file, unnamed
 from pipeframe_async.testing import procfs
 from pipeframe_async.unnamed import Address
 from pipeframe_async.weight import weight
@@ -149,7 +149,7 @@ def test_elsewhere_buffers_are_aligned_views_that_nobody_can_write_to(
         assert part.data.obj is mapped.obj
     numpy = pytest.importorskip("numpy")
     begins = [numpy.frombuffer(part.data, "u1").ctypes.data for part in there.value if part.data.nbytes]
-    assert [begin % shared.ALIGNMENT for begin in begins] == [0] * 4
+    assert [begin % shared_file.ALIGNMENT for begin in begins] == [0] * 4
 
 
 @needs_proc
@@ -197,6 +197,43 @@ def test_its_memory_goes_with_the_last_who_has_it(elsewhere: Callable[[bytes], A
     gc.collect()
     assert unnamed.SHARED not in Path("/proc/self/maps").read_text()
     assert descriptors() == before
+
+
+@needs_proc
+def test_it_is_let_go_when_its_maker_has_it_no_more(elsewhere: Callable[[bytes], Any]) -> None:
+    handle = share([1])
+    there = elsewhere(pickle.dumps(handle))
+    assert (shared.is_let_go(handle), shared.is_let_go(there)) == (False, False)
+    del handle
+    gc.collect()
+    assert shared.is_let_go(there)
+    assert there.value == [1]
+
+
+@needs_proc
+def test_where_nobody_may_look_it_is_not_taken_to_be_let_go(
+    elsewhere: Callable[[bytes], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = share([1])
+    there = elsewhere(pickle.dumps(handle))
+
+    def refused(*_: object) -> int:
+        raise ConfigError("another user")
+
+    monkeypatch.setattr(unnamed, "opened", refused)
+    assert not shared.is_let_go(there)
+
+
+@needs_proc
+def test_handles_that_are_read_are_noted_those_that_are_here_too(elsewhere: Callable[[bytes], Any]) -> None:
+    first, second = share([1]), share([2])
+    with shared.noted() as outer:
+        there = elsewhere(pickle.dumps(first))
+        with shared.noted() as inner:
+            pickle.loads(pickle.dumps(second))
+    pickle.loads(pickle.dumps(second))
+    assert (outer, inner) == ([there], [second])
+    del outer
 
 
 @needs_proc
