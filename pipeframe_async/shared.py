@@ -58,6 +58,10 @@ class Shared(Generic[T]):
 
     The memory is given back when the handle is gone where it was made, and no process has one that it was sent, or a
     part of its object, any more. It has no name, so nothing is left of it however the program ends.
+
+    Raises:
+        StateError: when its pickle is read: the process that made it has ended, or has let go of it.
+        ConfigError: when its pickle is read: that process is on another host, in another container, or another user's.
     """
 
     __slots__ = ("__weakref__", "_origin", "_value")
