@@ -18,6 +18,7 @@ QUESTIONS = (
     "latency",
     "lag",
     "memory",
+    "sharing",
     "start",
     "scaling",
     "mixed",

@@ -34,6 +34,7 @@ _HOMES = {
     "PipelineFailed": "errors",
     "Retry": "pipeline",
     "RunReport": "report",
+    "Shared": "shared",
     "Sink": "contracts",
     "SinkError": "errors",
     "Source": "contracts",
@@ -49,6 +50,7 @@ _HOMES = {
     "expand": "steps",
     "keep_if": "steps",
     "run": "script",
+    "share": "shared",
 }
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "PipelineFailed",
     "Retry",
     "RunReport",
+    "Shared",
     "Sink",
     "SinkError",
     "Source",
@@ -86,6 +89,7 @@ __all__ = [
     "expand",
     "keep_if",
     "run",
+    "share",
 ]
 
 if TYPE_CHECKING:
@@ -111,6 +115,7 @@ if TYPE_CHECKING:
     from pipeframe_async.pipeline import PipelineEngine, Retry
     from pipeframe_async.report import RunReport
     from pipeframe_async.script import run
+    from pipeframe_async.shared import Shared, share
     from pipeframe_async.stats import Health, SourceCounts, Stats, StepReport
     from pipeframe_async.steps import apply, expand, keep_if
     from pipeframe_async.traceparent import current_traceparent

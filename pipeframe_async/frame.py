@@ -84,7 +84,8 @@ class PipeFrame:
         name: for logs and thread names.
         stream_buffer_size: other spelling of `buffer_size`.
         max_worker_rss: resident bytes over which a worker is replaced after its batch; one that grows over them in
-            the middle of a long record is killed, and the record tried alone. None: no limit.
+            the middle of a long record is killed, and the record tried alone. What `share` was given is not counted.
+            None: no limit.
         call_queue: most calls that wait, ≥ 1, and as many bulk calls besides; who comes then gets `Overloaded`. More
             lets callers wait longer who have no deadline; fewer refuses bursts that could be served.
         max_worker_batches: batches after which a worker is replaced, for steps that leak something else. None:

@@ -12,6 +12,8 @@ from itertools import islice
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
+from pipeframe_async.shared import Shared
+
 MOST_LOOKS = 8
 """Items of one container that are looked at. More cost time, fewer miss those that are unlike the others."""
 DEEPEST = 4
@@ -28,7 +30,7 @@ def weight(value: Any, depth: int = 0) -> int:
     kind = type(value)
     if kind is str or kind is bytes or kind is bytearray:
         return len(value) + LEAST
-    if depth > DEEPEST or kind is int or kind is float or kind is bool or value is None:
+    if depth > DEEPEST or kind is int or kind is float or kind is bool or kind is Shared or value is None:
         return LEAST
     if kind is list or kind is tuple:
         return _of_some(value[:: max(1, len(value) // MOST_LOOKS)], len(value), depth)

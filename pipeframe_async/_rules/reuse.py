@@ -13,7 +13,9 @@ from operator import is_
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-FIXED = frozenset({int, float, complex, bool, str, bytes, tuple, frozenset, range, type(None)})
+from pipeframe_async.shared import Shared
+
+FIXED = frozenset({int, float, complex, bool, str, bytes, tuple, frozenset, range, type(None), Shared})
 """Types whose values never change: where the first record is of one, the others are not looked at."""
 _FIXED_KINDS = (*FIXED, Enum, type, FunctionType, BuiltinFunctionType, ModuleType, BaseException)
 _FIXED_MODULES = frozenset({"datetime", "decimal", "fractions", "ipaddress", "pathlib", "uuid", "zoneinfo"})

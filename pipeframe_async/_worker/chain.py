@@ -24,6 +24,7 @@ from pipeframe_async._worker.tally import SAMPLES, FanOut, Level, Tally
 from pipeframe_async._worker.unrolled import Loops
 from pipeframe_async.failures import WrongShape, failure_of, pair_of
 from pipeframe_async.model import DROP
+from pipeframe_async.shared import Shared
 from pipeframe_async.traceparent import no_more, within
 from pipeframe_async.wire import ChainSpec, Live, WireFailure
 
@@ -60,6 +61,7 @@ class Chain:
         self._loops: Loops | None = None  # made when `setup` has had its chance to change the steps
         self._pipeline = spec.pipeline
         self.segments = [Chain(segment) for segment in _segments_of(spec)] or [self]
+        self.handles: Sequence[Shared[Any]] = ()  # that came with it
         self.used = 0.0  # when it was last wanted, by whoever keeps it
         self.ready = False
         self._process = os.getpid()

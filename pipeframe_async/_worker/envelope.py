@@ -5,6 +5,7 @@ Chains are loaded once per process and kept by key, for a worker of a warm frame
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections import OrderedDict
@@ -13,7 +14,7 @@ from threading import Lock, get_ident, local
 from time import monotonic, perf_counter, thread_time
 from typing import Any
 
-from pipeframe_async import counting
+from pipeframe_async import counting, shared
 from pipeframe_async._worker import codec, forks, forwarding, making, standin
 from pipeframe_async._worker.batch import Batch, Dumps, reply_of
 from pipeframe_async._worker.chain import Chain
@@ -210,7 +211,7 @@ def _whole_chain(key: str, tag: str, parcel: Parcel) -> Chain | Refusal:
     with _loading:
         chain = _chains.get(key) or _installed.get(key)
         standins = _standins.get(key)
-        if chain is None:
+        if new := chain is None:
             if parcel.chain is None:
                 return Refusal(UNKNOWN_CHAIN, key)
             standins = making.standins_for(parcel.chain)
@@ -219,8 +220,9 @@ def _whole_chain(key: str, tag: str, parcel: Parcel) -> Chain | Refusal:
         with standin.at_work(standins, keep=_cursor is not None):
             try:
                 if chain is None:
-                    with forwarding.importing():
+                    with forwarding.importing(), shared.noted() as handles:
                         chain = Chain(ChainSpec(*making.load(parcel.chain or b"", standins)))
+                    chain.handles = handles
                 if standins is not None and standins.tag != tag:
                     making.supply(standins, parcel)
             except BaseException as error:
@@ -235,10 +237,25 @@ def _whole_chain(key: str, tag: str, parcel: Parcel) -> Chain | Refusal:
             if standins is not None:
                 _standins[key] = standins
         chain.used = monotonic()
+        if new:
+            _drop_those_of_nobody()
         while len(_chains) > MOST_CHAINS or (len(_chains) > MAX_CHAINS and _unused(next(iter(_chains.values())))):
-            if problem := _teardown(*_chains.popitem(last=False)):
-                logger.error("teardown raised in a worker:\n%s", problem)
+            _drop(next(iter(_chains)))
         return chain
+
+
+def _drop(key: str) -> None:
+    if problem := _teardown(key, _chains.pop(key)):
+        logger.error("teardown raised in a worker:\n%s", problem)
+
+
+def _drop_those_of_nobody() -> None:
+    """Give up chains that have what was shared and is held nowhere else: no run can have them any more."""
+    useless = [key for key, chain in _chains.items() if any(map(shared.is_let_go, chain.handles))]
+    for key in useless:
+        _drop(key)
+    if useless:
+        gc.collect()  # chains and pipelines refer to themselves, and a worker may not collect for hours
 
 
 def _unused(chain: Chain) -> bool:

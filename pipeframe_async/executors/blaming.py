@@ -14,6 +14,7 @@ from cloudpickle import cloudpickle as parts
 
 from pipeframe_async.executors.defining.definer import define
 from pipeframe_async.executors.defining.modules import by_value
+from pipeframe_async.shared import Shared
 
 DEEPEST = 12
 """Steps down. Whatever is deeper is not what somebody would look for by its name."""
@@ -58,6 +59,8 @@ def _error(value: Any, hooks: Hooks, held: bool) -> BaseException | None:
 def _inside(value: Any, path: str) -> Iterator[tuple[str, Any, bool]]:
     """What it refers to by a name."""
     value = getattr(value, "__func__", value)
+    if isinstance(value, Shared):
+        return  # what it has is pickled in another way, and its error says more
     if isinstance(value, FunctionType):
         if by_value(value.__module__):
             for name in parts._extract_code_globals(value.__code__):

@@ -28,6 +28,9 @@ WORDS: Final = frozenset(
         "locks",
         "counting",
         "traceparent",
+        "unnamed",
+        "shared_file",
+        "shared",
     }
 )
 """Values and contracts, which everything may name. They import each other, in one direction."""

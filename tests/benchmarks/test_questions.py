@@ -21,7 +21,7 @@ from benchmarks import __main__ as everything
 from benchmarks.contestants import line_up
 
 ROOT = Path(__file__).parents[2]
-QUESTIONS = ("arrays", "latency", "lag", "memory", "start", "scaling", "mixed", "web", "overload")
+QUESTIONS = ("arrays", "latency", "lag", "memory", "sharing", "start", "scaling", "mixed", "web", "overload")
 LOOPS = ("asyncio", "uvloop")
 OURS = {"ours", "ours_async_feed", "ours_results"}
 CONTESTANTS = {
@@ -31,6 +31,7 @@ CONTESTANTS = {
     "latency": {"nothing", "ours", "ours_asyncio", "hop", "hop_asyncio", "submit", "apply_async", "imap"},
     "lag": {"idle", "ours", "ours_async_feed", "ours_chunk_feed", "hop", "pool"},
     "memory": OURS | {"executor_map", "executor", "pool"},
+    "sharing": {"shared", "attribute"},
     "start": {"ours", "executor_fork", "executor_forkserver", "executor_spawn"},
     "mixed": {"ours", "by_hand", "width"},
     "web": {"ours", "executor", "inline"},
@@ -41,6 +42,7 @@ THIRD_PARTY = {
     "latency": {"loky", "mpire", "joblib", "pypeln", "aiomultiprocess", "spdl"},
     "lag": {"spdl"},
     "memory": {"loky"},
+    "sharing": {"joblib"},
     "start": {"mpire", "loky", "joblib"},
     "mixed": {"spdl"},
     "web": set[str](),
@@ -78,7 +80,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
     answers: dict[str, Answer] = {}
 
     def asked(question: str) -> Answer:
-        if question == "arrays":
+        if question in ("arrays", "sharing"):
             pytest.importorskip("numpy", reason="numpy is in the extra 'bench'")
         if question not in answers:
             answers[question] = _asked(question, tmp_path_factory.mktemp(question))
@@ -133,6 +135,11 @@ def lag(ask: Ask) -> Answer:
 @pytest.fixture
 def memory(ask: Ask) -> Answer:
     return ask("memory")
+
+
+@pytest.fixture
+def sharing(ask: Ask) -> Answer:
+    return ask("sharing")
 
 
 @pytest.fixture
@@ -228,6 +235,11 @@ def test_memory_is_what_came_on_top_of_the_imports(memory: Answer) -> None:
         imported, peak = row["imported"]["median"], row["peak"]["median"]
         assert 2**20 < imported <= peak
         assert row["grown"]["median"] == peak - imported
+
+
+def test_what_is_shared_takes_nothing_of_a_worker_and_an_attribute_does(sharing: Answer) -> None:
+    worker = {row["key"]: row["worker"]["median"] for row in sharing.rows}
+    assert worker["shared"] < sharing.found["table"] / 2 < worker["attribute"]
 
 
 def test_start_is_timed_cold_again_and_warm(start: Answer) -> None:

@@ -22,7 +22,7 @@ class Locked:
 
 
 class Kept(PipelineEngine[Any, Any]):
-    source = "stream"
+    source: Any = "stream"
     max_failures = None
 
     def __init__(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from pipeframe_async import share
 from pipeframe_async._rules.reuse import may_change, used_again
 
 
@@ -51,6 +52,7 @@ MUTABLE = [{}, [], set(), bytearray(b"x"), deque([1]), array("d", [1.0]), Plain(
 FIXED: list[Any] = [
     1, 1.0, "x" * 1000, b"x" * 1000, None, (1, []), frozenset({1}), Frozen(), FrozenSlots(), Pair(1), Colour.RED,
     object(), datetime.datetime(2026, 1, 1), uuid.UUID(int=1), Path("x"), int, len, may_change, ValueError("x"),
+    share([1]),
 ]  # fmt: skip
 
 

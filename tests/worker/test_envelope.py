@@ -14,6 +14,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
+from pipeframe_async import Shared, share, shared
 from pipeframe_async._worker import codec, envelope
 from pipeframe_async._worker.cursor import Cursor
 from pipeframe_async.model import DROP
@@ -269,6 +270,7 @@ class Hooked(PipelineEngine[Any, Any]):
     """Writes its hooks down where the test can see them, for a pickled copy is not this object."""
 
     log: list[str] = []
+    handle: Shared[int] | None = None
 
     def __init__(self, name: str = "", fail: str = "") -> None:
         self.name = name
@@ -428,6 +430,19 @@ def test_the_chain_that_was_used_least_of_late_gives_way_and_is_torn_down(
     assert "teardown 1" not in log
     work(hooked(" last"), packed(1))
     assert [line for line in log if line.startswith("teardown")] == ["teardown 1"]
+
+
+def test_a_chain_with_what_nobody_shares_any_more_is_given_up_when_another_comes(
+    log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handles = [share(number) for number in range(2)]
+    monkeypatch.setattr(shared, "is_let_go", lambda handle: handle is handles[0])
+    pipelines = [Hooked(" without"), Hooked(" let go"), Hooked(" kept"), Hooked(" last")]
+    for pipeline, handle in zip(pipelines[1:3], handles, strict=True):
+        pipeline.handle = handle
+    for pipeline in pipelines:
+        assert work(shipped(hostile.passes, pipeline=pipeline), packed(1)).refusal is None
+    assert [line for line in log if line.startswith("teardown")] == ["teardown let go"]
 
 
 def test_a_chain_that_did_not_travel_is_never_given_up(log: list[str]) -> None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeframe_async.contracts import Codec
+from pipeframe_async.shared import Shared
 from pipeframe_async.wire import Reply
 
-AS_IT_IS = frozenset({str, bytes, int, float, bool, complex, type(None)})
+AS_IT_IS = frozenset({str, bytes, int, float, bool, complex, type(None), Shared})
 """Types whose values no step can change."""
 
 

@@ -12,11 +12,10 @@ Process: lives in the parent; all of it runs on the loop, but that it is made in
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from pathlib import Path
 
 from pipeframe_async._rules.overtime import EndedFor, Look, Order, Overtime
 from pipeframe_async._worker.cursor import SPOKEN
+from pipeframe_async._worker.memory import resident_bytes
 from pipeframe_async._worker.postmortem import LAST_CALL
 from pipeframe_async.executors.processes.worker import Worker
 from pipeframe_async.wire import Spot
@@ -91,7 +90,7 @@ class Guard:
     def _obey(self, order: Order, spot: Spot) -> None:
         match order:
             case Order.WEIGH:
-                self._obey(self._overtime.weighed(_resident_bytes(self._worker.pid)), spot)
+                self._obey(self._overtime.weighed(resident_bytes(self._worker.pid)), spot)
             case Order.CALL:
                 assert LAST_CALL is not None
                 self._worker.cursor.seek(spot)
@@ -99,12 +98,3 @@ class Guard:
             case Order.END:
                 self._worker.cursor.seek(spot)
                 self._worker.kill()
-
-
-def _resident_bytes(pid: int) -> int:
-    """Resident bytes of a process, 0 where the system does not say."""
-    with suppress(OSError, ValueError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-    return 0

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
-from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple
 
+from pipeframe_async import unnamed
 from pipeframe_async._worker import lastlog
 from pipeframe_async._worker.bootstrap import SharedFile, Traces
 from pipeframe_async._worker.cursor import NBYTES, Cursor
@@ -23,9 +22,6 @@ STACK_LIMIT = 32 * 1024
 
 FOREIGN_SIGNALS = frozenset(getattr(signal, name, None) for name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT"))
 """Signals that others send: the OOM killer, an operator, a container that is stopped."""
-
-MEMORY = "/dev/shm"
-"""Where semaphores are as well, so that it is there where there are pools."""
 
 UNKNOWN_CODE = 255
 """The exit code of a worker whose fork server was killed; the worker itself lives on, until it is ended for that."""
@@ -67,7 +63,7 @@ class TraceFiles:
         made: list[int] = []
         try:
             for name in Traces._fields:
-                made.append(_unnamed(name))
+                made.append(unnamed.make(f"pipeframe-{name}", lastlog.NBYTES if name == "log" else NBYTES))
         except OSError:
             for fd in made:
                 os.close(fd)
@@ -131,16 +127,3 @@ def _runs(pid: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _unnamed(name: str) -> int:
-    """A file without a name, in memory where the system has that and gives us some."""
-    with suppress(AttributeError, OSError):  # a Python built without it; a sandbox that refuses it
-        return os.memfd_create(f"pipeframe-{name}")
-    for place in (MEMORY, None):
-        with suppress(OSError), tempfile.TemporaryFile(prefix="pipeframe-", dir=place) as file:
-            if hasattr(os, "posix_fallocate"):
-                size = lastlog.NBYTES if name == "log" else NBYTES
-                os.posix_fallocate(file.fileno(), 0, size)  # else a full disk shows when the memory is written
-            return os.dup(file.fileno())
-    raise OSError(f"there is no place for a file without a name: no memfd, no {MEMORY}, no directory for such files")

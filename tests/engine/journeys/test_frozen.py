@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipeframe_async import share
 from pipeframe_async._engine.journeys.frozen import Frozen, freeze, thaw
 from pipeframe_async.executors.packing import Packing
 
@@ -33,7 +34,7 @@ def test_each_thaw_makes_another_object() -> None:
     assert thaw(frozen, CODEC) is not thaw(frozen, CODEC)
 
 
-@pytest.mark.parametrize("value", ["text", b"bytes", 7, 7.5, True, 1j, None])
+@pytest.mark.parametrize("value", ["text", b"bytes", 7, 7.5, True, 1j, None, share([1])])
 def test_what_no_step_can_change_stays_itself(value: Any) -> None:
     assert freeze(value, CODEC, "step") is value
     assert thaw(value, CODEC) is value

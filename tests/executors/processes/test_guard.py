@@ -327,7 +327,7 @@ def resident(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         held.append(pid)
         return held[0]
 
-    monkeypatch.setattr(guarding, "_resident_bytes", read)
+    monkeypatch.setattr(guarding, "resident_bytes", read)
     return held
 
 
@@ -374,13 +374,3 @@ async def test_memory_is_held_against_records_only(resident: list[int], index: A
     worker.at(1, index)
     await asyncio.sleep(5)
     assert worker.killed == []
-
-
-def test_our_own_memory_can_be_read_and_that_of_nobody_is_none() -> None:
-    import os
-
-    from pipeframe_async._worker.memory import resident_bytes
-
-    mine = guarding._resident_bytes(os.getpid())
-    assert mine == pytest.approx(resident_bytes(), rel=0.5)
-    assert guarding._resident_bytes(2**22 + 1) == 0

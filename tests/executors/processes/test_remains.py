@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipeframe_async import unnamed
 from pipeframe_async._worker.cursor import Cursor
 from pipeframe_async.executors.processes import remains as leaving
 from pipeframe_async.executors.processes.remains import (
@@ -119,15 +120,15 @@ def test_where_there_are_no_files_the_cursor_is_all() -> None:
 
 @posix
 def test_files_that_cannot_all_be_made_leave_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, before = list[int](), leaving._unnamed
+    made, before = list[int](), unnamed.make
 
-    def scarce(name: str) -> int:
+    def scarce(name: str, nbytes: int) -> int:
         if len(made) == 2:
             raise OSError("no more descriptors")
-        made.append(before(name))
+        made.append(before(name, nbytes))
         return made[-1]
 
-    monkeypatch.setattr(leaving, "_unnamed", scarce)
+    monkeypatch.setattr(unnamed, "make", scarce)
     with pytest.raises(OSError, match="no more"):
         TraceFiles()
     for fd in made:
