@@ -1,4 +1,4 @@
-"""The results of a run for one who iterates: `async for record in results`.
+"""The results of a run for one who iterates: `async for record in results`, or `async for batch in results.batches()`.
 
 A result is delivered when it has been handed over; that is one synchronous step, so a consumer cancelled
 while it waits loses nothing. A batch's permits are free when its last result has been handed over.
@@ -79,6 +79,36 @@ class Results(Generic[Out], AsyncIterator[Out]):
         """The results. Where a wait for one is cancelled none is lost: the next `anext` goes on."""
         return aiter(_Iteration(self._each))
 
+    def batches(self) -> AsyncIterator[list[Out]]:
+        """The same by the list: all results that are there of one batch of records, at least one, and in the same order.
+
+        How many that is, the run decides: from one, of an idle pipeline, up to the size of its batches, and what a
+        fan-out makes of that. A list is the consumer's; its results are delivered when it has been handed over. Who
+        iterates one by one meanwhile gets others. Cancellation: none is lost, as of a single one.
+
+        Returns:
+            An async iterator of lists. It raises what iterating one by one does.
+
+        Process: the parent, on the run's loop.
+        """
+        return aiter(_Iteration(self._lists))
+
+    async def _lists(self, cancelled: Callable[[], None]) -> AsyncGenerator[list[Out]]:
+        try:
+            while True:
+                if (now := self._now) is not None:
+                    results = [*self._ahead, now.results[-1]]
+                    self._finish(now)
+                    yield results
+                    continue
+                try:
+                    await self._open()
+                except StopAsyncIteration:
+                    return
+        except asyncio.CancelledError:  # as below
+            cancelled()
+            raise
+
     async def _each(self, cancelled: Callable[[], None]) -> AsyncGenerator[Out]:
         """One result after the other; a generator, for that costs half of what `__anext__` does."""
         try:
@@ -101,34 +131,41 @@ class Results(Generic[Out], AsyncIterator[Out]):
             StopAsyncIteration: the run has ended and all results were taken.
             PipeFrameError: the run has failed; raised once all its results were taken.
         """
-        for result in self._ahead:
-            return result
-        while (now := self._now) is None:
-            if self._answers:
-                if time.perf_counter() - self._breathed > BREATH:
-                    await asyncio.sleep(0)  # nobody has waited for anything in this time
-                    self._breathed = time.perf_counter()
-                    continue
-                answer = self._answers.popleft()
-                if not answer.results:
-                    self._finish(answer)
-                    continue
-                self._now, self.taken = answer, True
-                self._ahead = iter(answer.results[:-1])
-                for result in self._ahead:
-                    return result
-                continue
-            if self._ended:
-                if (error := self._error) is not None:
-                    self._error = None
-                    raise error
-                raise StopAsyncIteration
-            started = time.perf_counter()
-            await self._bell.wait()  # several may iterate: each looks again whether there is one left for it
-            self._breathed = time.perf_counter()
-            self.waited += self._breathed - started
-        self._finish(now)  # before its last result goes out: nothing of this batch is held any more
-        return now.results[-1]  # type: ignore[no-any-return]
+        while True:
+            for result in self._ahead:
+                return result
+            if (now := self._now) is not None:
+                self._finish(now)  # before its last result goes out: nothing of this batch is held any more
+                return now.results[-1]  # type: ignore[no-any-return]
+            await self._open()
+
+    async def _open(self) -> None:
+        """Look for the next answer, or wait for one; several may iterate, so each looks again whether there is one.
+
+        Raises:
+            as `__anext__`.
+        """
+        if self._answers:
+            if time.perf_counter() - self._breathed > BREATH:
+                await asyncio.sleep(0)  # nobody has waited for anything in this time
+                self._breathed = time.perf_counter()
+                return
+            answer = self._answers.popleft()
+            if not answer.results:
+                self._finish(answer)
+                return
+            self._now, self.taken = answer, True
+            self._ahead = iter(answer.results[:-1])
+            return
+        if self._ended:
+            if (error := self._error) is not None:
+                self._error = None
+                raise error
+            raise StopAsyncIteration
+        started = time.perf_counter()
+        await self._bell.wait()
+        self._breathed = time.perf_counter()
+        self.waited += self._breathed - started
 
     async def take(self, answers: list[Answer]) -> None:
         """Answers from delivery. One without results is final at once, unless portions wait that may be of it."""

@@ -31,6 +31,12 @@ def fanned(record: int) -> Any:
         yield 10 * record + child, True
 
 
+def fails_at_three(record: int) -> tuple[int, bool]:
+    if record == 3:
+        raise ValueError(record)
+    return record, True
+
+
 @pytest.mark.parametrize("leave_after", range(31))
 @pytest.mark.parametrize("fan_out", [False, True])
 async def test_a_stream_may_be_left_after_any_result(leave_after: int, fan_out: bool) -> None:
@@ -140,6 +146,63 @@ async def test_a_consumer_cancelled_in_the_turn_its_result_comes_loses_nothing()
             await waiting
     assert taken == list(range(30))
     settled(frame)
+
+
+@pytest.mark.parametrize("leave_after", [0, 1, 2, 5, 100])
+@pytest.mark.parametrize("fan_out", [False, True])
+async def test_results_come_by_the_list_in_their_order(leave_after: int, fan_out: bool) -> None:
+    """As many lists as are wanted; what was handed over is delivered, and nothing else."""
+    frame, taken = FakeFrame(FakeExecutor(3, delay=uneven), buffer_size=12), list[list[int]]()
+    steps = (fanned,) if fan_out else (passing,)
+    async with frame.stream(Through(numbers(30, 0.01), steps=steps)) as results:
+        batches = results.batches()
+        for _ in range(leave_after):
+            if (batch := await anext(batches, None)) is None:
+                break
+            taken.append(batch)
+    there = [10 * record + child for record in range(30) for child in range(record % 3)] if fan_out else [*range(30)]
+    had = [result for batch in taken for result in batch]
+    assert all(taken)
+    assert had == there[: len(had)]
+    assert len(had) == len(there) or leave_after < 100
+    assert settled(frame).delivered == len(had)
+
+
+async def test_lists_and_single_results_are_of_the_same_stream() -> None:
+    frame, taken = FakeFrame(buffer_size=12), list[int]()
+    async with frame.stream(Through(numbers(40))) as results:
+        batches = results.batches()
+        while (one := await anext(results, None)) is not None:
+            taken.append(one)
+            taken += await anext(batches, [])
+    assert taken == list(range(40))
+    assert settled(frame).delivered == 40
+
+
+@pytest.mark.parametrize("patience", [0.001, 0.05, 0.3])
+async def test_who_waits_for_a_list_and_is_cancelled_loses_nothing(patience: float) -> None:
+    frame, taken = FakeFrame(FakeExecutor(delay=uneven), buffer_size=10), list[int]()
+    async with frame.stream(Through(numbers(40, 0.1))) as results:
+        batches = results.batches()
+        while True:
+            try:
+                async with asyncio.timeout(patience):
+                    taken += await anext(batches)
+            except TimeoutError:
+                continue
+            except StopAsyncIteration:
+                break
+    assert taken == list(range(40))
+    assert settled(frame).delivered == 40
+
+
+async def test_the_error_of_a_run_comes_behind_its_last_list() -> None:
+    frame, taken = FakeFrame(), list[int]()
+    async with frame.stream(Through(ON_LOOP["async generator"](Tap(), 5, 0.0), steps=(fails_at_three,))) as results:
+        with pytest.raises(PipelineFailed):
+            async for batch in results.batches():
+                taken += batch
+    assert taken == [0, 1, 2, 4]
 
 
 async def test_a_stream_that_has_ended_stays_ended() -> None:
