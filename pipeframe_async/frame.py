@@ -222,8 +222,8 @@ class PipeFrame:
             restart: as `run`. Of a job that was ended results of its last moments come once more.
 
         Yields:
-            The results in the pipeline's `order`; `results.batches()` has them by the list, and `results.report` has the
-            report afterwards.
+            The results in the pipeline's `order`; `results.batches()` has them by the list, `results.report` the report
+            afterwards.
 
         Raises:
             ConfigError: at entry, as `run`.

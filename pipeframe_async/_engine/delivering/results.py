@@ -80,7 +80,7 @@ class Results(Generic[Out], AsyncIterator[Out]):
         return aiter(_Iteration(self._each))
 
     def batches(self) -> AsyncIterator[list[Out]]:
-        """The same by the list: all results that are there of one batch of records, at least one, and in the same order.
+        """The same by the list: all results that are there of one batch of records, at least one, in the same order.
 
         How many that is, the run decides: from one, of an idle pipeline, up to the size of its batches, and what a
         fan-out makes of that. A list is the consumer's; its results are delivered when it has been handed over. Who
