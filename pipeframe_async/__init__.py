@@ -51,6 +51,7 @@ _HOMES = {
     "keep_if": "steps",
     "run": "script",
     "share": "shared",
+    "vectorize": "steps",
 }
 
 __all__ = [
@@ -90,6 +91,7 @@ __all__ = [
     "keep_if",
     "run",
     "share",
+    "vectorize",
 ]
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ if TYPE_CHECKING:
     from pipeframe_async.script import run
     from pipeframe_async.shared import Shared, share
     from pipeframe_async.stats import Health, SourceCounts, Stats, StepReport
-    from pipeframe_async.steps import apply, expand, keep_if
+    from pipeframe_async.steps import apply, expand, keep_if, vectorize
     from pipeframe_async.traceparent import current_traceparent
 
 logging.getLogger("pipeframe_async").addHandler(logging.NullHandler())  # nothing prints unless asked

@@ -1,4 +1,4 @@
-"""`apply`, `keep_if`, `expand`: ordinary functions made into steps.
+"""`apply`, `keep_if`, `expand`, `vectorize`: ordinary functions made into steps.
 
 Callable objects rather than closures, so that they pickle by reference to what they wrap.
 Workers import this module: it stays thin.
@@ -6,7 +6,7 @@ Workers import this module: it stays thin.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Collection, Generator, Iterable
 from functools import partial
 from typing import Generic, TypeVar, cast
 
@@ -18,7 +18,7 @@ B = TypeVar("B")
 
 
 class Wrapped(Generic[A, B]):
-    """What the three have in common: the wrapped function, and its name for reports."""
+    """What they have in common: the wrapped function, and its name for reports."""
 
     __slots__ = ("__name__", "fn")
     verb = ""
@@ -84,6 +84,27 @@ class Expand(Wrapped[A, Iterable[B]]):
     def __call__(self, record: A) -> Generator[tuple[B, bool], None, None]:
         for item in self.fn(record):
             yield item, True
+
+
+class Vectorize(Wrapped[list[A], Collection[B | Drop]]):
+    """Go on with each of what the function returns for many records at once; `size`: how many, at most."""
+
+    __slots__ = ("size",)
+    verb = "vectorize"
+
+    def __init__(self, fn: Callable[[list[A]], Collection[B | Drop]], size: int) -> None:
+        if not callable(fn):
+            raise ConfigError(f"vectorize({fn!r}): needs a function of a list of records")
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ConfigError(f"vectorize({step_name(fn)}, size={size!r}): must be an int of at least 1")
+        super().__init__(fn)
+        self.size = size
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.fn, self.size)
+
+    def __call__(self, records: list[A]) -> Collection[B | Drop]:
+        return self.fn(records)
 
 
 class AsyncApply(Wrapped[A, Awaitable[B]]):
@@ -170,6 +191,38 @@ def expand(fn: Callable[[A], Iterable[B] | AsyncIterable[B] | Awaitable[Iterable
         ConfigError: `fn` is not callable.
     """
     return Expand(cast(Callable[[A], Iterable[B]], fn))  # the plan makes another of it where it is async
+
+
+def vectorize(fn: Callable[[list[A]], Collection[B | Drop]], size: int = 256) -> Vectorize[A, B]:
+    """Make a step of a function of many records at once: a model's `predict`, an operation on arrays.
+
+    The call is fused with the steps around it. It gets the records of a batch that came through the steps before it,
+    children of a fan-out among them, and never waits for more: as many as there are, up to `size`. Batches are made
+    large enough for `size` where `buffer_size` and `buffer_bytes` allow it; a pipeline with nothing else to do is
+    called with one record.
+
+    One record alone is still to blame. Where `fn` raises, it is called again with one half of its records and then the
+    other, until those that fail stand alone: at most `2 * log2(size)` calls for one of them, and the steps before are
+    not run again. So is done where a worker dies in it or a call takes longer than `time_limit`, which here bounds a
+    call. `fn` may thus see a record more than once, and should not change those it is given.
+
+    Args:
+        fn: gets a list of 1 to `size` records; returns as many outcomes in the same order, as a list, a tuple, or
+            anything with a length that is iterated along its first axis, as arrays of numpy and tensors of torch are.
+            Each goes on as the next record; `DROP` is filtered. Anything else, or another number of them, fails all
+            records of the call, with a message that has both numbers. Runs in a worker process; a `def` function.
+        size: most records of a call, ≥ 1. Smaller calls `fn` more often, larger ones hold more records in memory and
+            in one batch, which a lane works off by itself.
+
+    Returns:
+        A step for `PipelineEngine.steps`, named after `fn` in reports, where its calls are counted in records and a
+        record's time is its share of the call.
+
+    Raises:
+        ConfigError: `fn` is not callable, or `size` no positive int; when the pipeline is checked, that `fn` is
+            `async def` or a generator function.
+    """
+    return Vectorize(fn, size)
 
 
 def step_name(step: object) -> str:

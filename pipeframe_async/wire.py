@@ -346,12 +346,16 @@ class Phase(IntEnum):
 
 
 class Spot(NamedTuple):
-    """Where a worker is: at record `at` of a batch, in `step` (None: reading it); or at none, in a phase."""
+    """Where a worker is: at record `at` of a batch, in `step` (None: reading it); or at none, in a phase.
+
+    `end`: that step has the records from `at` up to this one, at once; None where it has one.
+    """
 
     batch: int
     at: int | None
     phase: Phase | None
     step: int | None
+    end: int | None = None
 
 
 class Death(NamedTuple):
@@ -362,12 +366,15 @@ class Death(NamedTuple):
         kind: what to call it if a record is to blame.
         begun: whether the worker had begun with the batch; where not, nothing in it is to blame.
         at: index of the record it was at; None where it was at none.
+        end: the step had the records from `at` up to this index at once, any of which may be to blame; None where it
+            had one.
         step: the step that record was in; None while it was being read.
         whole: it was reading all records or writing all results at once: frames would tell which one.
-        ran: how many records had been begun and are lost with it.
+        ran: how many records before `at`, or in all, had been begun and are lost with it.
         foreign: somebody else may have ended it.
         stack: where the code stood, as far as is known.
-        done: what the records before `at` came to, where that could be saved.
+        done: what the first records came to, where that could be saved: all before `at`, unless some of them go on
+            together with it.
         log: the last lines that were logged at that record, or in the batch.
     """
 
@@ -382,6 +389,7 @@ class Death(NamedTuple):
     stack: str = ""
     done: Reply | None = None
     log: str = ""
+    end: int | None = None
 
 
 def owners(first: int, records: int, spans: Mapping[int, int]) -> list[int]:

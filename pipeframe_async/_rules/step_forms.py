@@ -21,6 +21,7 @@ from pipeframe_async.steps import (
     Expand,
     KeepIf,
     OnLoop,
+    Vectorize,
     Wrapped,
     step_name,
 )
@@ -54,6 +55,7 @@ def _step(engine: PipelineEngine[Any, Any], place: str, step: Any) -> Callable[.
     if not callable(step):
         raise ConfigError(f"{place}={step!r}: a step must be callable, a function of one record")
     _takes_one_record(place, step)
+    _takes_many(place, step)
     if not is_async(step):
         return step  # type: ignore[no-any-return]
     if isinstance(step, (Apply, KeepIf)) and inspect.isasyncgenfunction(_called(step)):
@@ -91,6 +93,11 @@ def fans_out(step: Any) -> bool:
     return not isinstance(step, Wrapped) and (inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code))
 
 
+def at_once(steps: Sequence[Callable[..., Any]]) -> int:
+    """Most records that one of these steps takes in a call."""
+    return max((step.size for step in steps if isinstance(step, Vectorize)), default=1)
+
+
 def signature(function: Callable[..., Any]) -> inspect.Signature:
     """Of what is called, and not of what that wraps: a decorator may pass more to it, or less."""
     return inspect.signature(function, follow_wrapped=False)
@@ -117,6 +124,28 @@ def _takes_one_record(place: str, step: Callable[..., Any]) -> None:
         ) from error
     except ValueError:
         return  # a builtin without a signature: only calling it will tell
+
+
+def _takes_many(place: str, step: Callable[..., Any]) -> None:
+    """A vectorized step is called with a list in a worker, and gives a list back."""
+    inner = step
+    while isinstance(inner, partial):
+        inner = inner.func
+    if not isinstance(inner, Vectorize):
+        return
+    if inner is not step:
+        raise ConfigError(f"{place} is a partial of vectorize(): write vectorize(partial(...)), which is one of `fn`")
+    code = _called(step)
+    if is_async(step):
+        raise ConfigError(
+            f"{place} ({step_name(step)}) is vectorize() of an async function: it is called in a worker, where nothing "
+            "awaits. Use `def`; or an async step of one record, of which `async_concurrency` run at a time"
+        )
+    if inspect.isgeneratorfunction(code):
+        raise ConfigError(
+            f"{place} ({step_name(step)}) is vectorize() of a generator function: let it return a list with one item "
+            "for each record; expand() makes any number of one"
+        )
 
 
 def _step_remedy(step: Callable[..., Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeframe_async._worker import codec
 from pipeframe_async._worker.chain import Chain
-from pipeframe_async._worker.cursor import INDEX, NO_STEP, STEP, Cursor
+from pipeframe_async._worker.cursor import END, INDEX, NO_STEP, STEP, Cursor
 from pipeframe_async._worker.standin import StandIns
 from pipeframe_async._worker.tally import Tally
 from pipeframe_async.failures import failure_of
@@ -215,16 +215,10 @@ def _with_originals(failures: list[WireFailure], data: Payload, stretch: tuple[i
         originals = _stretch(codec.loads(data), stretch)
     except BaseException:  # it could be read a moment ago; the parent has the record itself
         return failures
-    again = {at: _again(originals[at]) for at in {failure.at for failure in failures}}  # children of one have the same
+    again = {
+        at: codec.attempted(originals[at]) for at in {failure.at for failure in failures}
+    }  # children of one have the same
     return [failure._replace(record=again[failure.at]) for failure in failures]
-
-
-def _again(record: object) -> bytes | None:
-    """A record's bytes once more, or None for one that can be pickled only once: the parent has it itself."""
-    try:
-        return codec.dumps(record)
-    except BaseException:
-        return None
 
 
 class _Renumbered:
@@ -235,7 +229,11 @@ class _Renumbered:
         self._indices = indices
 
     def __setitem__(self, cell: int, value: int) -> None:
-        self._cells[cell] = self._indices[value] if cell == INDEX else value
+        if cell == INDEX:
+            value = self._indices[value]
+        elif cell == END and value:
+            value = self._indices[value - 1] + 1
+        self._cells[cell] = value
 
     def __getitem__(self, cells: slice) -> Any:
         return self._cells[cells]

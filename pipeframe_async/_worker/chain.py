@@ -22,6 +22,7 @@ from pipeframe_async._worker import codec, forks
 from pipeframe_async._worker.cursor import INDEX, STEP
 from pipeframe_async._worker.tally import SAMPLES, FanOut, Level, Tally
 from pipeframe_async._worker.unrolled import Loops
+from pipeframe_async._worker.vector import Vector, is_vectorized
 from pipeframe_async.failures import WrongShape, failure_of, pair_of
 from pipeframe_async.model import DROP
 from pipeframe_async.shared import Shared
@@ -62,6 +63,7 @@ class Chain:
         self._pipeline = spec.pipeline
         self.segments = [Chain(segment) for segment in _segments_of(spec)] or [self]
         self.handles: Sequence[Shared[Any]] = ()  # that came with it
+        self._vector = Vector(spec, Chain, self._failure) if is_vectorized(spec) else None
         self.used = 0.0  # when it was last wanted, by whoever keeps it
         self.ready = False
         self._process = os.getpid()
@@ -78,7 +80,14 @@ class Chain:
                 hook()
         self.ready = True
         for segment in self.segments:
-            segment._unroll()
+            segment.prepare()
+
+    def prepare(self) -> None:
+        """Write out the loops of its steps, as they are now."""
+        if self._vector is None:
+            self._unroll()
+        else:
+            self._vector.prepare()
 
     def teardown(self) -> None:
         """Run the pipeline's `teardown` hook, where it has one and `setup` was done."""
@@ -98,6 +107,8 @@ class Chain:
                 the call it may have one, and the records behind it have not begun.
         """
         tally = tally or Tally(len(self._steps))
+        if self._vector is not None:
+            return self._vector.run(records, cells, tally)
         loops, left = self._unroll(), [0] * len(self._steps)
         index_cell, step_cell = _cell(cells, INDEX), _cell(cells, STEP)
         begun = 0 if tally.under_way is None else tally.under_way.index + 1
@@ -306,6 +317,8 @@ class Chain:
             record = outcome[0]
             position += 1
         tally.results.append(record)
+        if tally.origins is not None:
+            tally.bear(fan_out)
 
     def _judge(self, tally: Tally, fan_out: FanOut, position: int, outcome: Any, step_cell: Cell) -> None:
         """What a step returned, when it is not `(record, True)`; a generator is only noted here."""
@@ -329,6 +342,8 @@ class Chain:
             self._advance(tally, fan_out, record, len(self._steps) - 1, step_cell)
         else:
             tally.results.append(record)
+            if tally.origins is not None:
+                tally.bear(fan_out)
         tally.bypass_at.append(len(tally.results) - 1)
 
     def _fail(self, tally: Tally, index: int, position: int, error: BaseException) -> None:
@@ -338,13 +353,9 @@ class Chain:
 
     def _child_failure(self, tally: Tally, fan_out: FanOut, position: int, error: BaseException) -> WireFailure:
         """The failure of the child that is on its way."""
-        path, value = tuple(level.count - 1 for level in fan_out.levels), fan_out.levels[-1].child
-        data: bytes | Live | None
-        try:
-            data = Live([value]) if tally.live else codec.dumps(value)
-        except BaseException:
-            data = None
-        return self._failure(fan_out.index, position, error)._replace(child=(path, data))
+        value = fan_out.levels[-1].child
+        data = Live([value]) if tally.live else codec.attempted(value)
+        return self._failure(fan_out.index, position, error)._replace(child=(fan_out.child, data))
 
     def _failure(self, index: int, position: int, error: BaseException) -> WireFailure:
         failure = failure_of(index, position, error)

@@ -103,6 +103,14 @@ class _Source:
         return self.read(rest.find(b"\n") + 1 or len(rest))
 
 
+def attempted(value: object) -> bytes | None:
+    """Its pickle, or None where it has none, or none any more."""
+    try:
+        return dumps(value)
+    except BaseException:
+        return None
+
+
 def dumps_aside(value: object, beside: list[pickle.PickleBuffer] | None = None) -> memoryview:
     """As `dumps`, in a thread beside the loop, which it does not hold up: for what is large."""
     large = None if beside is None else partial(_is_kept_in, beside)

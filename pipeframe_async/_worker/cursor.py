@@ -1,8 +1,9 @@
 """The cursor: what a worker is at, in memory the parent can read while it works and after it has died.
 
-Unsigned 64-bit cells. The worker writes the batch it has, the index of the record it is at (or a phase, where
-it is at none) and, where it matters, the step; a write costs 27-65 ns. The parent writes the spot whose
-record it wants ended, so that a worker that has gone on meanwhile is spared.
+Unsigned 64-bit cells. The worker writes the batch it has, the index of the record it is at (or a phase, where it is at
+none) and, where it matters, the step; a write costs 27-65 ns. Where a step has many records at once, the index is that
+of the first, and there is an end. The parent writes the spot whose record it wants ended, so that a worker that has
+gone on meanwhile is spared.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import mmap
 
 from pipeframe_async.wire import Phase, Spot
 
-BATCH, INDEX, STEP, SOUGHT_BATCH, SOUGHT_INDEX, SPOKEN = range(6)
-"""What each cell says; the last is 1 when a worker has said its last words and waits for its end."""
-NBYTES = 8 * 6
+BATCH, INDEX, STEP, END, SOUGHT_BATCH, SOUGHT_INDEX, SOUGHT_END, SPOKEN = range(8)
+"""What each cell says. END: the index behind the last of the records that a step has at once; 0 where it has one. The
+last is 1 when a worker has said its last words and waits for its end."""
+NBYTES = 8 * 8
 
 
 FIRST_PHASE = min(Phase)
@@ -35,6 +37,7 @@ class Cursor:
     def enter(self, batch: int) -> None:
         """Say which batch is being worked on; its chain is loaded first."""
         self.cells[INDEX] = Phase.LOADING
+        self.cells[END] = 0
         self.cells[BATCH] = batch
 
     def phase(self, phase: Phase) -> None:
@@ -47,22 +50,22 @@ class Cursor:
 
     def read(self) -> Spot:
         """Where the worker is."""
-        batch, index, step, *_ = self.cells
+        batch, index, step, end, *_ = self.cells
         if index >= FIRST_PHASE:
             return Spot(batch, None, Phase(index), None)
-        return Spot(batch, index, None, None if step == NO_STEP else step)
+        return Spot(batch, index, None, None if step == NO_STEP else step, end or None)
 
     def seek(self, spot: Spot) -> None:
         """Mark the spot that was looked at as the one to be ended; called by the parent."""
         index = spot.phase if spot.at is None else spot.at
         assert index is not None
-        self.cells[SOUGHT_BATCH], self.cells[SOUGHT_INDEX] = spot.batch, index
+        self.cells[SOUGHT_BATCH], self.cells[SOUGHT_INDEX], self.cells[SOUGHT_END] = spot.batch, index, spot.end or 0
 
     @property
     def sought(self) -> bool:
         """Whether the worker still is where its parent wants it ended."""
-        batch, index, _, sought_batch, sought_index, _ = self.cells
-        return (batch, index) == (sought_batch, sought_index)
+        batch, index, _, end, *sought, _ = self.cells
+        return [batch, index, end] == sought
 
     def close(self) -> None:
         """Unmap the cells."""

@@ -148,12 +148,14 @@ def work(
 
 
 def finished_part() -> Reply | None:
-    """What the records before the one this worker is at came to; None where it is at no record.
+    """What the records before the one this worker is at came to, or before its group; None where it is at no record.
 
     For a worker that is about to be ended in the middle of a record: called in its main thread, which stands there.
     """
     if (batch := _at_work) is None or _cursor is None or (at := _cursor.read().at) is None or batch.gaps:
         return None
+    if batch.tally.settled is not None:
+        at = min(at, batch.tally.settled)
     reply = reply_of(batch, batch.tally.before(at), at - batch.tally.first, _spare_cells())
     return reply._replace(counters=counting.counted())
 

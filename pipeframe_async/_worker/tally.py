@@ -24,6 +24,13 @@ FAILURE_BYTES = 2048
 """What a failure is taken to weigh: its traceback, most of all."""
 
 
+class Origin(NamedTuple):
+    """Of a result that a fan-out has made: the path to that child of its record, and the child as it was yielded."""
+
+    path: tuple[int, ...]
+    child: Any
+
+
 class Mark(NamedTuple):
     """How many there were of each, in all, at some moment."""
 
@@ -97,9 +104,14 @@ class FanOut:
         self.results, self.failures = len(tally.results), len(tally.failures)
 
     @property
+    def child(self) -> tuple[int, ...]:
+        """The path to the child that is on its way: its number at each level."""
+        return tuple(level.count - 1 for level in self.levels)
+
+    @property
     def path(self) -> tuple[int, ...]:
         """To the child that came last: its number at each level, and how many of its own have left."""
-        path = tuple(level.count - 1 for level in self.levels)
+        path = self.child
         return path if self.after is None else (*path, self.after)
 
     def close(self) -> None:
@@ -191,6 +203,9 @@ class Tally:
         traced: records that are in a trace, and the spans of their steps' parents.
         tracing: which of them is at work; -1 where none is.
         trace: what steps took over them.
+        origins: of results, by their position, where they are children; None where nobody wants to know.
+        settled: where records go through the steps in groups, how many of them are at their end, and entered; None
+            where each goes by itself.
     """
 
     __slots__ = (
@@ -205,8 +220,10 @@ class Tally:
         "grown",
         "live",
         "most",
+        "origins",
         "results",
         "samples",
+        "settled",
         "slowest",
         "spans",
         "trace",
@@ -235,6 +252,8 @@ class Tally:
         self.traced: dict[int, str] = {}
         self.tracing = -1
         self.trace: list[StepTrace] = []
+        self.origins: dict[int, Origin] | None = None
+        self.settled: int | None = None
 
     def times(self) -> tuple[StepTimes, ...]:
         """Per step: calls, how many of them were timed, their nanoseconds, and a sample of them."""
@@ -252,6 +271,12 @@ class Tally:
             self.most[position], self.slowest[position] = spent, index
         if index == self.tracing:
             self.trace.append(StepTrace(index, position, time_ns(), spent))
+
+    def bear(self, fan_out: FanOut) -> None:
+        """The last result is what came of the child that is on its way."""
+        assert self.origins is not None
+        if fan_out.levels:
+            self.origins[len(self.results) - 1] = Origin(fan_out.child, fan_out.levels[-1].child)
 
     def mark(self) -> Mark:
         """How many there have been until now, those that have left included."""
@@ -274,6 +299,8 @@ class Tally:
         held = self._held(mark)
         del self.results[held.results :], self.bypass_at[held.bypassed :], self.failures[held.failures :]
         self.filtered = held.filtered
+        while self.origins and next(reversed(self.origins)) >= held.results:
+            self.origins.popitem()
 
     def settle(self, fan_out: FanOut) -> None:
         """A record has come to its end: enter what it came to."""

@@ -14,12 +14,14 @@ from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
 from pipeframe_async._worker.chain import Chain
+from pipeframe_async._worker.vector import Group
 from pipeframe_async.failures import UNROLLED
 from pipeframe_async.wire import Positions
 
 T = TypeVar("T")
 
 _RUN = Chain.run.__code__
+_CALLED = Group._called.__code__
 _HOOKS = {Chain.setup.__code__: "setup", Chain.teardown.__code__: "teardown"}
 _SAYS_STEP = frozenset({Chain._children.__code__, Chain._advance.__code__})
 MOST_FRAMES = 1000
@@ -27,7 +29,9 @@ MOST_FRAMES = 1000
 
 
 class Whereabouts(NamedTuple):
-    """`at`: the index of the record in its batch; `positions` and `worker`: as `placed` was told, in the app itself."""
+    """`at`: the index of the record in its batch, None where the step has many at once; `positions` and `worker`: as
+    `placed` was told, in the app itself.
+    """
 
     pipeline: str | None
     step: str | None
@@ -67,6 +71,8 @@ def whereabouts(depth: int = 1) -> Whereabouts | None:
                 return found._replace(positions=told["positions"], worker=worker)
         elif code is _RUN:
             found = _at(frame, step)
+        elif code is _CALLED:
+            found = _in_call(frame.f_locals)
         elif code in _HOOKS:
             found = Whereabouts(frame.f_locals["self"].pipeline_name or None, _HOOKS[code], None)
         elif step is None and code.co_filename == UNROLLED:
@@ -75,6 +81,12 @@ def whereabouts(depth: int = 1) -> Whereabouts | None:
             step = frame.f_locals["step_cell"][()]
         frame = frame.f_back
     return found
+
+
+def _in_call(told: dict[str, Any]) -> Whereabouts:
+    """What a call of a vectorized step knows."""
+    group: Group = told["self"]
+    return Whereabouts(group.pipeline_name or None, group.names[told["position"]], told["at"])
 
 
 def _at(frame: FrameType, step: int | None) -> Whereabouts | None:

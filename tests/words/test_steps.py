@@ -12,7 +12,7 @@ import pytest
 
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.model import DROP
-from pipeframe_async.steps import apply, expand, keep_if, step_name
+from pipeframe_async.steps import apply, expand, keep_if, step_name, vectorize
 
 MAKERS = pytest.mark.parametrize("make", [apply, keep_if, expand])
 
@@ -119,3 +119,33 @@ def test_a_step_of_an_importable_function_is_plainly_picklable(make: Callable[[A
     assert type(again) is type(make(double))
     assert again.fn is double
     assert step_name(again) == "double"
+
+
+# Of many records.
+
+
+def doubles(records: list[int]) -> list[int]:
+    return [record * 2 for record in records]
+
+
+def test_vectorize_gives_the_function_the_list_and_returns_what_it_does() -> None:
+    step = vectorize(doubles, size=8)
+    assert step([1, 2]) == [2, 4]
+    assert (step.size, step.__name__, vectorize(doubles).size) == (8, "doubles", 256)
+
+
+def test_a_vectorized_step_travels_with_its_size() -> None:
+    again = pickle.loads(pickle.dumps(vectorize(doubles, 8)))
+    assert (again.fn, again.size, again.__name__) == (doubles, 8, "doubles")
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, True, None, "8"])
+def test_a_size_that_is_no_positive_int_is_refused(size: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^vectorize\(doubles, size=.*\): must be an int of at least 1"):
+        vectorize(doubles, size)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "double", [double]])
+def test_what_is_no_function_of_a_list_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^vectorize\(.*\): needs a function of a list of records"):
+        vectorize(wrong)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeframe_async._worker.cursor import (
+    END,
     FIRST_PHASE,
     INDEX,
     NBYTES,
@@ -49,6 +50,16 @@ def test_a_cursor_is_where_it_was_put(index: int, step: int, says: int | None) -
     assert cursor.read() == Spot(7, index, None, says)
     cursor.leave()
     assert cursor.read() == Spot(7, None, Phase.IDLE, None)
+
+
+def test_a_cursor_may_be_at_many_records_at_once() -> None:
+    cursor = Cursor()
+    cursor.enter(7)
+    cursor.cells[STEP], cursor.cells[INDEX], cursor.cells[END] = 1, 4, 9
+    assert cursor.read() == Spot(7, 4, None, 1, 9)
+    cursor.enter(8)
+    cursor.cells[INDEX] = 0
+    assert cursor.read().end is None
 
 
 def test_a_batch_is_entered_by_loading_its_chain() -> None:
@@ -98,6 +109,16 @@ def test_who_has_gone_on_since_it_was_looked_at_is_not_sought() -> None:
     cursor.cells[INDEX] = 6
     cursor.seek(seen)
     assert (cursor.cells[SOUGHT_BATCH], cursor.cells[SOUGHT_INDEX]) == (9, 5)
+    assert not cursor.sought
+
+
+def test_who_is_at_fewer_of_the_records_by_now_is_not_sought() -> None:
+    cursor = Cursor()
+    cursor.enter(9)
+    cursor.cells[INDEX], cursor.cells[END] = 4, 8
+    cursor.seek(cursor.read())
+    assert cursor.sought
+    cursor.cells[END] = 6
     assert not cursor.sought
 
 

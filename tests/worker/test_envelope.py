@@ -19,6 +19,7 @@ from pipeframe_async._worker import codec, envelope
 from pipeframe_async._worker.cursor import Cursor
 from pipeframe_async.model import DROP
 from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.steps import vectorize
 from pipeframe_async.wire import (
     BROKEN_CHAIN,
     GONE,
@@ -541,6 +542,28 @@ def test_the_cursor_counts_places_in_the_batch_where_records_before_could_not_be
 
     run_and_watch(monkeypatch, sees, [0, hostile.RaisesWhenRead(), 2, hostile.RaisesWhenRead(), 4])
     assert at == {0: 0, 2: 2, 4: 4}
+
+
+def test_the_cursor_counts_the_records_of_a_call_where_some_among_them_could_not_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at: list[Spot] = []
+
+    def sees(records: list[int]) -> list[int]:
+        at.append(cursor_of().read())
+        return records
+
+    run_and_watch(monkeypatch, vectorize(sees, 2), [hostile.RaisesWhenRead(), 1, hostile.RaisesWhenRead(), 3, 4])
+    assert [(spot.at, spot.end) for spot in at] == [(1, 4), (4, None)]
+
+
+def test_a_result_of_a_call_that_cannot_be_written_costs_its_record() -> None:
+    def many(records: list[dict[str, Any]]) -> list[Any]:
+        return [(lambda: None) if record["n"] == BAD else record for record in records]
+
+    crossed = cross(shipped(vectorize(many)), batch())
+    assert numbers(crossed.results) == all_but_the_bad()
+    assert [(at, failure.kind) for at, failure in crossed.failures] == [(BAD, "unpicklable")]
 
 
 def test_the_cursor_is_at_the_frame_being_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipeframe_async._worker import codec, envelope
 from pipeframe_async._worker.cursor import Cursor
 from pipeframe_async.model import DROP
+from pipeframe_async.steps import vectorize
 from pipeframe_async.wire import ChainSpec, Packed, Reply
 from tests.worker import hostile
 
@@ -134,6 +135,52 @@ def test_the_finished_part_is_what_a_batch_of_those_records_alone_would_be(
         assert worth(finished) == worth(run(first))
     assert worth(reply) == worth(run(batch))  # looking has changed nothing
     assert {at for at, _ in looks} == set(range(len(records)))
+
+
+@given(
+    records=st.lists(ways(2), max_size=8).flatmap(lambda some: st.integers(1, 3).map(lambda times: some * times)),
+    size=st.integers(1, 5),
+    framed=st.booleans(),
+)
+def test_of_records_that_go_in_groups_the_finished_part_is_that_of_the_groups_before(
+    records: list[Way], size: int, framed: bool
+) -> None:
+    step = Step()
+
+    def looks_once(many: list[Any]) -> list[Any]:
+        step.look(many[0][0])
+        return many
+
+    envelope.forget(KEY)
+    envelope.install(KEY, ChainSpec(("one", "many", "last"), (step, vectorize(looks_once, size), step), None))
+    numbered = [*enumerate(records)]
+    whole = tuple(map(codec.dumps, numbered)) if framed else codec.dumps(numbered)
+
+    def run(count: int) -> Reply:
+        part = Packed(len(numbered), whole).stretch(0, count)
+        return envelope.work(KEY, None, 0, part.data, True, part.span)
+
+    step.looks = []
+    reply, looks, step.looks = run(len(numbered)), step.looks, None
+    assert lawful(reply)
+    for at, finished in looks:
+        assert finished is not None
+        assert finished.records <= at
+        assert lawful(finished)
+        assert worth(finished) == worth(run(finished.records))
+
+
+def test_of_five_records_in_calls_of_two_the_fifth_has_four_before_it() -> None:
+    saved: list[int | None] = []
+
+    def looks(many: list[Any]) -> list[Any]:
+        finished = envelope.finished_part()
+        saved.append(finished and finished.records)
+        return many
+
+    envelope.install(KEY, ChainSpec(("many",), (vectorize(looks, 2),), None))
+    envelope.work(KEY, None, 0, codec.dumps([*range(5)]), True)
+    assert saved == [0, 2, 4]
 
 
 def test_at_no_record_there_is_no_finished_part() -> None:
