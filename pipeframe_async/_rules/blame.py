@@ -5,10 +5,13 @@ records, lanes or time. A stretch is always the leftmost that is not settled, so
 
     died at a record      those before it, it alone, those after it
     died at none of them  two halves: whoever it was is found in log2(n) deaths
+    died at many at once  those before them, two halves of them, those after them
     alone, and guilty     blamed; the others go on
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 GUILTY = 6
 """Points at which a record that is alone is blamed."""
@@ -65,29 +68,38 @@ class Inquest:
         """How often a worker died over this record, or it took too long."""
         return self._tries.get(index, 0)
 
-    def died(self, at: int | None, *, foreign: bool, late: bool = False, done: bool = False) -> int | None:
+    def died(
+        self, at: int | None, *, end: int | None = None, foreign: bool, late: bool = False, done: int | None = None
+    ) -> int | None:
         """A worker died over the stretch.
 
         Args:
             at: the index it was at; None where that is not known.
+            end: it had the records from `at` up to this index at once; None where it had one.
             foreign: whether somebody else may have ended it.
             late: whether it was ended for the time that the record took.
-            done: whether the stretch before `at` is settled all the same.
+            done: the index before which the stretch is settled all the same, `at` at most; None where none of it is.
 
         Returns:
             The index that is to blame and settled now, or None.
         """
         start, stop = self._stretches[0]
-        if at is None and stop - start > 1:
-            middle = (start + stop) // 2
-            self._stretches[:1] = [(start, middle), (middle, stop)]
+        begin = start if done is None else done
+        if at is None:
+            at, end = start, stop
+        end = at + 1 if end is None else end
+        if end - at > 1:
+            self._divide(begin, at, (at + end) // 2, end, stop)
             return None
-        at = start if at is None else at
-        before = [] if done or at == start else [(start, at)]
-        after = [] if at + 1 == stop else [(at + 1, stop)]
         self._tries[at] = self.tries(at) + 1
         points = self._points.get((at, late), 0) + (FOREIGN_POINTS if foreign else OWN_POINTS)
         self._points[at, late] = points
-        guilty = points >= GUILTY and stop - start == 1
-        self._stretches[:1] = [*before, *([] if guilty else [(at, at + 1)]), *after]
-        return at if guilty else None
+        if points >= GUILTY and stop - start == 1:
+            self.answered()
+            return at
+        self._divide(begin, at, end, stop)
+        return None
+
+    def _divide(self, *bounds: int) -> None:
+        """In place of the first stretch come those between these indices."""
+        self._stretches[:1] = [(start, stop) for start, stop in pairwise(bounds) if start < stop]

@@ -165,8 +165,10 @@ class Overtime:
         return Order.END
 
     def _stayed(self, spot: Spot) -> bool:
-        """Whether it is where it was: its step may be another one, the limit is the record's."""
-        return self._spot is not None and spot[:3] == self._spot[:3]
+        """Whether it is where it was: its step may be another one, the limit is the record's; or that of one call
+        where a step has many at once.
+        """
+        return self._spot is not None and _place(spot) == _place(self._spot)
 
     def _judged(self, look: Look, watch: _Watch) -> Order:
         spot, held = look.spot, look.now - self._since
@@ -185,3 +187,7 @@ class Overtime:
         if over >= GRACE_SECONDS or not self._called or look.spoken:
             return self.end(EndedFor.TIME_LIMIT)
         return Order.NOTHING
+
+
+def _place(spot: Spot) -> tuple[int | None, ...]:
+    return spot[:3] if spot.end is None else spot

@@ -74,7 +74,7 @@ class Worker:
         self.deaths += 1
         done = self.saves and not self.vague
         before = self.inquest.tries(place)
-        culprit = self.inquest.died(None if self.vague else place, foreign=foreign, done=done)
+        culprit = self.inquest.died(None if self.vague else place, foreign=foreign, done=place if done else None)
         assert self.inquest.tries(place) - before in ((0, 1) if self.vague else (1,))
         self._settle(place, start, culprit, done=done)
 
@@ -180,7 +180,7 @@ def test_a_death_at_no_record_blames_nobody_before_it_is_one_record_only() -> No
 
 def test_what_was_saved_before_a_death_is_not_run_again() -> None:
     inquest = Inquest(10)
-    inquest.died(4, foreign=True, done=True)
+    inquest.died(4, foreign=True, done=4)
     assert inquest.stretch == (4, 5)
     inquest = Inquest(10)
     inquest.died(4, foreign=True)
@@ -206,9 +206,60 @@ def test_the_points_say_what_their_names_say() -> None:
 
 def test_time_and_deaths_are_counted_each_by_itself() -> None:
     inquest = Inquest(3)
-    assert inquest.died(1, foreign=False, late=True, done=True) is None
+    assert inquest.died(1, foreign=False, late=True, done=1) is None
     assert inquest.stretch == (1, 2)
     for _ in range(GUILTY - 1):
         assert inquest.died(1, foreign=True) is None
     assert inquest.died(1, foreign=False, late=True) == 1
     assert (inquest.stretch, inquest.tries(1)) == ((2, 3), GUILTY + 1)
+
+
+# A step that had many records at once.
+
+
+def test_a_death_at_many_at_once_is_looked_for_in_halves_of_those() -> None:
+    inquest, parts = Inquest(20), []
+    assert inquest.died(4, end=12, foreign=False) is None
+    while inquest.stretch is not None:
+        parts.append(inquest.stretch)
+        inquest.answered()
+    assert parts == [(0, 4), (4, 8), (8, 12), (12, 20)]
+
+
+def test_what_was_saved_before_a_call_is_not_run_again() -> None:
+    inquest = Inquest(20)
+    assert inquest.died(8, end=12, foreign=False, done=4) is None
+    assert inquest.stretch == (4, 8)
+    assert inquest.tries(8) == 0
+
+
+def test_one_record_at_once_is_a_record_as_any_other() -> None:
+    inquest = Inquest(3)
+    assert inquest.died(1, end=2, foreign=False, done=1) is None
+    assert (inquest.stretch, inquest.tries(1)) == ((1, 2), 1)
+
+
+@given(st.integers(1, 300), st.data(), st.booleans(), st.booleans())
+def test_the_guilty_one_of_a_call_is_found_in_so_many_deaths_as_it_has_halves(
+    records: int, data: st.DataObject, late: bool, saves: bool
+) -> None:
+    """The calls of `size` records, of which one kills; what was before its call may be saved."""
+    killer, size = data.draw(st.integers(0, records - 1)), data.draw(st.integers(1, 64))
+    inquest, unsettled, deaths, blamed = Inquest(records), set(range(records)), 0, None
+    while (stretch := inquest.stretch) is not None:
+        start, stop = stretch
+        assert set(range(start, stop)) <= unsettled
+        if not start <= killer < stop or blamed is not None:
+            inquest.answered()
+            unsettled -= set(range(start, stop))
+            continue
+        deaths += 1
+        at = start + (killer - start) // size * size
+        culprit = inquest.died(at, end=min(stop, at + size), foreign=False, late=late, done=at if saves else None)
+        if saves:
+            unsettled -= set(range(start, at))
+        if culprit is not None:
+            blamed = culprit
+            unsettled.remove(culprit)
+    assert (blamed, unsettled) == (killer, set())
+    assert deaths <= ceil(log2(size)) + ceil(GUILTY / OWN_POINTS)

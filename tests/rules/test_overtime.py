@@ -107,6 +107,17 @@ def test_the_next_step_of_a_record_has_no_time_of_its_own() -> None:
     assert overtime.seen(Look(RECORD._replace(step=1), LIMIT)) is Order.CALL
 
 
+CALL = Spot(1, 3, None, 1, end=9)
+
+
+@pytest.mark.parametrize("other", [CALL._replace(end=6), CALL._replace(step=2), CALL._replace(end=None), RECORD])
+def test_each_call_of_many_records_has_the_limit_for_itself(other: Spot) -> None:
+    overtime = judge(seen=CALL)
+    assert overtime.seen(Look(other, LIMIT)) is Order.NOTHING
+    overtime = judge(seen=CALL)
+    assert overtime.seen(Look(CALL, LIMIT)) is Order.CALL
+
+
 def test_without_a_limit_time_does_not_matter() -> None:
     overtime = judge(None, seen=RECORD)
     assert overtime.seen(Look(RECORD, 1e9)) is Order.NOTHING

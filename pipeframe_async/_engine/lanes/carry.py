@@ -395,25 +395,27 @@ class Carrier:
             if death.whole and stop - start > 1:
                 return
         at = None if death.at is None else start + death.at
+        end = None if death.end is None else start + death.end
         if at is not None and death.step is not None:
-            trial.readable.add(at)
-        saved = self._saved(trial, death, start)
-        culprit = trial.inquest.died(at, foreign=death.foreign, late=death.kind == "timeout", done=saved)
+            trial.readable.update(range(at, end or at + 1))
+        done = self._saved(trial, death, start)
+        culprit = trial.inquest.died(at, end=end, foreign=death.foreign, late=death.kind == "timeout", done=done)
         if culprit is not None:
             trial.blamed[culprit] = self._failure(trial, death, culprit)
         elif at is not None:
-            self._ledger.re_execute(1)
+            self._ledger.re_execute((end or at + 1) - at)
 
-    def _saved(self, trial: _Trial, death: Death, start: int) -> bool:
-        """Whether what the records before the one in question came to was saved; then it is taken."""
+    def _saved(self, trial: _Trial, death: Death, start: int) -> int | None:
+        """The index before which what records came to was saved; then it is taken. None where nothing was."""
         if death.done is None or death.at is None:
-            return False
+            return None
+        count = death.done.first + death.done.records
         results = self._unpacked(trial.codec, death.done, trial.batch.packed.framed)
         if results is None:
-            self._ledger.re_execute(death.at)
-            return False
+            self._ledger.re_execute(count)
+            return None
         self._take(trial, start, death.done, results, saved=True)
-        return True
+        return start + count
 
     def _failure(self, trial: _Trial, death: Death, index: int) -> AnyFailure:
         """The failure of a record that is to blame for a worker's death, with the record as it was fed."""

@@ -50,13 +50,14 @@ def death_of(
         kind="timeout" if late else "crashed",
         foreign=remains.foreign if ended_for is None else not _for_its_own(ended_for, remains),
         stack=words.stack if words is not None else _stack(remains.stack, fatal=not late),
-        log=last_lines(remains.log, ticket, spot.at),
+        log=last_lines(remains.log, ticket, spot.at if spot.end is None else None),
     )
     if spot.at is None:
         ran = 0 if spot.phase is Phase.READING else records
         return death._replace(whole=spot.phase is not Phase.IDLE, ran=ran)
     done = words.done if words is not None else None
-    return death._replace(at=spot.at, step=spot.step, ran=0 if done is not None else spot.at, done=done)
+    saved = 0 if done is None else done.first + done.records
+    return death._replace(at=spot.at, end=spot.end, step=spot.step, ran=spot.at - saved, done=done)
 
 
 CAUSES = {

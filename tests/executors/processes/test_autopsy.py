@@ -112,6 +112,13 @@ def test_what_was_finished_before_a_record_out_of_time_is_not_lost() -> None:
     assert (found.done, found.ran, found.at, found.stack) == (Reply(AT), 0, AT, "said")
 
 
+def test_of_records_that_went_together_those_that_were_finished_are_not_lost() -> None:
+    at_many = AT_RECORD._replace(end=8)
+    found = death(at_many, EndedFor.TIME_LIMIT, sought=True, words=words(done=Reply(3)))
+    assert (found.at, found.end, found.done, found.ran) == (AT, 8, Reply(3), 1)
+    assert death(at_many).ran == AT
+
+
 @pytest.mark.parametrize("said", [words(batch=6, done=Reply(AT)), words()[:-1], b"", b"\x05" + bytes(7) + b"abcde"])
 def test_words_about_another_batch_or_cut_short_are_none(said: bytes) -> None:
     found = death(ended_for=EndedFor.TIME_LIMIT, sought=True, words=said, stack=CALLED)
