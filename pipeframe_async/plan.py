@@ -19,7 +19,7 @@ from pipeframe_async._rules import knobs
 from pipeframe_async._rules.edges import SINK_REMEDY, Back, Edge, back_of, edge_of, plain_function, wants_keys, writes
 from pipeframe_async._rules.feed_forms import Feed, feed_form, returned
 from pipeframe_async._rules.resume import fingerprint
-from pipeframe_async._rules.step_forms import fans_out, is_async, signature, steps_of
+from pipeframe_async._rules.step_forms import at_once, fans_out, is_async, signature, steps_of
 from pipeframe_async.checkpoint import Checkpoint
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.pipeline import PipelineEngine, Retry
@@ -31,10 +31,11 @@ logger = logging.getLogger("pipeframe_async")
 
 @dataclass(frozen=True, slots=True)
 class DefSteps:
-    """A run of `def` steps; `number`: which segment of the chain it is."""
+    """A run of `def` steps; `number`: which segment of the chain it is; `at_once`: most records a call of them has."""
 
     names: tuple[str, ...]
     number: int
+    at_once: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +337,7 @@ def _segments(
     for on_the_loop, group in groupby(steps, key=is_async):
         run = tuple(group)
         names = tuple(map(step_name, run))
-        segments.append(AsyncSteps(names, run, limit) if on_the_loop else DefSteps(names, next(numbers)))
+        segments.append(AsyncSteps(names, run, limit) if on_the_loop else DefSteps(names, next(numbers), at_once(run)))
     return tuple(segments)
 
 

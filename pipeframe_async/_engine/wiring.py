@@ -416,14 +416,17 @@ class _Staging:
 
     def _share(self, chain: ChainSpec, limits: Limits, books: Books, collect: Collect, *, keep: bool) -> Shared:
         executor = self._workforce.executor
-        sizer = partial(
-            Sizer,
-            fixed=self._plan.batch_size,
-            capacity=limits.buffer_size,
-            capacity_bytes=limits.buffer_bytes,
-            slots=partial(_slots_there, executor.lanes),
-            bounds=BESIDE if executor.codec.live else AWAY,
-        )
+
+        def sizer(at_once: int) -> Sizer:
+            return Sizer(
+                fixed=self._plan.batch_size,
+                capacity=limits.buffer_size,
+                capacity_bytes=limits.buffer_bytes,
+                slots=partial(_slots_there, executor.lanes),
+                at_once=at_once,
+                bounds=BESIDE if executor.codec.live else AWAY,
+            )
+
         return Shared(
             executor=executor,
             chain=chain,

@@ -164,6 +164,8 @@ class Sizer:
         capacity: `buffer_size`: records between feed and consumer.
         capacity_bytes: `buffer_bytes`.
         slots: how many batches the lanes hold at once, all together; a function where lanes come and go.
+        at_once: records that a step has in one call, at most: a full batch has as many, whatever they take, where
+            buffer, bytes and deadlines allow it.
         bounds: of the place where the batches are run.
         measured: shared with the sizers of other places; by default one of its own.
     """
@@ -175,6 +177,7 @@ class Sizer:
         capacity: int,
         capacity_bytes: int,
         slots: int | Callable[[], int],
+        at_once: int = 1,
         bounds: Bounds = AWAY,
         measured: Measured | None = None,
     ) -> None:
@@ -186,6 +189,7 @@ class Sizer:
         self._slots = slots if callable(slots) else partial(int, slots)
         self._capacity = capacity
         self._capacity_bytes = capacity_bytes
+        self._at_once = at_once
         self._size = self._fixed or 1
         self._seen = 0
         self._within = inf
@@ -197,6 +201,7 @@ class Sizer:
             capacity=self._capacity,
             capacity_bytes=self._capacity_bytes,
             slots=self._slots,
+            at_once=self._at_once,
             bounds=bounds,
             measured=self.measured,
         )
@@ -284,7 +289,7 @@ class Sizer:
                     # In one go, where a second hop costs more than the balance gains. None grows while less waits.
                     worth = _how_many(self.record_seconds, TAIL_HOPS * self.measured.hop_seconds)
                     floor = _how_many(self.record_seconds, FLOOR_SECONDS)
-                    least = max(least, floor, min(worth, ceil(waiting / workers)))
+                    least = max(least, floor, min(worth, ceil(waiting / workers)), self._least_call(waiting, workers))
                 size = min(size, max(1, least))
             elif idle:
                 size = min(size, ceil(waiting / idle))
@@ -293,24 +298,32 @@ class Sizer:
             return 0
         return size if size * each <= room_bytes else int(room_bytes / each)
 
+    def _least_call(self, waiting: int, workers: int) -> int:
+        """Of the last records those that stay together for a call: a worker's share; more, where it is soon done."""
+        return min(self._at_once, max(ceil(waiting / workers), _how_many(self.record_seconds, self.full_seconds)))
+
     def _resize(self) -> None:
         measured, bounds = self.measured, self._bounds
         self._seen = measured.changes
         if self._fixed is not None or not measured.any:
             return
         slots = max(1, self._slots())
-        limits = (
-            max(1, min(MAX_RECORDS, self._capacity // slots)),
+        most = min(
+            MAX_RECORDS,
+            self._capacity // slots,
             MAX_GROWTH * measured.largest,
-            _how_many(measured.record_seconds, min(self._within, self.full_seconds)),
-            _how_many(measured.parent_seconds, bounds.parent_seconds),
-            _how_many(measured.handling_seconds, HANDLING_SECONDS),
+            _how_many(measured.record_seconds, self._within),
             _how_many(
                 max(measured.record_bytes, measured.result_bytes),
                 max(1, min(bounds.most_bytes, self._capacity_bytes // slots)),
             ),
         )
-        self._size = max(1, min(limits))
+        worth = min(
+            _how_many(measured.record_seconds, self.full_seconds),
+            _how_many(measured.parent_seconds, bounds.parent_seconds),
+            _how_many(measured.handling_seconds, HANDLING_SECONDS),
+        )
+        self._size = max(1, min(most, max(worth, self._at_once)))
 
 
 def _how_many(each: float, within: float) -> int:

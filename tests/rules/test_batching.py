@@ -308,3 +308,92 @@ def test_somebody_with_a_deadline_bounds_a_batch_that_goes_far() -> None:
     sizer = a_sizer_that_hops(0.012)
     sizer.keep_within(0.01)
     assert sizer.size == 50
+
+
+# Steps that have many records in one call.
+
+
+def calling(
+    at_once: int,
+    record_seconds: float,
+    *,
+    capacity: int = 10**6,
+    slots: int = 1,
+    fixed: int | None = None,
+    nbytes: int = 10,
+    parent_seconds: float = 0.0,
+) -> Sizer:
+    sizer = Sizer(fixed=fixed, capacity=capacity, capacity_bytes=GIB, slots=slots, at_once=at_once)
+    for _ in range(20):
+        records = sizer.size
+        sizer.packed(records, records * nbytes, records * parent_seconds)
+        sizer.replied(records, records * nbytes, records * record_seconds)
+    return sizer
+
+
+@pytest.mark.parametrize("record_seconds", [0.001, 0.1])
+def test_a_full_batch_has_the_records_of_a_call_however_long_they_take(record_seconds: float) -> None:
+    assert calling(1, record_seconds).size < 256
+    assert calling(256, record_seconds).size == 256
+    assert calling(256, record_seconds, parent_seconds=0.001).size == 256
+
+
+def test_a_full_batch_of_cheap_records_has_more_than_a_call() -> None:
+    assert calling(256, 1e-5).size == calling(1, 1e-5).size > 256
+
+
+@pytest.mark.parametrize(
+    ("sizer", "size"),
+    [
+        (calling(256, 0.1, capacity=400, slots=4), 100),
+        (calling(256, 0.1, nbytes=batching.MAX_BYTES // 10), 10),
+        (calling(256, 0.1, fixed=7), 7),
+        (calling(10**6, 0.1), batching.MAX_RECORDS),
+    ],
+    ids=["buffer", "bytes", "batch_size", "most"],
+)
+def test_a_call_does_not_make_batches_larger_than_they_may_be(sizer: Sizer, size: int) -> None:
+    assert sizer.size == size
+
+
+def test_a_deadline_makes_batches_smaller_than_a_call() -> None:
+    sizer = calling(256, 0.001)
+    sizer.keep_within(0.05)
+    assert sizer.size == 50
+
+
+def test_batches_are_as_large_as_a_call_when_three_were_measured() -> None:
+    sizer, sizes = Sizer(fixed=None, capacity=10**6, capacity_bytes=GIB, slots=1, at_once=256), list[int]()
+    for _ in range(3):
+        sizes.append(sizer.size)
+        sizer.replied(sizer.size, 10, 0.01 * sizer.size)
+    assert (sizes, sizer.size) == ([1, 16, 256], 256)
+
+
+def test_it_is_the_same_beside_the_loop() -> None:
+    assert calling(256, 0.001).at(batching.BESIDE).size == 256
+
+
+def test_the_last_records_stay_together_for_a_call_where_that_is_soon_done() -> None:
+    assert calling(256, 2e-5).cut(300, ended=True, idle=0, workers=4, room_bytes=GIB) == 256
+    assert calling(1, 2e-5).cut(300, ended=True, idle=0, workers=4, room_bytes=GIB) < 256
+
+
+def test_the_last_records_of_long_calls_are_shared_out_to_all_workers() -> None:
+    assert calling(256, 0.1).cut(300, ended=True, idle=0, workers=4, room_bytes=GIB) == 75
+
+
+@given(st.integers(1, 10**5), st.integers(1, 64), st.floats(1e-7, 1.0), st.integers(1, 5_000))
+def test_a_tail_of_calls_is_cut_to_its_end_in_batches_that_never_grow(
+    waiting: int, workers: int, cost: float, at_once: int
+) -> None:
+    sizer, cuts = calling(at_once, cost), list[int]()
+    while waiting and len(cuts) < 1_000:
+        cuts.append(sizer.cut(waiting, ended=True, idle=0, workers=workers, room_bytes=GIB))
+        waiting -= cuts[-1]
+        assert cuts[-1] > 0
+    assert cuts == sorted(cuts, reverse=True)
+
+
+def test_one_record_that_waits_is_a_batch_however_many_a_call_may_have() -> None:
+    assert calling(256, 0.001).cut(1, ended=False, idle=1, workers=1, room_bytes=GIB) == 1

@@ -13,7 +13,7 @@ import pytest
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.pipeline import PipelineEngine, Retry
 from pipeframe_async.plan import AsyncSteps, DefSteps, Plan, feed_of, plan_of
-from pipeframe_async.steps import apply, expand, keep_if
+from pipeframe_async.steps import apply, expand, keep_if, vectorize
 from pipeframe_async.wire import ChainSpec
 
 
@@ -132,6 +132,19 @@ def test_a_class_that_wants_arguments_is_to_be_passed_as_an_instance() -> None:
         ([parse, no_record], "Orders.steps[1] (no_record) cannot be called with one record: too many positional"),
         ([parse, two], "Orders.steps[1] (two) cannot be called with one record: missing a required argument: 'rate'"),
         ([parse, lambda: 1], "Orders.steps[1] (<lambda>) cannot be called with one record"),
+        (
+            [vectorize(alone)],  # type: ignore[arg-type]
+            "Orders.steps[0] (alone) is vectorize() of an async function",
+        ),
+        (
+            [vectorize(yields_and_awaits)],  # type: ignore[arg-type]
+            "Orders.steps[0] (yields_and_awaits) is vectorize() of an async function",
+        ),
+        (
+            [parse, vectorize(yields)],  # type: ignore[arg-type]
+            "Orders.steps[1] (yields) is vectorize() of a generator function",
+        ),
+        ([functools.partial(vectorize(list))], "Orders.steps[0] is a partial of vectorize(): write vectorize(partial("),
     ],
 )
 def test_wrong_steps_are_refused_with_their_place_and_the_remedy(steps: Any, says: str) -> None:
@@ -205,6 +218,13 @@ async def test_an_async_generator_fans_out_on_the_loop(step: Any) -> None:
 )
 def test_a_step_of_any_make_is_taken_as_it_is(step: Any) -> None:
     assert chain_of(plan_of(orders(steps=[step]))).steps == (step,)
+
+
+def test_a_run_of_steps_knows_how_many_records_one_of_them_has_at_once() -> None:
+    plan = plan_of(orders(steps=[parse, vectorize(list, 8), vectorize(list, 32), awaits, parse]))
+    first, _, last = plan.segments
+    assert first == DefSteps(("parse", "list", "list"), 0, at_once=32)
+    assert last == DefSteps(("parse",), 1)
 
 
 class RunsItsOwn:

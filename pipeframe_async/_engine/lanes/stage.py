@@ -62,7 +62,7 @@ class Shared:
         chain, loaded: all `def` steps, as they are shipped, and ready to be run in the lanes.
         books, backlog, journeys: of the run.
         collect: takes answers.
-        sizer: makes one for a stage.
+        sizer: makes one for a stage, of the records that a call of its steps has at most.
         retrying: which failures are worth another attempt; None where none is.
         numbers: counts batches.
         keep: results are wanted.
@@ -81,7 +81,7 @@ class Shared:
     backlog: Backlog
     journeys: Journeys
     collect: Callable[[Answer], object]
-    sizer: Callable[[], Sizer]
+    sizer: Callable[[int], Sizer]
     retrying: Retrying | None
     numbers: Iterator[int]
     keep: bool
@@ -117,7 +117,7 @@ class DefStage:
             shared.executor,
             shared.chain,
             shared.loaded,
-            shared.sizer(),
+            shared.sizer(segment.at_once),
             segment.number,
             retries=shared.retrying is not None,
         )

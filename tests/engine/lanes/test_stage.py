@@ -52,7 +52,7 @@ class Bench:
                 backlog=self.shelf.backlog,
                 journeys=self.journeys,
                 collect=self.answers.append,
-                sizer=lambda: Sizer(fixed=2, capacity=100, capacity_bytes=2**20, slots=2),
+                sizer=lambda _: Sizer(fixed=2, capacity=100, capacity_bytes=2**20, slots=2),
                 retrying=None,
                 numbers=count(),
                 keep=True,
