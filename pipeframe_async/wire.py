@@ -348,7 +348,8 @@ class Phase(IntEnum):
 class Spot(NamedTuple):
     """Where a worker is: at record `at` of a batch, in `step` (None: reading it); or at none, in a phase.
 
-    `end`: that step has the records from `at` up to this one, at once; None where it has one.
+    `end`: that step has the records from `at` up to this one, at once; None where it has one. `begun`: those up to this
+    one have begun; None where those up to `at` have.
     """
 
     batch: int
@@ -356,6 +357,7 @@ class Spot(NamedTuple):
     phase: Phase | None
     step: int | None
     end: int | None = None
+    begun: int | None = None
 
 
 class Death(NamedTuple):
@@ -370,7 +372,7 @@ class Death(NamedTuple):
             had one.
         step: the step that record was in; None while it was being read.
         whole: it was reading all records or writing all results at once: frames would tell which one.
-        ran: how many records before `at`, or in all, had been begun and are lost with it.
+        ran: how many records had been begun and are lost with it, those that it was at left out.
         foreign: somebody else may have ended it.
         stack: where the code stood, as far as is known.
         done: what the first records came to, where that could be saved: all before `at`, unless some of them go on

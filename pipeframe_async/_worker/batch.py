@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeframe_async._worker import codec
 from pipeframe_async._worker.chain import Chain
-from pipeframe_async._worker.cursor import END, INDEX, NO_STEP, STEP, Cursor
+from pipeframe_async._worker.cursor import BEGUN, END, INDEX, NO_STEP, STEP, Cursor
 from pipeframe_async._worker.standin import StandIns
 from pipeframe_async._worker.tally import Tally
 from pipeframe_async.failures import failure_of
@@ -231,7 +231,7 @@ class _Renumbered:
     def __setitem__(self, cell: int, value: int) -> None:
         if cell == INDEX:
             value = self._indices[value]
-        elif cell == END and value:
+        elif cell in (END, BEGUN) and value:
             value = self._indices[value - 1] + 1
         self._cells[cell] = value
 

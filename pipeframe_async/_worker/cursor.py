@@ -12,10 +12,11 @@ import mmap
 
 from pipeframe_async.wire import Phase, Spot
 
-BATCH, INDEX, STEP, END, SOUGHT_BATCH, SOUGHT_INDEX, SOUGHT_END, SPOKEN = range(8)
-"""What each cell says. END: the index behind the last of the records that a step has at once; 0 where it has one. The
+BATCH, INDEX, STEP, END, BEGUN, SOUGHT_BATCH, SOUGHT_INDEX, SOUGHT_END, SPOKEN = range(9)
+"""What each cell says. END: the index behind the last of the records that a step has at once; 0 where it has one.
+BEGUN: that behind the last record that has begun, where records go in groups; 0 where that is the one it is at. The
 last is 1 when a worker has said its last words and waits for its end."""
-NBYTES = 8 * 8
+NBYTES = 8 * 9
 
 
 FIRST_PHASE = min(Phase)
@@ -37,7 +38,7 @@ class Cursor:
     def enter(self, batch: int) -> None:
         """Say which batch is being worked on; its chain is loaded first."""
         self.cells[INDEX] = Phase.LOADING
-        self.cells[END] = 0
+        self.cells[END] = self.cells[BEGUN] = 0
         self.cells[BATCH] = batch
 
     def phase(self, phase: Phase) -> None:
@@ -50,10 +51,10 @@ class Cursor:
 
     def read(self) -> Spot:
         """Where the worker is."""
-        batch, index, step, end, *_ = self.cells
+        batch, index, step, end, begun, *_ = self.cells
         if index >= FIRST_PHASE:
             return Spot(batch, None, Phase(index), None)
-        return Spot(batch, index, None, None if step == NO_STEP else step, end or None)
+        return Spot(batch, index, None, None if step == NO_STEP else step, end or None, begun or None)
 
     def seek(self, spot: Spot) -> None:
         """Mark the spot that was looked at as the one to be ended; called by the parent."""
@@ -64,7 +65,7 @@ class Cursor:
     @property
     def sought(self) -> bool:
         """Whether the worker still is where its parent wants it ended."""
-        batch, index, _, end, *sought, _ = self.cells
+        batch, index, _, end, _, *sought, _ = self.cells
         return [batch, index, end] == sought
 
     def close(self) -> None:

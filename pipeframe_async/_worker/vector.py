@@ -19,7 +19,7 @@ from time import perf_counter_ns, time_ns
 from typing import Any, NamedTuple, Protocol
 
 from pipeframe_async._worker import codec, forks
-from pipeframe_async._worker.cursor import END, INDEX, STEP
+from pipeframe_async._worker.cursor import BEGUN, END, INDEX, STEP
 from pipeframe_async._worker.tally import Tally
 from pipeframe_async.failures import WrongShape
 from pipeframe_async.model import DROP
@@ -87,10 +87,12 @@ class Vector:
         while tally.settled < len(records):
             group = Group(self, cells, tally, tally.settled)
             group.gather(records)
+            cells[BEGUN] = group.end
             for (position, step), leg in self.rest:
                 group.call(position, step)
                 group.take(leg)
             group.settle()
+            cells[BEGUN] = 0
             tally.settled = group.end
         return tally
 

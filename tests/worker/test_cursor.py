@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeframe_async._worker.cursor import (
+    BEGUN,
     END,
     FIRST_PHASE,
     INDEX,
@@ -55,11 +56,11 @@ def test_a_cursor_is_where_it_was_put(index: int, step: int, says: int | None) -
 def test_a_cursor_may_be_at_many_records_at_once() -> None:
     cursor = Cursor()
     cursor.enter(7)
-    cursor.cells[STEP], cursor.cells[INDEX], cursor.cells[END] = 1, 4, 9
-    assert cursor.read() == Spot(7, 4, None, 1, 9)
+    cursor.cells[STEP], cursor.cells[INDEX], cursor.cells[END], cursor.cells[BEGUN] = 1, 4, 9, 20
+    assert cursor.read() == Spot(7, 4, None, 1, 9, 20)
     cursor.enter(8)
     cursor.cells[INDEX] = 0
-    assert cursor.read().end is None
+    assert (cursor.read().end, cursor.read().begun) == (None, None)
 
 
 def test_a_batch_is_entered_by_loading_its_chain() -> None:

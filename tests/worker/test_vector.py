@@ -341,12 +341,12 @@ def test_the_cursor_says_which_records_a_call_has() -> None:
     cursor, seen = Cursor(), list[Spot]()
     look = notes(seen, cursor.read)
     run(apply(look), vectorize(look, 2), apply(look), records=range(3), cursor=cursor)
-    at = [(spot.at, spot.step, spot.end) for spot in seen]
+    at = [(spot.at, spot.step, spot.end, spot.begun) for spot in seen]
     assert at == [
-        *[(0, 0, None), (1, 0, None), (0, 1, 2), (0, 2, None), (1, 2, None)],
-        *[(2, 0, None), (2, 1, None), (2, 2, None)],
+        *[(0, 0, None, None), (1, 0, None, None), (0, 1, 2, 2), (0, 2, None, 2), (1, 2, None, 2)],
+        *[(2, 0, None, None), (2, 1, None, 3), (2, 2, None, 3)],
     ]
-    assert cursor.read().end is None
+    assert cursor.read()[4:] == (None, None)
 
 
 def test_the_cursor_is_at_the_records_of_a_half() -> None:

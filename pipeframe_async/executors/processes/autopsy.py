@@ -57,7 +57,9 @@ def death_of(
         return death._replace(whole=spot.phase is not Phase.IDLE, ran=ran)
     done = words.done if words is not None else None
     saved = 0 if done is None else done.first + done.records
-    return death._replace(at=spot.at, end=spot.end, step=spot.step, ran=spot.at - saved, done=done)
+    behind = spot.at + 1 if spot.end is None else spot.end
+    ran = spot.at - saved + max(0, (spot.begun or 0) - behind)
+    return death._replace(at=spot.at, end=spot.end, step=spot.step, ran=ran, done=done)
 
 
 CAUSES = {

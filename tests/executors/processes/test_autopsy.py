@@ -117,6 +117,8 @@ def test_of_records_that_went_together_those_that_were_finished_are_not_lost() -
     found = death(at_many, EndedFor.TIME_LIMIT, sought=True, words=words(done=Reply(3)))
     assert (found.at, found.end, found.done, found.ran) == (AT, 8, Reply(3), 1)
     assert death(at_many).ran == AT
+    assert death(at_many._replace(begun=20)).ran == AT + 12
+    assert death(AT_RECORD._replace(begun=20)).ran == AT + 15
 
 
 @pytest.mark.parametrize("said", [words(batch=6, done=Reply(AT)), words()[:-1], b"", b"\x05" + bytes(7) + b"abcde"])
