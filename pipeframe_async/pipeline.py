@@ -73,7 +73,7 @@ class PipelineEngine(Generic[In, Out]):
     Attributes:
         steps: functions, methods, partials or callable objects of one record, in order. Each returns
             `(record, keep_going)`, `DROP`, or is a generator function of `(record, keep_going)`. Steps that are
-            `async def`, or async generator functions, run on the event loop.
+            `async def`, or async generator functions, run on the event loop. `vectorize` makes one of many records.
         source: `"batch"`: the feed runs to its end before the first step starts (overflow beyond
             `buffer_size` spills to a temporary file). `"stream"`: feed and steps run together.
         timeout: seconds without a new record, while there is room for one, after which a stream ends.
@@ -83,7 +83,8 @@ class PipelineEngine(Generic[In, Out]):
             each key, keys run in parallel, and records of one key go to one worker while any of them is in flight.
         time_limit: seconds one record may spend in one run of `def` steps, or of `async def` steps. None: no limit. One
             that takes longer in a worker is tried once more alone before it has failed: that may have stood still. Of
-            a long fan-out it counts from one portion of children to the next.
+            a long fan-out it counts from one portion of children to the next, and of a vectorized step each call has it
+            for itself.
         retry: a `Retry`, or None for one attempt. A record is tried again from the start of the run of `def` steps,
             or the `async def` steps, that it failed in; what its children came to in a failed attempt does not count.
         async_concurrency: records that are in one run of `async def` steps at a time, ≥ 1.

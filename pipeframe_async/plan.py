@@ -23,7 +23,7 @@ from pipeframe_async._rules.step_forms import at_once, fans_out, is_async, signa
 from pipeframe_async.checkpoint import Checkpoint
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.pipeline import PipelineEngine, Retry
-from pipeframe_async.steps import Named, OnLoop, step_name
+from pipeframe_async.steps import Named, OnLoop, Wrapped, step_name
 from pipeframe_async.wire import ChainSpec
 
 logger = logging.getLogger("pipeframe_async")
@@ -397,7 +397,8 @@ def _travels(engine: PipelineEngine[Any, Any], steps: tuple[Callable[..., Any], 
     """Whether workers need the pipeline itself."""
     if any(getattr(engine, hook, None) is not None for hook in ("setup", "teardown")):
         return True
-    return any(getattr(step, "__self__", None) is engine for step in steps)
+    functions = (step.fn if isinstance(step, Wrapped) else step for step in steps)
+    return any(getattr(function, "__self__", None) is engine for function in functions)
 
 
 def _retry(engine: PipelineEngine[Any, Any], name: str) -> Retry | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Collection, Generator, Iterable
 from functools import partial
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.model import DROP, Drop
@@ -28,6 +28,10 @@ class Wrapped(Generic[A, B]):
             raise ConfigError(f"{self.verb}({fn!r}): needs a function of one record")
         self.fn = fn
         self.__name__ = step_name(fn)
+
+    def of(self, fn: Callable[..., Any]) -> Self:
+        """The same of another function."""
+        return type(self)(fn)
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.fn,)
@@ -54,6 +58,9 @@ class Named(Apply[A, B]):
     def __init__(self, name: str, fn: Callable[[A], B]) -> None:
         super().__init__(fn)
         self.__name__ = name
+
+    def of(self, fn: Callable[..., Any]) -> Self:
+        return type(self)(self.__name__, fn)
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.__name__, self.fn)
@@ -99,6 +106,9 @@ class Vectorize(Wrapped[list[A], Collection[B | Drop]]):
             raise ConfigError(f"vectorize({step_name(fn)}, size={size!r}): must be an int of at least 1")
         super().__init__(fn)
         self.size = size
+
+    def of(self, fn: Callable[..., Any]) -> Self:
+        return type(self)(fn, self.size)
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.fn, self.size)
@@ -181,8 +191,8 @@ def expand(fn: Callable[[A], Iterable[B] | AsyncIterable[B] | Awaitable[Iterable
             `async def`, with `yield` or without, the step runs on the loop. Items of one record leave their worker
             while it goes on, about half of `buffer_size` divided by the workers at a time; what has left stays where
             `fn` raises later. All are held together where there are fewer than 32 small ones, and in pipelines with
-            `retry`, an `order` by key or async steps behind it, in `frame.call`, in several threads, and in an
-            executor of yours.
+            `retry`, an `order` by key, `vectorize` or async steps behind it, in `frame.call`, in several threads, and
+            in an executor of yours.
 
     Returns:
         A step for `PipelineEngine.steps`, named after `fn` in reports.

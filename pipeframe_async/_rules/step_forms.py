@@ -47,6 +47,8 @@ def _step(engine: PipelineEngine[Any, Any], place: str, step: Any) -> Callable[.
         step = step.__get__(engine, type(engine))
     elif isinstance(step, FunctionType) and _is_method(engine, step):
         step = MethodType(step, engine)
+    elif isinstance(step, Wrapped) and isinstance(step.fn, FunctionType) and _is_method(engine, step.fn):
+        step = step.of(MethodType(step.fn, engine))
     if isinstance(step, type):
         raise ConfigError(
             f"{place} is the class {step.__name__}: apply({step.__name__}) makes a step of it, where calling it with a "

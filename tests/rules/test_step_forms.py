@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async import PipelineEngine, apply, expand, keep_if
+from pipeframe_async import PipelineEngine, apply, expand, keep_if, vectorize
 from pipeframe_async._rules.step_forms import fans_out, is_async, steps_of
-from pipeframe_async.steps import AsyncApply, Named, OnLoop
+from pipeframe_async.plan import plan_of
+from pipeframe_async.steps import Apply, AsyncApply, Named, OnLoop, Vectorize
 
 
 def plain(record: Any) -> tuple[Any, bool]:
@@ -67,3 +68,28 @@ def test_methods_named_in_the_class_body_are_bound_and_async_functions_awaited()
     assert own == engine.own
     assert static is plain
     assert type(awaiting) is AsyncApply
+
+
+def test_methods_that_are_wrapped_in_the_class_body_are_bound_too() -> None:
+    class Bound(PipelineEngine[Any, Any]):
+        def own(self, record: Any) -> Any:
+            return self, record
+
+        async def waits(self, record: Any) -> Any:
+            return self, record
+
+        functions: Any = own, waits  # a type checker sees that they are not bound yet
+        steps = (apply(functions[0]), vectorize(functions[0], 8), apply(functions[1]), apply(plain))
+
+    engine = Bound()
+    one, many, waits, other = steps_of(engine, "Bound")
+    assert isinstance(one, Apply)
+    assert one("record") == ((engine, "record"), True)
+    assert isinstance(many, Vectorize)
+    assert (many([1]), many.size) == ((engine, [1]), 8)
+    assert isinstance(waits, AsyncApply)
+    assert waits.fn == engine.waits
+    assert other is Bound.steps[3]
+    plan = plan_of(Bound)
+    assert plan.chain is not None
+    assert plan.chain.pipeline is not None
