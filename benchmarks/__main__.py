@@ -15,6 +15,7 @@ from pathlib import Path
 QUESTIONS = (
     "throughput",
     "arrays",
+    "models",
     "latency",
     "lag",
     "memory",
