@@ -65,7 +65,14 @@ def test_every_example_is_run_here() -> None:
     elsewhere = {"web_app.py"}  # in tests/web
     elsewhere |= {"redis_to_postgres.py", "kafka_to_parquet.py", "log_filter.py"}  # in tests/real
     names = {path.name for path in EXAMPLES.glob("*.py")} - elsewhere
-    assert names == {"original.py", "stdlib_metrics.py", "live_http.py", "tcp_socket.py", "aiostream_windows.py"}
+    assert names == {
+        "original.py",
+        "stdlib_metrics.py",
+        "live_http.py",
+        "tcp_socket.py",
+        "aiostream_windows.py",
+        "text_classification.py",
+    }
 
 
 @POSIX
@@ -114,6 +121,14 @@ def test_the_standard_librarys_metrics_are_those_of_the_standard_library(tmp_pat
     written = run(tmp_path, str(EXAMPLES / "stdlib_metrics.py"), timeout=90)
     assert "Popen.__init__" in written
     assert "fed 200 · delivered 200 · failed 0" in written
+
+
+def test_lines_are_classified_by_a_model_that_each_worker_has_loaded(tmp_path: Path) -> None:
+    pytest.importorskip("py3langid")
+    written = run(tmp_path, str(EXAMPLES / "text_classification.py"))
+    assert "fed 8,000 · delivered 7,000 · filtered 1,000 · failed 0" in written
+    assert re.findall(r"^([a-z]+) 1,000$", written, re.MULTILINE) == ["cs", "de", "en", "es", "fr", "ru", "zxx"]
+    assert "\nit\n" in written
 
 
 def test_a_live_http_stream_is_read_as_it_comes(tmp_path: Path) -> None:
