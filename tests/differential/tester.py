@@ -50,6 +50,7 @@ from pipeframe_async import (
     apply,
     expand,
     keep_if,
+    vectorize,
 )
 
 logging.disable(logging.CRITICAL)
@@ -101,12 +102,13 @@ class Spec:
 
     at: int
     on_loop: bool
-    form: str  # plain, apply, keep, expand, gen
+    form: str  # plain, apply, keep, expand, gen, many
     weights: tuple[tuple[str, int], ...]
     mutates: bool
     salt: int
     marks: str  # a folder for the counts of attempts
     home: int = 0  # pid of the program
+    size: int = 0  # of many
 
     @property
     def name(self) -> str:
@@ -292,6 +294,18 @@ class Fn:
         return [] if outcome is DROP else [child for child, _ in outcome]
 
 
+class Many:
+    """What `vectorize` wraps."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.__name__ = spec.name
+
+    def __call__(self, values: list[Any]) -> list[Any]:
+        outcomes = [_do(self.spec, value) for value in values]
+        return [outcome if outcome is DROP else outcome[0] for outcome in outcomes]
+
+
 class OnLoopFn(Fn):
     async def __call__(self, value: Any) -> Any:
         await asyncio.sleep(0)
@@ -303,6 +317,8 @@ def step_of(spec: Spec) -> Any:
         return (OnLoop if spec.on_loop else Plain)(spec)
     if spec.form == "gen":
         return (OnLoopGen if spec.on_loop else Gen)(spec)
+    if spec.form == "many":
+        return vectorize(Many(spec), spec.size)
     wrap = {"apply": apply, "keep": keep_if, "expand": expand}[spec.form]
     return wrap((OnLoopFn if spec.on_loop else Fn)(spec))
 
@@ -420,10 +436,13 @@ class Model:
             going.append(("part", value, segment + 1, 0))
             return False
         action, number = drawn(steps[at], value)
-        if action == "fanraise":  # its children go on before it raises, and may end the worker
+        if (
+            action == "fanraise"
+        ):  # its children go on before it raises, to where they are gathered, and may end the worker
+            gathered = next((k for k in range(at + 1, len(steps)) if steps[k].form == "many"), len(steps))
             for child, goes_on in children(number, value, steps[at].at, flags=steps[at].form == "plain"):
                 if goes_on or steps[at].form == "expand":
-                    self.worker(child, steps, at + 1, segment, [], Came())
+                    self.worker(child, steps[:gathered], at + 1, segment, [], Came())
         kind, outcome = self.call(steps[at], value)
         if kind == "failed":
             if outcome[0] != "raised":
@@ -551,7 +570,7 @@ FORMS = ("asyncgen", "asynciter", "gen", "iter", "list", "bucket", "asyncbucket"
 
 
 def draw_scene(seed: int, executor: str, marks: str) -> Scene:
-    d = random.Random(f"{seed}")
+    d, of_many = random.Random(f"{seed}"), random.Random(f"many {seed}")
     real = executor == "processes"
     dangerous = real and d.random() < 0.12  # scenes with crashes or hangs are slow
     kills = d.choice([1, 3, 6]) if real and d.random() < 0.15 else 0
@@ -571,6 +590,10 @@ def draw_scene(seed: int, executor: str, marks: str) -> Scene:
     on_loop = [d.random() < d.choice([0.0, 0.0, 0.5, 1.0]) for _ in range(count)]
     for at in range(count):
         form = d.choice(["plain"] * 4 + ["apply", "keep", "expand", "gen"])
+        # Not where workers are ended over a record: of its children others are at work then than one after the other.
+        size = of_many.choice([1, 3, 16, 256]) if form == "apply" and not dangerous and not on_loop[at] else 0
+        if size and of_many.random() < 0.8:
+            form = "many"
         weights: dict[str, int] = {"go": d.choice([10, 40, 200])}
         some = d.random() < 0.8
         if form == "plain":
@@ -578,6 +601,7 @@ def draw_scene(seed: int, executor: str, marks: str) -> Scene:
         else:
             optional = {
                 "apply": ["raise"],
+                "many": ["raise", "drop"],
                 "keep": ["drop", "raise"],
                 "expand": ["drop", "fan", "raise"],
                 "gen": ["drop", "fan", "fanraise", "raise"],
@@ -609,6 +633,7 @@ def draw_scene(seed: int, executor: str, marks: str) -> Scene:
                 d.randrange(2**20),
                 marks,
                 os.getpid(),
+                size,
             )
         )
     if any(dict(s.weights).get("unread") for s in steps):  # then batches are run twice, and attempts are not counted
