@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pipeframe_async.errors import PipeFrameError
 from pipeframe_async.model import FailureKind
-from pipeframe_async.testing.conformance.records import Bad, NotRead, NotWritten, act, marks, note
+from pipeframe_async.steps import vectorize
+from pipeframe_async.testing.conformance.records import Bad, NotRead, NotWritten, act, act_on_all, marks, note
 from pipeframe_async.testing.conformance.rig import (
     Case,
     Kept,
@@ -33,6 +34,10 @@ TIME_LIMIT: Final = 0.5
 """Seconds. Shorter blames good records on a busy machine; the hanging one takes six times as long."""
 
 
+MANY: Final = vectorize(act_on_all, BATCH)
+"""The bad record meets it with all its mates."""
+
+
 def fed(bad: Any) -> list[Any]:
     """Good records around a bad one."""
     return [*range(PLACE), bad, *range(PLACE + 1, RECORDS)]
@@ -50,14 +55,17 @@ def mates() -> list[int]:
 
 
 def costs_itself(
-    kind: FailureKind, bads: Callable[[], Sequence[Any]], time_limit: float | None = None
+    kind: FailureKind,
+    bads: Callable[[], Sequence[Any]],
+    time_limit: float | None = None,
+    step: Callable[..., Any] = act,
 ) -> Callable[[Rig], Coroutine[Any, Any, None]]:
     """A case: each of these records fails as `kind`, in a run of its own, and all else is delivered."""
 
     async def check(rig: Rig) -> None:
         async with rig.frame() as frame:
             for bad in bads():
-                pipeline = Kept(act, time_limit=time_limit)
+                pipeline = Kept(step, time_limit=time_limit)
                 await finished(frame, pipeline, fed(bad))
                 if kind == "timeout" and not pipeline.dead:
                     raise NotHeld("not ended")
@@ -138,6 +146,14 @@ CASES: Final = (
     Case("a record that ends its worker by os._exit costs itself", costs_itself("crashed", ways("os._exit"))),
     Case("a record that ends its worker by SIGKILL costs itself", costs_itself("crashed", killed_by_signal)),
     Case("a record that ends its worker by a segfault costs itself", costs_itself("crashed", ways("segfault"))),
+    Case(
+        "a record that raises in a vectorized step costs itself",
+        costs_itself("raised", ways("ValueError", "SystemExit"), step=MANY),
+    ),
+    Case(
+        "a record that ends its worker in a vectorized step costs itself",
+        costs_itself("crashed", ways("os._exit"), step=MANY),
+    ),
     Case("the batch-mates of a record that ends its worker are delivered", mates_are_delivered),
     Case("batches beside that of a worker's death are delivered and run once", other_batches_run_once),
     Case("the books balance after a worker's death", books_balance_after_a_death),

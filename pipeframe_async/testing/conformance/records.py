@@ -129,6 +129,11 @@ def act(record: Any) -> Any:
     return WAYS[record.way]() if isinstance(record, Bad) else (record, True)
 
 
+def act_on_all(records: list[Any]) -> list[Any]:
+    """The same for many records at once."""
+    return [act(record)[0] for record in records]
+
+
 def mark(path: str, text: str) -> None:
     """Append a line to a file that all workers share."""
     with open(path, "a", encoding="utf-8") as file:
