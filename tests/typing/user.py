@@ -7,8 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, assert_type
 
+import numpy as np
+import numpy.typing as npt
+
 import pipeframe_async
 from pipeframe_async import (
+    DROP,
     Chunk,
     Delivery,
     Failure,
@@ -22,8 +26,10 @@ from pipeframe_async import (
     apply,
     expand,
     keep_if,
+    vectorize,
 )
 from pipeframe_async.contracts import Executor
+from pipeframe_async.model import Drop
 from pipeframe_async.testing import FakeExecutor
 
 
@@ -56,6 +62,18 @@ def halves(order: Order) -> list[Order]:
 
 async def later_halves(order: Order) -> AsyncIterator[Order]:
     yield order
+
+
+def totals(orders: list[Order]) -> npt.NDArray[np.int64]:
+    return np.asarray([order.cents for order in orders])
+
+
+def large(totals: list[int]) -> list[int | Drop]:
+    return [total if total > 100 else DROP for total in totals]
+
+
+class Totals(PipelineEngine[str, int]):
+    steps = [parse, vectorize(totals), vectorize(large, size=32)]
 
 
 class Orders(PipelineEngine[str, Order]):

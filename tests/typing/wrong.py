@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeframe_async import PipeFrame, PipelineEngine, Retry
+from pipeframe_async import PipeFrame, PipelineEngine, Retry, vectorize
 
 
 def length(text: str) -> Any:
     return len(text), True
+
+
+def len_of_all(texts: list[str]) -> list[int]:
+    return [len(text) for text in texts]
 
 
 class Lengths(PipelineEngine[str, int]):
@@ -34,6 +38,7 @@ async def use() -> None:
     await frame.call(Lengths, 3)  # wrong: its record is a string
     await frame.run(str)  # wrong: no pipeline
     Retry("3")  # wrong: a count
+    vectorize(len_of_all, "3")  # wrong: a count
     async with frame.stream(Lengths) as lengths:
         async for each in lengths:
             each.upper()  # wrong: an int
