@@ -90,7 +90,8 @@ class PipelineEngine(Generic[In, Out]):
         async_concurrency: records that are in one run of `async def` steps at a time, ≥ 1.
         max_failures: records that may fail before the run stops: an int, a ratio in (0, 1] judged after
             200 records, or None for any number. Default 0, or None where `dead_letter` is defined.
-        batch_size: None: self-tuning. An int fixes the records per batch.
+        batch_size: None: self-tuning; large enough for the largest call of a vectorized step. An int fixes the records
+            per batch, which no call has more than.
         checkpoint: the path of a file in which it is kept how far the run has come, or a `Checkpoint`: a run that was
             killed is gone on with by the next one. Not for `PipeFrame.call`.
 
