@@ -309,7 +309,8 @@ def test_calls_are_counted_in_records_and_a_record_has_its_share_of_the_time() -
     assert times.slowest in (0, 4, 8)
 
 
-def test_what_is_counted_in_a_call_counts() -> None:
+def test_what_is_counted_in_a_call_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "_process", None)  # this process is no worker
     counts: counting.Counts = {}
     token = counting.count_in(counts)
     run(vectorize(notes([], lambda: counting.count("calls")), 4), records=range(10))
