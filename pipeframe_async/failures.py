@@ -10,7 +10,7 @@ import os
 import pickle
 import reprlib
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Set
 from types import TracebackType
 from typing import Any
 
@@ -85,6 +85,38 @@ def pair_of(name: str, outcome: object, verb: str) -> tuple[Any, bool]:
         if isinstance(keep_going, bool) or (kind.__module__ == "numpy" and kind.__name__ in NUMPY_BOOLS):
             return record, bool(keep_going)
     raise WrongShape(wrong_shape(name, outcome, verb))
+
+
+def rows_of(name: str, outcome: Any, count: int) -> list[Any]:
+    """What a vectorized step has returned, item by item: along its first axis, where it is an array.
+
+    Raises:
+        WrongShape: it has not one for each of so many records.
+    """
+    try:
+        length = None if _is_no_list(outcome) else len(outcome)
+    except TypeError:  # a generator, a number, an array without axes
+        length = None
+    if length is None:
+        raise WrongShape(
+            f"vectorized step {name!r} returned a value of type {type(outcome).__name__} for {count} records; expected "
+            f"a list of {count}, or an array whose first axis has that length{_rows_remedy(outcome)}"
+        )
+    if length != count:
+        raise WrongShape(
+            f"vectorized step {name!r} returned {length} items for {count} records; expected one for each, in their "
+            "order, with DROP for those that are to be filtered"
+        )
+    return list(outcome)
+
+
+def _is_no_list(outcome: Any) -> bool:
+    """Whether it has a length, and that is not one of items in an order: text, a mapping, a table of columns."""
+    return isinstance(outcome, (str, bytes, bytearray, Mapping, Set)) or hasattr(type(outcome), "columns")
+
+
+def _rows_remedy(outcome: Any) -> str:
+    return ". Of a table, return its rows: `.to_dict('records')`" if hasattr(type(outcome), "columns") else ""
 
 
 def _shown(outcome: object) -> str:

@@ -67,6 +67,16 @@ class ChainSpec(NamedTuple):
     pipeline_name: str = ""
     by_value: frozenset[str] = frozenset()
 
+    def part(self, begin: int, end: int) -> ChainSpec:
+        """Its steps from `begin` up to `end` as a chain, without the pipeline: that is set up for all of them."""
+        return self._replace(
+            names=self.names[begin:end],
+            steps=self.steps[begin:end],
+            pipeline=None,
+            segments=(),
+            encodes=self.encodes and end == len(self.steps),
+        )
+
 
 class Supply(Protocol):
     """Definitions that workers need to read the records of a chain. Lives in the parent, or was sent by it."""

@@ -385,18 +385,9 @@ def _cell(cells: Any, which: int) -> Cell:
 
 
 def _segments_of(spec: ChainSpec) -> list[ChainSpec]:
-    """Each segment as a chain of its own, without the pipeline: that is set up for all of them."""
+    """Each segment as a chain of its own."""
     ends = [sum(spec.segments[:number]) for number in range(len(spec.segments) + 1)]
-    return [
-        spec._replace(
-            names=spec.names[begin:end],
-            steps=spec.steps[begin:end],
-            pipeline=None,
-            segments=(),
-            encodes=spec.encodes and end == len(spec.steps),
-        )
-        for begin, end in pairwise(ends)
-    ]
+    return [spec.part(begin, end) for begin, end in pairwise(ends)]
 
 
 class _PassedOn:

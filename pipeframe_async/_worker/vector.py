@@ -13,7 +13,7 @@ It knows nothing of bytes, processes or time limits.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from time import perf_counter_ns, time_ns
 from typing import Any, NamedTuple, Protocol
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 from pipeframe_async._worker import codec, forks
 from pipeframe_async._worker.cursor import BEGUN, END, INDEX, STEP
 from pipeframe_async._worker.tally import Tally
-from pipeframe_async.failures import WrongShape
+from pipeframe_async.failures import WrongShape, rows_of
 from pipeframe_async.model import DROP
 from pipeframe_async.steps import Vectorize
 from pipeframe_async.wire import ChainSpec, StepTrace, WireFailure, owners
@@ -43,11 +43,11 @@ class Runs(Protocol):
 
 
 class Leg(NamedTuple):
-    """Consecutive ordinary steps of a chain, from the one at `offset` on: `chain`, or None where there are none."""
+    """So many consecutive ordinary steps of a chain, from the one at `offset` on, as a chain."""
 
     offset: int
     size: int
-    chain: Runs | None
+    chain: Runs
 
 
 def is_vectorized(spec: ChainSpec) -> bool:
@@ -78,7 +78,7 @@ class Vector:
     def prepare(self) -> None:
         """Write out the loops of its legs."""
         for leg in (self.first, *(leg for _, leg in self.rest), self.encode):
-            if leg is not None and leg.chain is not None:
+            if leg is not None:
                 leg.chain.prepare()
 
     def run(self, records: Sequence[Any], cells: Any, tally: Tally) -> Tally:
@@ -131,45 +131,44 @@ class Group:
             values += self.values
         self.wheres, self.values = wheres, values
 
-    def take(self, leg: Leg) -> None:
-        """Take what goes on through a leg; some of it may fail there, fan out, or go ahead."""
-        if leg.chain is None or not self.values:
+    def take(self, leg: Leg | None) -> None:
+        """Take what goes on through a leg; some of it may fail there, fan out, or bypass the rest."""
+        if leg is None or not self.values:
             return
-        came, results, bypass_at = self._through(leg, leg.chain)
-        if bypass_at and leg is not self._vector.rest[-1][1] and self._vector.encode is not None:
-            self.wheres, self.values = [came[at] for at in bypass_at], [results[at] for at in bypass_at]
-            assert self._vector.encode.chain is not None
-            encoded, values, _ = self._through(self._vector.encode, self._vector.encode.chain)
-            self.ahead += zip(encoded, values, strict=True)
-        else:
-            self.ahead += [(came[at], results[at]) for at in bypass_at]
+        wheres, values, bypass_at = self._through(leg, self.wheres, self.values)
         if bypass_at:
+            self._bypass(leg, [wheres[at] for at in bypass_at], [values[at] for at in bypass_at])
             ahead = frozenset(bypass_at)
-            came = [where for at, where in enumerate(came) if at not in ahead]
-            results = [value for at, value in enumerate(results) if at not in ahead]
-        self.wheres, self.values = came, results
+            wheres = [where for at, where in enumerate(wheres) if at not in ahead]
+            values = [value for at, value in enumerate(values) if at not in ahead]
+        self.wheres, self.values = wheres, values
 
-    def _through(self, leg: Leg, chain: Runs) -> tuple[list[Where], list[Any], list[int]]:
-        """What comes of a leg: where it is, what it is, and which of it bypasses the rest."""
-        wheres, tally = self.wheres, Tally(leg.size)
+    def _bypass(self, leg: Leg, wheres: list[Where], values: list[Any]) -> None:
+        """They pass over the steps behind this leg, but not over what encodes results, which is in the last one."""
+        encode = self._vector.encode
+        if encode is not None and leg is not self._vector.rest[-1][1]:
+            wheres, values, _ = self._through(encode, wheres, values)
+        self.ahead += zip(wheres, values, strict=True)
+
+    def _through(self, leg: Leg, wheres: list[Where], values: list[Any]) -> tuple[list[Where], list[Any], list[int]]:
+        """What comes of values in a leg: where it is, what it is, and which of it bypasses the rest."""
+        tally = Tally(leg.size)
         tally.origins = {}
-        if self._tally.traced:
-            traced = self._tally.traced
+        if traced := self._tally.traced:
             tally.traced = {at: traced[where[0]] for at, where in enumerate(wheres) if where[0] in traced}
         self._cells[STEP] = leg.offset
-        chain.run(self.values, _Cells(self._cells, wheres, leg.offset), tally)
-        self._count(leg, tally)
-        came = wheres
+        leg.chain.run(values, _Cells(self._cells, wheres, leg.offset), tally)
+        self._count(leg, wheres, tally)
         if tally.spans or tally.origins:
-            came = [wheres[at] for at in owners(0, len(wheres), tally.spans)]
+            wheres = [wheres[at] for at in owners(0, len(wheres), tally.spans)]
         for at, origin in tally.origins.items():
-            came[at] += origin.path
-            self._yielded[came[at]] = origin.child
-        return came, tally.results, tally.bypass_at
+            wheres[at] += origin.path
+            self._yielded[wheres[at]] = origin.child
+        return wheres, tally.results, tally.bypass_at
 
-    def _count(self, leg: Leg, tally: Tally) -> None:
+    def _count(self, leg: Leg, wheres: list[Where], tally: Tally) -> None:
         """Enter what a leg has counted, by the indices of records and the numbers of steps in the chain."""
-        whole, wheres = self._tally, self.wheres
+        whole = self._tally
         self._filtered += tally.filtered
         for at, more in tally.grown.items():
             self._grown[wheres[at][0]] += more
@@ -287,48 +286,9 @@ def _place(failure: WireFailure) -> Where:
     return (failure.at,) if failure.child is None else (failure.at, *failure.child[0])
 
 
-def rows_of(name: str, outcome: Any, count: int) -> list[Any]:
-    """What a vectorized step has returned, item by item: along its first axis, where it is an array.
-
-    Raises:
-        WrongShape: it has not one for each of so many records.
-    """
-    try:
-        length = None if _is_no_list(outcome) else len(outcome)
-    except TypeError:  # a generator, a number, an array without axes
-        length = None
-    if length is None:
-        raise WrongShape(
-            f"vectorized step {name!r} returned a value of type {type(outcome).__name__} for {count} records; expected "
-            f"a list of {count}, or an array whose first axis has that length{_remedy(outcome)}"
-        )
-    if length != count:
-        raise WrongShape(
-            f"vectorized step {name!r} returned {length} items for {count} records; expected one for each, in their "
-            "order, with DROP for those that are to be filtered"
-        )
-    return list(outcome)
-
-
-def _is_no_list(outcome: Any) -> bool:
-    """Whether it has a length, and that is not one of items in an order: text, a mapping, a table of columns."""
-    return isinstance(outcome, (str, bytes, bytearray, Mapping, Set)) or hasattr(type(outcome), "columns")
-
-
-def _remedy(outcome: Any) -> str:
-    return ". Of a table, return its rows: `.to_dict('records')`" if hasattr(type(outcome), "columns") else ""
-
-
-def _leg(spec: ChainSpec, made: Callable[[ChainSpec], Runs], begin: int, end: int) -> Leg:
-    """The steps from `begin` up to `end`; without the pipeline, which is set up for all of them."""
-    part = spec._replace(
-        names=spec.names[begin:end],
-        steps=spec.steps[begin:end],
-        pipeline=None,
-        segments=(),
-        encodes=spec.encodes and end == len(spec.steps),
-    )
-    return Leg(begin, end - begin, made(part) if begin < end else None)
+def _leg(spec: ChainSpec, made: Callable[[ChainSpec], Runs], begin: int, end: int) -> Leg | None:
+    """The steps from `begin` up to `end`; None where there are none."""
+    return Leg(begin, end - begin, made(spec.part(begin, end))) if begin < end else None
 
 
 class _Cells:
