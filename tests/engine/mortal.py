@@ -111,6 +111,7 @@ class MortalLane:
         accidents: what happens to each part, in turn; then nothing does any more.
         saves: whether a worker's last words have what it had finished.
         vague: nobody knows at which record a worker was, as with somebody else's executor.
+        together: its step has so many records at once: they live and die together.
     """
 
     name = "mortal lane"
@@ -124,7 +125,9 @@ class MortalLane:
         *,
         saves: bool = True,
         vague: bool = False,
+        together: int = 1,
     ) -> None:
+        self.together = together
         self.items = items
         self.accidents = list(accidents)
         self.saves = saves
@@ -170,7 +173,8 @@ class MortalLane:
 
     def _allowed(self, places: list[int], at: int | None) -> bool:
         """Whether somebody else may kill the worker here: if he has not been at this record too often."""
-        counts = len(places) == 1 or (at is not None and not self.vague)
+        known = at is not None and not self.vague and len(self._call(at, places)) == 1
+        counts = len(places) == 1 or known
         hit = places[at or 0]
         if counts and self._hits[hit] == (OWN_HITS if self.vague else HITS) - 1:
             return False
@@ -189,13 +193,20 @@ class MortalLane:
     def _run(self, kind: str, at: int, places: list[int], batch: Packed, ship: bool) -> Death | None:
         """The death of the first record that kills, or of somebody else before it."""
         for now, place in enumerate(places):
+            call = self._call(now, places)
+            first, end = call.start, call.stop if len(call) > 1 else None
             if kind == "killed" and now == at and self._allowed(places, at):
-                return Death("killed", at=at, ran=at, foreign=True)
+                return Death("killed", at=first, end=end, ran=first, foreign=True)
             if (is_ := self.items[place].kind) in ("kills", "hangs"):
-                done = self._finished(batch, now, ship) if self.saves and now else None
-                death = Death("it ran", at=now, step=0, ran=0 if done else now, stack="in step", done=done)
+                done = self._finished(batch, first, ship) if self.saves and first else None
+                death = Death("it ran", at=first, end=end, step=0, ran=0 if done else first, stack="in step", done=done)
                 return death._replace(kind="timeout") if is_ == "hangs" else death
         return None
+
+    def _call(self, at: int, places: list[int]) -> range:
+        """The records that the step has together with this one."""
+        first = at - at % self.together
+        return range(first, min(len(places), first + self.together))
 
     def _finished(self, batch: Packed, at: int, ship: bool) -> Reply | None:
         """A worker that could not read one of its records saves nothing."""

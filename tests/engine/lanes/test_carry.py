@@ -84,10 +84,15 @@ def items_of(*kinds: str) -> list[Item]:
 
 
 def carried(
-    *kinds: str, accidents: Sequence[tuple[str, int]] = (), saves: bool = True, vague: bool = False, **how: Any
+    *kinds: str,
+    accidents: Sequence[tuple[str, int]] = (),
+    saves: bool = True,
+    vague: bool = False,
+    together: int = 1,
+    **how: Any,
 ) -> tuple[Any, ...]:
     items = items_of(*kinds)
-    lane = MortalLane(items, accidents, saves=saves, vague=vague)
+    lane = MortalLane(items, accidents, saves=saves, vague=vague, together=together)
     return Carried(items, lane, **how), lane
 
 
@@ -102,9 +107,10 @@ KINDS = st.sampled_from(["passes"] * 8 + list(OUTCOMES))
     disk=st.booleans(),
     ship=st.booleans(),
     vague=st.booleans(),
+    together=st.sampled_from([1, 1, 3, 8]),
 )
 def test_whatever_workers_die_of_each_record_comes_to_what_it_must(
-    kinds: list[str], accidents: list[tuple[str, int]], saves: bool, disk: bool, ship: bool, vague: bool
+    kinds: list[str], accidents: list[tuple[str, int]], saves: bool, disk: bool, ship: bool, vague: bool, together: int
 ) -> None:
     if vague:  # who hangs is nobody's to end there; who kills when read has a test of its own
         kinds = [{"hangs": "kills", "kills when read": "kills"}.get(kind, kind) for kind in kinds]
@@ -114,7 +120,7 @@ def test_whatever_workers_die_of_each_record_comes_to_what_it_must(
             for kind in kinds
         ]
     items = items_of(*kinds)
-    lane = MortalLane(items, accidents, saves=saves, vague=vague)
+    lane = MortalLane(items, accidents, saves=saves, vague=vague, together=together)
     done = Carried(items, lane, disk=disk, ship=ship)
     answer, outcome = done.answer, done.answer.outcome
     bad = [(item.place, OUTCOMES[item.kind]) for item in items if OUTCOMES[item.kind] not in ("delivered", "filtered")]
@@ -204,6 +210,16 @@ def test_what_was_saved_before_a_death_is_not_run_again() -> None:
     assert lane.parts == [(0, 4), (2, 3), (3, 4)]
     assert done.answer.results == [0, 1, 1, 1, 3]
     assert done.ledger.re_executed == 1  # the one that kills
+
+
+def test_of_records_that_a_step_has_at_once_halves_find_the_one_that_kills() -> None:
+    kinds = ["passes"] * 12
+    kinds[6] = "kills"
+    done, lane = carried(*kinds, together=4)
+    assert lane.parts == [(0, 12), (4, 6), (6, 8), (6, 7), (6, 7), (7, 8), (8, 12)]
+    assert done.failed() == [(6, "crashed")]
+    assert done.answer.results == [0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11]
+    assert done.ledger.re_executed == 4 + 2 + 1
 
 
 def test_a_record_over_its_limit_is_tried_once_more_alone() -> None:
