@@ -99,15 +99,21 @@ def rows_of(name: str, outcome: Any, count: int) -> list[Any]:
         length = None
     if length is None:
         raise WrongShape(
-            f"vectorized step {name!r} returned a value of type {type(outcome).__name__} for {count} records; expected "
-            f"a list of {count}, or an array whose first axis has that length{_rows_remedy(outcome)}"
+            f"vectorized step {name!r} returned a value of type {type(outcome).__name__} for "
+            f"{_counted(count, 'record')}; expected a list, or an array, of as many{_rows_remedy(outcome)}"
         )
-    if length != count:
+    rows = list(outcome) if length == count else []
+    if len(rows) != count:
         raise WrongShape(
-            f"vectorized step {name!r} returned {length} items for {count} records; expected one for each, in their "
-            "order, with DROP for those that are to be filtered"
+            f"vectorized step {name!r} returned {_counted(length if length != count else len(rows), 'item')} for "
+            f"{_counted(count, 'record')}; expected one for each, in their order, with DROP for those that are to be "
+            "filtered"
         )
-    return list(outcome)
+    return rows
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _is_no_list(outcome: Any) -> bool:

@@ -276,14 +276,32 @@ class Table:
     "outcome", [None, 3, "ab", b"ab", {1: 2, 3: 4}, {1, 2}, iter([1, 2]), np.array(2.0), Table()], ids=repr
 )
 def test_what_is_no_list_fails_with_its_type_and_the_number_of_records(outcome: Any) -> None:
-    with pytest.raises(WrongShape, match=rf"'step' returned .*{type(outcome).__name__} for 2 records; expected a list"):
+    with pytest.raises(
+        WrongShape,
+        match=rf"'step' returned .*{type(outcome).__name__} for 2 records; expected a list, or an array, of as many",
+    ):
         rows_of("step", outcome, 2)
 
 
-@pytest.mark.parametrize("count", [0, 1, 3])
-def test_of_a_wrong_length_both_are_said(count: int) -> None:
-    with pytest.raises(WrongShape, match=f"'step' returned {count} items for 2 records"):
-        rows_of("step", [0] * count, 2)
+class Liar(list[int]):
+    """Has more items than it says."""
+
+    def __len__(self) -> int:
+        return 2
+
+
+@pytest.mark.parametrize(
+    ("outcome", "count", "says"),
+    [
+        ([], 2, "0 items for 2 records"),
+        ([0], 2, "1 item for 2 records"),
+        ([0] * 1_500, 1, "1,500 items for 1 record;"),
+        (Liar([1, 2, 3]), 2, "3 items for 2 records"),
+    ],
+)
+def test_of_a_wrong_length_both_are_said(outcome: Any, count: int, says: str) -> None:
+    with pytest.raises(WrongShape, match=f"'step' returned {says}"):
+        rows_of("step", outcome, count)
 
 
 def test_of_a_wrong_length_all_records_of_the_call_fail_and_no_others() -> None:
