@@ -24,7 +24,7 @@ from pipeframe_async._worker.tally import Tally
 from pipeframe_async.failures import WrongShape, rows_of
 from pipeframe_async.model import DROP
 from pipeframe_async.steps import Vectorize
-from pipeframe_async.wire import ChainSpec, StepTrace, WireFailure, owners
+from pipeframe_async.wire import ChainSpec, Live, StepTrace, WireFailure, owners
 
 Where = tuple[int, ...]
 """What tells a value from all others, and orders them: its record's index, and where that has fanned out the path."""
@@ -152,7 +152,7 @@ class Group:
 
     def _through(self, leg: Leg, wheres: list[Where], values: list[Any]) -> tuple[list[Where], list[Any], list[int]]:
         """What comes of values in a leg: where it is, what it is, and which of it bypasses the rest."""
-        tally = Tally(leg.size)
+        tally = Tally(leg.size, live=self._tally.live)
         tally.origins = {}
         if traced := self._tally.traced:
             tally.traced = {at: traced[where[0]] for at, where in enumerate(wheres) if where[0] in traced}
@@ -261,7 +261,9 @@ class Group:
             own, data = failure.child
             failure = failure._replace(child=((*path, *own), data))
         elif path:
-            failure = failure._replace(child=(tuple(path), codec.attempted(self._yielded[where])))
+            value = self._yielded[where]
+            data = Live([value]) if self._tally.live else codec.attempted(value)
+            failure = failure._replace(child=(tuple(path), data))
         self._failures.append(failure._replace(at=index))
 
     def settle(self) -> None:

@@ -21,7 +21,7 @@ from pipeframe_async.failures import WrongShape, rows_of
 from pipeframe_async.model import DROP
 from pipeframe_async.steps import Named, apply, expand, keep_if, vectorize
 from pipeframe_async.traceparent import current_traceparent
-from pipeframe_async.wire import ChainSpec, Spot, WireFailure
+from pipeframe_async.wire import ChainSpec, Live, Spot, WireFailure
 from tests.worker.programs import ACTION, Action, Program, chain_of
 
 T = TypeVar("T")
@@ -196,7 +196,7 @@ def test_what_a_call_does_to_its_list_is_its_own_affair() -> None:
 # Who is to blame.
 
 
-def raises_for(*bad: int) -> Called:
+def raises_for(*bad: int | None) -> Called:
     def does(record: int) -> int:
         if record in bad:
             raise ValueError(f"bad {record}")
@@ -236,6 +236,12 @@ def test_a_child_that_fails_in_a_call_fails_by_itself() -> None:
     assert failure.at == 1
     assert failure.child is not None
     assert failure.child[0] == (1,)
+
+
+def test_a_child_that_stays_in_this_process_is_told_as_it_is() -> None:
+    chain = Chain(chained(expand(lambda record: [record, None]), vectorize(raises_for(None))))
+    tally = chain.run([object()], Cursor().cells, Tally(2, live=True))
+    assert [failure.child for failure in tally.failures] == [((1,), Live([None]))]
 
 
 # What a function may return.
