@@ -645,9 +645,8 @@ def draw_scene(seed: int, executor: str, marks: str) -> Scene:
         n = min(n, 40)
     buffer_bytes = d.choice([256 * 2**20] * 3 + [3000, 20_000])
     odd = d.random() < 0.25 and not steps[0].on_loop
-    if (
-        executor == "auto"
-    ):  # beside the loop nothing is copied, and that is said: no record may be changed or unpicklable
+    # Where steps share the process nothing is copied, and that is said: no record may be changed or unpicklable.
+    if executor in ("auto", "threads", "inline"):
         odd, steps = (
             False,
             [
