@@ -110,6 +110,26 @@ async def test_what_came_before_a_feed_blocks_in_a_burst_does_not_wait_for_it() 
     assert await everything(pump) == [-1]
 
 
+async def test_a_burst_ends_where_its_pump_is_stopped() -> None:
+    go_on, pulled = threading.Event(), list[int]()
+
+    def feed() -> Iterator[int]:
+        for number in range(1000):
+            if number == 40:  # in a burst
+                go_on.wait(20)
+            pulled.append(number)
+            yield number
+
+    pump = pump_of(feed())
+    assert await at_least(pump, 40) == list(range(40))
+    closing = asyncio.ensure_future(pump.aclose(10))
+    await asyncio.sleep(0)
+    go_on.set()
+    await closing
+    assert pulled == list(range(41))
+    assert pump.rest() == [40]
+
+
 async def test_a_loop_that_begins_to_wait_just_before_a_burst_looks_for_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -137,9 +157,9 @@ async def test_a_loop_that_begins_to_wait_just_before_a_burst_looks_for_itself(
     pump, taken = pump_of(feed()), list[int]()
     try:
         async with asyncio.timeout(5):
-            while len(taken) < 16:  # the last one comes out of the burst the feed has blocked in
+            while len(taken) < 33:  # the last one comes out of the burst the feed has blocked in
                 taken += await pump.take(1000) or []
-        assert taken == list(range(16))
+        assert taken == list(range(33))
     finally:
         go_on.set()
     assert await everything(pump) == []
