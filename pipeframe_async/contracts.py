@@ -5,7 +5,7 @@ Implementations never import the engine; the engine never imports an implementat
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -259,6 +259,24 @@ class Checked(Protocol):
 
         Raises:
             ConfigError: they lack a module.
+        """
+
+
+@runtime_checkable
+class Cedes(Protocol):
+    """What a `Lane` may be besides: one whose worker leaves records of a batch that have not begun to others."""
+
+    def waits_behind(self, batch: Packed) -> Hashable:
+        """What records of the batch that it was given wait behind, and others could have: the same value for as long as
+        that is the same. None where there are none, or it was asked to cede already.
+        """
+
+    async def cede(self, batch: Packed) -> int | None:
+        """Have the batch end before the first of its records that has not begun.
+
+        Returns:
+            The index from which on its records are not run here; None where that cannot be had, or told. Its reply may
+            be of fewer records all the same.
         """
 
 

@@ -170,7 +170,7 @@ class Packed(NamedTuple):
         """The records from `start` up to `stop`, to be run by themselves; indices in the answer count from `start`."""
         if isinstance(self.data, tuple):
             return Packed(stop - start, self.data[start:stop])
-        return Packed(stop - start, self.data, start)
+        return Packed(stop - start, self.data, self.start + start)
 
     def resumed(self, portions: Portions) -> Packed:
         """A batch that is in its worker already, and goes on there: nothing is sent."""

@@ -54,6 +54,10 @@ class Inquest:
         """The stretch goes on at this record: those before it are settled."""
         self._stretches[0] = index, self._stretches[0][1]
 
+    def cede(self, index: int) -> None:
+        """Records from here on are others' to run."""
+        self._stretches = [(start, min(stop, index)) for start, stop in self._stretches if start < index]
+
     def strike(self, index: int) -> bool:
         """This record need not be run any more; False where it has been."""
         for number, (start, stop) in enumerate(self._stretches):

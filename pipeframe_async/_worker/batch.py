@@ -65,10 +65,18 @@ class Batch:
         self.live = live
         self.tally = Tally(len(chain.names), portions, live=live)
         self.tally.traced = dict(traced)
+        if not (isinstance(data, tuple) or traced):
+            self.tally.claim = cursor.claim
 
     def goes_on(self, cursor: Cursor) -> None:
-        """What has come of it so far has left."""
+        """What has come of it so far has left; what is left is its own."""
         self.begun, self.cursor = True, cursor
+        self.tally.claim = None
+
+    @property
+    def end(self) -> int:
+        """The index behind the last of its readable records that is not ceded."""
+        return len(self.records) if self.tally.stop is None else self.tally.stop
 
     @property
     def framed(self) -> bool:

@@ -19,7 +19,7 @@ from types import GeneratorType
 from typing import Any
 
 from pipeframe_async._worker import codec, forks
-from pipeframe_async._worker.cursor import INDEX, STEP
+from pipeframe_async._worker.cursor import ALL, INDEX, STEP
 from pipeframe_async._worker.tally import SAMPLES, FanOut, Level, Tally
 from pipeframe_async._worker.unrolled import Loops
 from pipeframe_async._worker.vector import Vector, is_vectorized
@@ -33,6 +33,11 @@ SAMPLE_NS = 200_000
 """Work of a batch to each timed record while steps are fast: one costs 2 µs more than others, so measuring is 1 %."""
 SLOW_NS = 20_000
 """A record that costs more than this is always timed: measuring is then below 2 % of the work of three steps."""
+
+
+PIECE_NS = 4_000_000
+"""Work of the records that are claimed at once: others may have those behind them. More keeps what waits behind a slow
+record, fewer claims cost 1 µs each."""
 
 
 _ENDED = object()
@@ -68,6 +73,7 @@ class Chain:
         self.ready = False
         self._process = os.getpid()
         self._record_ns = float(SLOW_NS)  # of the last batch: decides how many records are timed
+        self._piece = 1  # records that are claimed at once
 
     def is_like(self, other: Chain) -> bool:
         """Whether it is the same steps of the same pipeline: then what those keep is the same too."""
@@ -112,7 +118,7 @@ class Chain:
         loops, left = self._unroll(), [0] * len(self._steps)
         index_cell, step_cell = _cell(cells, INDEX), _cell(cells, STEP)
         begun = 0 if tally.under_way is None else tally.under_way.index + 1
-        count = len(records) - begun
+        end = len(records) if tally.stop is None else tally.stop
         indices = _as_many_indices(len(records))
         started = perf_counter_ns()
         self._process = os.getpid()
@@ -122,12 +128,17 @@ class Chain:
                     index_cell[()] = fan_out.index
                     with _traced(tally, fan_out.index):
                         self._go_on(tally, fan_out, step_cell)
-                self._loop(loops, tally, indices, records, begun, index_cell, step_cell, left)
+                if tally.traced or tally.claim is None:
+                    self._loop(loops, tally, indices, records, index_cell, step_cell, left, begun, end)
+                else:
+                    end = self._claimed(loops, tally, indices, records, index_cell, step_cell, left, begun, end)
         except Suspended:
             assert tally.under_way is not None
             count = tally.under_way.index + 1 - begun
+            if tally.claim is not None:
+                tally.stop = min(end, tally.claim(begun + count, ALL))  # what goes on later is its own
         else:
-            if count:
+            if count := end - begun:
                 self._record_ns = (perf_counter_ns() - started) / count
         for position, gone in enumerate(left):
             tally.calls[position] += count
@@ -140,19 +151,50 @@ class Chain:
         tally: Tally,
         indices: Sequence[int],
         records: Sequence[Any],
-        begun: int,
         index_cell: Cell,
         step_cell: Cell,
         left: list[int],
+        begun: int,
+        end: int,
     ) -> None:
-        """The records from `begun` on; those that are traced one by one, and timed."""
+        """The records from `begun` up to `end`; those that are traced one by one, and timed."""
         how = loops, tally, indices, records, index_cell, step_cell, left
         for index in sorted(index for index in tally.traced if index >= begun) if tally.traced else ():
             self._some(*how, begun, index)
             with _traced(tally, index):
                 self._some(*how, index, index + 1)
             begun = index + 1
-        self._some(*how, begun, len(records))
+        self._some(*how, begun, end)
+
+    def _claimed(
+        self,
+        loops: Loops,
+        tally: Tally,
+        indices: Sequence[int],
+        records: Sequence[Any],
+        index_cell: Cell,
+        step_cell: Cell,
+        left: list[int],
+        begun: int,
+        end: int,
+    ) -> int:
+        """The records from `begun` up to `end`, a claimed piece after the other; returns where others have the rest."""
+        assert tally.claim is not None
+        while begun < end:
+            piece = self._piece
+            stop = tally.claim(begun, min(end, begun + piece))
+            if stop <= begun:
+                tally.stop = begun
+                return begun
+            started = perf_counter_ns()
+            self._some(loops, tally, indices, records, index_cell, step_cell, left, begun, stop)
+            spent = perf_counter_ns() - started
+            if spent > PIECE_NS:
+                self._piece = max(1, piece // 2)
+            elif stop == begun + piece and 2 * spent < PIECE_NS:
+                self._piece = 2 * piece
+            begun = stop
+        return end
 
     def _some(
         self,

@@ -310,7 +310,7 @@ def _run(batch: Batch, whole: Dumps) -> Reply:
     batch.cursor.phase(Phase.WRITING)
     token = 0
     if (fan_out := batch.tally.under_way) is None:
-        reply = reply_of(batch, batch.tally, len(batch.records) - batch.tally.first, cells, whole=whole)
+        reply = reply_of(batch, batch.tally, batch.end - batch.tally.first, cells, whole=whole)
     else:
         portion = batch.tally.cut()
         reply = reply_of(batch, portion, fan_out.index - portion.first, cells, whole=whole)

@@ -5,7 +5,7 @@ Comes in: outcomes, one record after the other. Goes out: a `Tally`, whole or in
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from time import monotonic, time_ns
 from typing import Any, Literal, NamedTuple
@@ -204,6 +204,8 @@ class Tally:
         tracing: which of them is at work; -1 where none is.
         trace: what steps took over them.
         origins: of results, by their position, where they are children; None where nobody wants to know.
+        claim: as `Cursor.claim`, of records that others may have until then; None where all are its own.
+        stop: the index behind the last of its records, where those behind it were ceded.
         settled: where records go through the steps in groups, how many of them are at their end, and entered; None
             where each goes by itself.
     """
@@ -212,6 +214,7 @@ class Tally:
         "_left",
         "bypass_at",
         "calls",
+        "claim",
         "cuts",
         "failures",
         "filtered",
@@ -226,6 +229,7 @@ class Tally:
         "settled",
         "slowest",
         "spans",
+        "stop",
         "trace",
         "traced",
         "tracing",
@@ -234,6 +238,8 @@ class Tally:
 
     def __init__(self, steps: int, portions: Portions | None = None, *, live: bool = False) -> None:
         self.live = live
+        self.claim: Callable[[int, int], int] | None = None
+        self.stop: int | None = None
         self.results: list[Any] = []
         self.bypass_at: list[int] = []
         self.filtered = 0

@@ -210,7 +210,7 @@ class MortalLane:
 
     def _finished(self, batch: Packed, at: int, ship: bool) -> Reply | None:
         """A worker that could not read one of its records saves nothing."""
-        first = batch.stretch(batch.start, batch.start + at)
+        first = batch.stretch(0, at)
         if any(self.items[place].kind == "cannot be read" for place in self._places(first)):
             return None
         return self._work(first, ship)._replace(wall=0.0, cpu=0.0)

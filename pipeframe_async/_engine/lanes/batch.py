@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from pipeframe_async._engine.journeys.frozen import Frozen
@@ -90,6 +90,29 @@ class Batch:
         if self.parts:
             return _OfParts(self.parts, origin)
         return range(self.first + origin, self.first + self.count)
+
+    def split(self, at: int, number: int) -> Batch:
+        """From the record at this index on its records are those of another batch, which is returned.
+
+        Args:
+            at: their first.
+            number: of that batch.
+        """
+        assert not self.parts
+        packed, records = self.packed, self.records
+        self.packed = packed.stretch(0, at)
+        self.records = None if records is None else records[:at]
+        return replace(
+            self,
+            number=number,
+            first=self.first + at,
+            packed=packed.stretch(at, packed.records),
+            records=None if records is None else records[at:],
+            rejected={},
+            packing=0.0,
+            rests=None,
+            _abandon=None,
+        )
 
     def framed_as(self, packed: Packed, seconds: float = 0.0) -> None:
         """Its records travel so from now on; packing them took so many seconds."""

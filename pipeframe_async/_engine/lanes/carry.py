@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from operator import itemgetter
+from itertools import count
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from pipeframe_async._engine.journeys.frozen import Frozen
@@ -26,9 +27,10 @@ from pipeframe_async._engine.settling.answer import NOBODY, Answer, answer_of
 from pipeframe_async._engine.settling.traces import Traces
 from pipeframe_async._rules.blame import Inquest
 from pipeframe_async._rules.ledger import Ledger
+from pipeframe_async._rules.relief import Relief
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async._rules.timing import BatchClock, StepClock, gather
-from pipeframe_async.contracts import Codec, Lane
+from pipeframe_async.contracts import Cedes, Codec, Lane
 from pipeframe_async.counting import Counts, add
 from pipeframe_async.errors import InternalError, StepError
 from pipeframe_async.model import AnyFailure, FailureKind, made_again
@@ -70,6 +72,8 @@ class _Trial:
         gone: the path to the first of its children that has not.
         suspended: the batch goes on in its worker, under this number; 0 where it has none there.
         origin: index in the batch of the record that is 0 there.
+        packed: what its lane was given of it, and has.
+        asked: its lane was asked to cede some of it, and may answer for fewer records than it was given.
         taken: the last portion was.
         paused: what others know of it, once a portion has come.
     """
@@ -85,6 +89,8 @@ class _Trial:
     gone: tuple[int, ...] = ()
     suspended: int = 0
     origin: int = 0
+    packed: Packed | None = None
+    asked: bool = False
     taken: asyncio.Event | None = None
     paused: Paused | None = None
 
@@ -95,6 +101,15 @@ class _Trial:
     @property
     def codec(self) -> Codec:
         return self.batch.place.codec
+
+    @property
+    def gives(self) -> tuple[Cedes, Packed] | None:
+        """Who could cede some of it, and of what; None where it is not as it was cut any more."""
+        packed, lane, batch = self.packed, self.lane, self.batch
+        if packed is None or not isinstance(lane, Cedes) or batch.parts or batch.rejected or packed.framed:
+            return None
+        whole = self.inquest.stretch == (0, batch.count) and self.paused is None and batch.count > 1
+        return (lane, packed) if whole and not self.pieces else None
 
 
 @dataclass(slots=True)
@@ -127,6 +142,7 @@ class Carrier:
         aside: calls what takes long, in a thread.
         retrying: which failures are worth another attempt; None where none is.
         portions: how much of a fan-out may be under way, where its line takes portions.
+        numbers: counts batches.
     """
 
     def __init__(
@@ -143,7 +159,11 @@ class Carrier:
         aside: Executor | None = None,
         retrying: Retrying | None = None,
         portions: Portions | None = None,
+        numbers: Iterator[int] | None = None,
     ) -> None:
+        self._numbers = count() if numbers is None else numbers
+        self._relief = Relief()
+        self._trials: dict[int, _Trial] = {}  # under way, by their batches' numbers
         self._portions = portions
         self._retrying = retrying
         self._places = places
@@ -170,13 +190,47 @@ class Carrier:
         async with self._turns[lane]:
             if isinstance(batch.packed.data, Live) and not batch.place.codec.live:
                 await self._pack(batch)
-        trial = _Trial(batch, lane, Inquest(batch.count, frozenset(batch.rejected)))
+        trial = self._trials[batch.number] = _Trial(batch, lane, Inquest(batch.count, frozenset(batch.rejected)))
         try:
             while (stretch := trial.inquest.stretch) is not None:
                 await self._run(trial, *stretch)
         finally:
+            del self._trials[batch.number]
+            self._relief.over(batch.number)
             self._drop(trial)
         return self._answer(trial, batch.count)
+
+    @property
+    def may_cede(self) -> bool:
+        """Whether a batch is under way of which another lane could have some, should it be held up."""
+        return any(trial.gives is not None for trial in self._trials.values())
+
+    def held_up(self, now: float) -> int | None:
+        """The number of a batch that others should have some of, the largest one; None where there is none."""
+        held = [trial.batch for trial in self._trials.values() if self._is_held_up(trial, now)]
+        return max(held, key=attrgetter("count")).number if held else None
+
+    def _is_held_up(self, trial: _Trial, now: float) -> bool:
+        if (gives := trial.gives) is None:
+            return False
+        lane, packed = gives
+        return self._relief.held_up(trial.batch.number, lane.waits_behind(packed), now)
+
+    async def relieve(self, number: int) -> Batch | None:
+        """What a lane that has nothing to do gets of a batch that is held up; None where it has gone on meanwhile.
+
+        Its own trial goes on in its lane with what is left to it, also where it is answered while this waits.
+        """
+        if (trial := self._trials.get(number)) is None or (gives := trial.gives) is None:
+            return None
+        lane, packed = gives
+        trial.asked = True
+        if (at := await lane.cede(packed)) is None or trial.packed is not packed:
+            return None
+        batch = trial.batch
+        self._ledger.split(batch.first, [at, batch.count - at])
+        trial.inquest.cede(at)
+        return batch.split(at, next(self._numbers))
 
     async def _run(self, trial: _Trial, start: int, stop: int) -> None:
         """Have a stretch run, or go on, until it is answered, a portion of it has come, or its worker is lost."""
@@ -191,7 +245,12 @@ class Carrier:
             wall = time.time()
             if self._traces.any and not trial.suspended:
                 packed = packed._replace(traced=self._traces.among([batch.position(at) for at in range(start, stop)]))
-        reply = await trial.lane.run(batch.place.chain, batch.number, packed, ship=self._ship)
+        trial.packed = packed
+        try:
+            reply = await trial.lane.run(batch.place.chain, batch.number, packed, ship=self._ship)
+        finally:
+            trial.packed = None
+        stop = min(stop, batch.count)  # some of it may have been ceded
         self._went_on(trial, 0 if isinstance(reply, Death) else reply.suspended)
         if wall and not isinstance(reply, Death):
             self._trace(trial, reply, stop - trial.origin, wall)
@@ -327,12 +386,20 @@ class Carrier:
             self._reframe(trial)
             return
         if not reply.suspended:
-            trial.inquest.answered()
+            self._reached(trial, reply, start, stop)
         self._take(trial, start, reply, results)
         if reply.records == trial.batch.count:
             parent = trial.batch.packing + trial.reading + unpacking
             self._places.ran(trial.batch.place, trial.lane, reply, parent)
             self._batches.add(reply.records, trial.batch.packing, trial.reading + unpacking)
+
+    @staticmethod
+    def _reached(trial: _Trial, reply: Reply, start: int, stop: int) -> None:
+        """A stretch was run; or up to where its worker was asked to cede the rest, where nobody has that after all."""
+        if trial.asked and (reached := start + reply.first + reply.records) < stop:
+            trial.inquest.reached(reached)
+        else:
+            trial.inquest.answered()
 
     def _unpacked(
         self, codec: Codec, reply: Reply, framed: bool, read: Unpacked | BaseException | None = None

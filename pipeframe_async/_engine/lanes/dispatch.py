@@ -20,6 +20,7 @@ from pipeframe_async._engine.lanes.batch import Batch
 from pipeframe_async._engine.lanes.stage import DefStage
 from pipeframe_async._engine.lanes.workforce import Claim, Given, Workforce
 from pipeframe_async._engine.supervise import ended, spawn
+from pipeframe_async._rules.relief import LOOK_SECONDS
 from pipeframe_async._rules.sharing import Share
 from pipeframe_async.contracts import Lane, Opened
 from pipeframe_async.errors import WorkerLost
@@ -194,10 +195,20 @@ class Dispatch:
     async def _next(self, lane: Lane) -> tuple[DefStage, Batch] | None:
         """The next batch for this lane, or None when there will be none."""
         while (found := self._cut(lane)) is None:
-            if self._backlog.exhausted and not self._journeys.alive:
+            look = None
+            if self._may_relieve(lane):
+                if (held := self._held_up()) is not None:
+                    stage, number = held
+                    if (batch := await stage.relieve(number)) is not None:
+                        return stage, batch
+                    continue  # all may have changed
+                look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._backlog.bell.ring)
+            elif self._backlog.exhausted and not self._journeys.alive:
                 return None
             # From the look to the wait nothing else runs: no ring is missed, and each wakes all slots to look again.
             await self._backlog.bell.wait()
+            if look is not None:
+                look.cancel()
             if not self._claim.nudged:
                 self._passed.discard(lane)
         if self._backlog.exhausted:
@@ -233,6 +244,22 @@ class Dispatch:
         if self._workforce.shared:
             self._passed.add(lane)
             self._workforce.passed(self._claim, lane)
+        return None
+
+    def _may_relieve(self, lane: Lane) -> bool:
+        """Whether it has nothing to do, and may be given some of what others have."""
+        if self.tied or not lane.workers or self._workforce.busy(lane):
+            return False
+        if self._workforce.shared and not self._workforce.may_have(self._claim, lane):
+            return False
+        return any(stage.carrier.may_cede for stage in self._stages)
+
+    def _held_up(self) -> tuple[DefStage, int] | None:
+        """A batch in another lane that is held up, by its number."""
+        now = asyncio.get_running_loop().time()
+        for stage in self._stages:
+            if (number := stage.carrier.held_up(now)) is not None:
+                return stage, number
         return None
 
     def _left_to_others(self, lane: Lane) -> bool:

@@ -139,6 +139,7 @@ class DefStage:
                 shared.books.ledger.capacity_bytes,
                 sum(lane.workers for lane in shared.executor.lanes) or 1,
             ),
+            numbers=shared.numbers,
         )
         self._cutter = Cutter(
             places=self.places, step=segment.names[0], books=shared.books, ship=ship, numbers=shared.numbers
@@ -230,6 +231,13 @@ class DefStage:
             if batch is not None:
                 return batch
         return None
+
+    async def relieve(self, number: int) -> Batch | None:
+        """Some of a batch that is held up, for a lane that has nothing to do; see `Carrier.relieve`."""
+        batch = await self.carrier.relieve(number)
+        if batch is not None:
+            self._at_work -= batch.count
+        return batch
 
     async def carry(self, lane: Lane, batch: Batch) -> Answer | None:
         """Have a batch run; see `Carrier.carry`. None where all its records were withdrawn before it had an answer."""

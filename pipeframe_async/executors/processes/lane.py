@@ -18,7 +18,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +29,7 @@ from pipeframe_async._rules.overtime import EndedFor
 from pipeframe_async._rules.restarts import Restarts
 from pipeframe_async._rules.wear import Wear
 from pipeframe_async._rules.worker_life import State, WorkerLife
+from pipeframe_async._worker.cursor import CEDING
 from pipeframe_async.errors import ConfigError, WorkerLost
 from pipeframe_async.executors.processes.autopsy import cause_of, death_of
 from pipeframe_async.executors.processes.guard import Guard
@@ -39,6 +40,8 @@ from pipeframe_async.wire import GONE, UNKNOWN_CHAIN, WANTED, ChainRef, Death, P
 
 logger = logging.getLogger("pipeframe_async")
 
+SEEN_SECONDS = 0.002
+"""After which a worker has seen what was written to its cursor, if it looks. A store is there in nanoseconds."""
 BATCHES_IN_LANE = 2
 """One being run and one waiting in the socket. With one the worker is idle for a hop after each batch, 0.1 ms by
 `docs/decisions/0013-channel.md`; a third is cut before it need be, and lost with the worker, for nothing."""
@@ -65,6 +68,7 @@ class Hired:
         worn: it is replaced because it has done enough.
         chains: by ticket, the key of the chain of each batch that it has not answered.
         suspended: batches that are to go on in it, when what came of them so far was taken.
+        ceded: tickets of batches that were asked to cede records.
     """
 
     worker: Worker
@@ -74,6 +78,7 @@ class Hired:
     worn: bool = False
     chains: dict[int, str] = field(default_factory=dict)
     suspended: set[int] = field(default_factory=set)
+    ceded: set[int] = field(default_factory=set)
 
     @property
     def busy(self) -> bool:
@@ -117,6 +122,7 @@ class ProcessLane:
         self._starting: asyncio.Future[None] | None = None
         self._closing = threading.Event()
         self._replaced: Counter[str] = Counter()  # workers that are no more, by cause
+        self._under_way: dict[int, tuple[Hired, int]] = {}  # who has a batch, and its ticket; by its identity
         self._problems: list[str] = []
         self._last = ""  # why the last worker died that had done nothing
 
@@ -204,6 +210,7 @@ class ProcessLane:
         hired.suspended.discard(batch.resumes)
         if not batch.resumes and self._wear.full(hired.worker.gets()):
             hired.life.retire()
+        self._under_way[id(batch)] = hired, ticket
         try:
             # Across this wait the worker may die, be worn or ended, and the lane be closed; it comes back when this
             # batch was answered or lost. Two batches at a time are here, of the same worker or of two.
@@ -219,9 +226,40 @@ class ProcessLane:
             return Death(cause, kind="unpicklable", ran=batch.records)
         except Exception as error:  # the reply did not come through: the same
             return Death(f"{self.name} has no answer: {type(error).__name__}: {error}", ran=batch.records)
+        finally:
+            del self._under_way[id(batch)]
+            hired.ceded.discard(ticket)
         self._answered(hired, reply)
         self._loads.pop(chain.key, None)
         return reply
+
+    def waits_behind(self, batch: Packed) -> Hashable:
+        """The record that its worker is at, where the batch has some that it has not claimed."""
+        if (found := self._under_way.get(id(batch))) is None:
+            return None
+        hired, ticket = found
+        if not self._can_cede(hired, ticket) or _unclaimed(hired, ticket, batch) is None:
+            return None
+        spot = hired.worker.cursor.read()
+        return spot.batch, spot.at
+
+    @staticmethod
+    def _can_cede(hired: Hired, ticket: int) -> bool:
+        """Whether it was not asked yet, and has its cell for itself."""
+        return not any((ticket - other) % CEDING == 0 for other in hired.ceded)
+
+    async def cede(self, batch: Packed) -> int | None:
+        """Say so in the cursor, and see a moment later whether the worker was faster."""
+        hired, ticket = self._under_way[id(batch)]
+        index = _unclaimed(hired, ticket, batch)
+        if index is None or not self._can_cede(hired, ticket):
+            return None
+        hired.ceded.add(ticket)
+        hired.worker.cursor.cede(ticket, index)
+        await asyncio.sleep(SEEN_SECONDS)  # the batch may be answered meanwhile, and its worker be gone
+        if id(batch) not in self._under_way or _unclaimed(hired, ticket, batch) != index:
+            return None
+        return index
 
     def _holder(self, token: int) -> Hired | None:
         """Who has a batch that goes on; it may have been replaced since, and waits for that."""
@@ -412,6 +450,12 @@ class ProcessLane:
             self._problems.append(text)
         else:
             logger.warning(text)
+
+
+def _unclaimed(hired: Hired, ticket: int, batch: Packed) -> int | None:
+    """The index of the first record of a batch that its worker has not claimed; None where there is none."""
+    index = hired.worker.cursor.unclaimed(ticket) if hired.ended is None else None
+    return index if index is not None and index < batch.records else None
 
 
 def _looked_at(future: asyncio.Future[Any]) -> None:
