@@ -263,3 +263,24 @@ def test_the_guilty_one_of_a_call_is_found_in_so_many_deaths_as_it_has_halves(
             unsettled.remove(culprit)
     assert (blamed, unsettled) == (killer, set())
     assert deaths <= ceil(log2(size)) + ceil(GUILTY / OWN_POINTS)
+
+
+def test_records_that_are_ceded_are_others_to_run() -> None:
+    inquest = Inquest(10)
+    inquest.cede(4)
+    assert inquest.stretch == (0, 4)
+    assert inquest.died(2, foreign=True) is None
+    assert inquest.stretch == (0, 2)
+    for _ in range(3):
+        inquest.answered()
+    assert inquest.stretch is None
+
+
+def test_what_was_ceded_behind_stretches_that_are_to_be_run_is_gone() -> None:
+    inquest = Inquest(10, frozenset({3, 6}))
+    inquest.cede(5)
+    assert inquest.stretch == (0, 3)
+    inquest.answered()
+    assert inquest.stretch == (4, 5)
+    inquest.answered()
+    assert inquest.stretch is None

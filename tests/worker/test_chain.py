@@ -18,7 +18,7 @@ from pipeframe_async._worker.tally import SAMPLES, Tally
 from pipeframe_async.failures import MESSAGE_LIMIT, TRACEBACK_LIMIT, wrong_shape
 from pipeframe_async.model import DROP
 from pipeframe_async.traceparent import current_traceparent
-from pipeframe_async.wire import ChainSpec, WireFailure
+from pipeframe_async.wire import ChainSpec, Portions, WireFailure
 from tests.worker.programs import PROGRAM, Expected, FanOut, Program, chain_of
 
 FAST, SLOW = 0.0, float(SLOW_NS)
@@ -471,3 +471,55 @@ def test_records_in_a_trace_are_timed_one_by_one_and_their_steps_see_it() -> Non
     assert tally.results == [0, 1, 2, 3, 5]
     assert tally.calls == [6, 5]
     assert current_traceparent() is None
+
+
+# Records that others may have.
+
+
+def claims(*limits: int) -> Any:
+    """As a cursor's `claim`: asked so many times it says how far the records are its worker's; then all are."""
+    left = [*limits]
+
+    def claim(begun: int, end: int) -> int:
+        return max(begun, min(end, left.pop(0))) if left else end
+
+    return claim
+
+
+def doubled(record: int) -> tuple[int, bool]:
+    return 2 * record, True
+
+
+def test_a_chain_stops_where_others_have_the_rest() -> None:
+    chain, tally = Chain(ChainSpec(("doubled",), (doubled,), None)), Tally(1)
+    tally.claim = claims(100, 100, 5, 5)  # pieces of one and two records, and the next one is cut off
+    chain.run(range(20), Cursor().cells, tally)
+    assert tally.results == [0, 2, 4, 6, 8]
+    assert tally.stop == 5
+    assert tally.calls == [5]
+
+
+def test_a_chain_that_nobody_takes_from_has_all() -> None:
+    chain, tally = Chain(ChainSpec(("doubled",), (doubled,), None)), Tally(1)
+    tally.claim = claims()
+    chain.run(range(200), Cursor().cells, tally)
+    assert tally.results == [2 * n for n in range(200)]
+    assert (tally.stop, tally.calls) == (None, [200])
+
+
+def test_a_fan_out_that_waits_keeps_what_is_its_own_when_it_goes_on() -> None:
+    def many(record: int) -> Iterator[tuple[int, bool]]:
+        for child in range(3):
+            yield 10 * record + child, True
+
+    chain, tally = Chain(ChainSpec(("many",), (many,), None)), Tally(1, Portions(2, 2**30))
+    tally.claim = claims(100, 3)  # the first record fans out; what is left is asked for when it waits
+    chain.run(range(20), Cursor().cells, tally)
+    assert tally.under_way is not None
+    assert tally.stop == 3
+    results = [*tally.cut().results]
+    tally.claim = None
+    while tally.under_way is not None:
+        chain.run(range(20), Cursor().cells, tally)
+        results += [*(tally.cut().results if tally.under_way is not None else tally.results)]
+    assert results == [10 * record + child for record in range(3) for child in range(3)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +38,7 @@ def both_sides(tmp_path: Path) -> Iterator[tuple[Cursor, Cursor]]:
     os.close(fd)  # the mapping stays
     yield parents, workers
     parents.close()
+    workers.close()
 
 
 def test_a_new_cursor_is_at_no_record() -> None:
@@ -148,3 +151,89 @@ def test_closing_gives_the_memory_back() -> None:
     with pytest.raises(ValueError, match="released"):
         cursor.cells[0]
     assert NBYTES <= mmap.PAGESIZE
+
+
+# Records that are ceded.
+
+
+def test_all_of_a_batch_is_its_workers_until_it_claims_a_piece(both_sides: tuple[Cursor, Cursor]) -> None:
+    parents, workers = both_sides
+    workers.enter(7)
+    assert parents.unclaimed(7) is None
+    assert workers.claim(0, 4) == 4
+    assert parents.unclaimed(7) == 4
+
+
+def test_of_a_batch_that_waits_for_its_worker_the_first_record_stays(both_sides: tuple[Cursor, Cursor]) -> None:
+    parents, workers = both_sides
+    workers.enter(7)
+    assert parents.unclaimed(8) == 1
+    parents.cede(8, 1)
+    workers.enter(8)
+    assert parents.unclaimed(8) is None
+    assert workers.claim(0, 4) == 1
+    assert workers.claim(1, 5) == 1
+    assert parents.unclaimed(8) == 1
+
+
+def test_a_batch_that_is_done_has_nothing_to_cede(both_sides: tuple[Cursor, Cursor]) -> None:
+    parents, workers = both_sides
+    workers.enter(7)
+    workers.claim(0, 4)
+    workers.enter(8)
+    assert parents.unclaimed(7) is None
+
+
+def test_what_is_ceded_of_one_batch_is_not_of_another(both_sides: tuple[Cursor, Cursor]) -> None:
+    parents, workers = both_sides
+    for batch in (0, 7, 8, 15):
+        parents.cede(7, 2)
+        workers.enter(batch)
+        assert workers.claim(0, 4) == (2 if batch == 7 else 4)
+
+
+def test_a_worker_that_was_faster_keeps_what_it_has_begun(both_sides: tuple[Cursor, Cursor]) -> None:
+    parents, workers = both_sides
+    workers.enter(7)
+    workers.claim(0, 4)
+    parents.cede(7, 2)
+    assert workers.claim(4, 8) == 4
+    assert parents.unclaimed(7) == 4
+
+
+def test_nobody_else_has_what_no_one_else_can_see() -> None:
+    cursor = Cursor()
+    cursor.enter(7)
+    cursor.claim(0, 4)
+    assert cursor.unclaimed(7) is None
+    assert cursor.unclaimed(8) is None
+
+
+def test_no_record_is_had_by_both_however_they_meet(both_sides: tuple[Cursor, Cursor]) -> None:
+    """The worker goes through batches of a hundred; the parent has each cede what it can, as a lane does."""
+    parents, workers = both_sides
+    batches, reached, ceded = 300, dict[int, int](), dict[int, int]()
+
+    def works() -> None:
+        for batch in range(1, batches):
+            workers.enter(batch)
+            begun = 0
+            while begun < 100 and (stop := workers.claim(begun, min(100, begun + 1 + batch % 3))) > begun:
+                begun = stop
+                time.sleep(0)
+            reached[batch] = begun
+
+    worker = threading.Thread(target=works)
+    worker.start()
+    while worker.is_alive():
+        batch = parents.read().batch
+        if batch in ceded or (index := parents.unclaimed(batch)) is None or index >= 100:
+            time.sleep(0)
+            continue
+        parents.cede(batch, index)
+        time.sleep(0.0005)
+        ceded[batch] = index if parents.unclaimed(batch) == index else -1
+    worker.join()
+    got = {batch: index for batch, index in ceded.items() if index >= 0}
+    assert got
+    assert {batch: reached[batch] for batch in got} == got

@@ -227,7 +227,7 @@ class ProcessLane:
         except Exception as error:  # the reply did not come through: the same
             return Death(f"{self.name} has no answer: {type(error).__name__}: {error}", ran=batch.records)
         finally:
-            del self._under_way[id(batch)]
+            self._under_way.pop(id(batch), None)
             hired.ceded.discard(ticket)
         self._answered(hired, reply)
         self._loads.pop(chain.key, None)
@@ -250,7 +250,9 @@ class ProcessLane:
 
     async def cede(self, batch: Packed) -> int | None:
         """Say so in the cursor, and see a moment later whether the worker was faster."""
-        hired, ticket = self._under_way[id(batch)]
+        if (found := self._under_way.get(id(batch))) is None:
+            return None
+        hired, ticket = found
         index = _unclaimed(hired, ticket, batch)
         if index is None or not self._can_cede(hired, ticket):
             return None

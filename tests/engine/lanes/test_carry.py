@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any, cast
 
 import pytest
@@ -21,10 +22,10 @@ from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.ledger import Ledger
 from pipeframe_async._rules.timing import BatchClock, StepClock
 from pipeframe_async._worker import envelope
-from pipeframe_async.contracts import Executor
+from pipeframe_async.contracts import Executor, Lane
 from pipeframe_async.errors import InternalError
 from pipeframe_async.executors.packing import Packing
-from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, ChainSpec, Death, Packed, Refusal, Reply, StepTimes
+from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, ChainRef, ChainSpec, Death, Packed, Refusal, Reply, StepTimes
 from tests.engine.mortal import ACCIDENTS, CHAIN, HITS, OUTCOMES, Item, MortalLane, results_of
 
 CODEC = Packing()
@@ -382,3 +383,91 @@ class Turning:
         answer = await self._lane.run(*how, **options)
         object.__setattr__(self._item, "kind", "has no pickle")
         return answer
+
+
+# Records that are ceded.
+
+
+class Ceding(MortalLane):
+    """Leaves records behind the first to others, as one whose worker is at that; waits until it may go on."""
+
+    def __init__(self, items: Sequence[Item], at: int | None) -> None:
+        super().__init__(items)
+        self.at = at
+        self.may_go_on = asyncio.Event()
+
+    def waits_behind(self, batch: Packed) -> Any:
+        return "the first"
+
+    async def cede(self, batch: Packed) -> int | None:
+        await asyncio.sleep(0)
+        return self.at
+
+    async def run(self, chain: ChainRef, number: int, batch: Packed, *, ship: bool) -> Reply | Death:
+        await self.may_go_on.wait()
+        left = batch if self.at is None or batch.start else batch.stretch(0, self.at)
+        return await super().run(chain, number, left, ship=ship)
+
+
+def a_carrier(ledger: Ledger) -> Carrier:
+    return Carrier(
+        places=PLACES,
+        names=["step"],
+        ship=True,
+        ledger=ledger,
+        clocks=[StepClock("step", "fake")],
+        counters={},
+        traces=Traces(),
+        batches=BatchClock(),
+        numbers=count(6),
+    )
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("kinds", [("passes",) * 6, ("passes", "raises", "is made three", "raises", "kills", "passes")])
+async def test_what_a_lane_cedes_is_a_batch_of_its_own(kinds: tuple[str, ...]) -> None:
+    items, ledger = items_of(*kinds), Ledger(1000, 2**30)
+    lane, other, carrier = Ceding(items, 2), MortalLane(items), a_carrier(ledger)
+    packed, _ = CODEC.pack(items, "step")
+    ledger.admit(6)
+    ledger.open(5, 6, packed.nbytes)
+    batch = Batch(5, NO_LINE, 5, packed, items, {}, PLACES.now)
+    carrying = asyncio.ensure_future(carrier.carry(cast(Lane, lane), batch))
+    await asyncio.sleep(0)
+    assert carrier.may_cede
+    assert carrier.held_up(0.0) is None
+    number = carrier.held_up(1.0)
+    assert number == 5
+    moved = await carrier.relieve(number)
+    assert moved is not None
+    assert (batch.first, batch.count, moved.first, moved.count, moved.number) == (5, 2, 7, 4, 6)
+    answers = [await carrier.carry(cast(Lane, other), moved)]
+    lane.may_go_on.set()
+    answers.insert(0, await carrying)
+    for answer in answers:
+        ledger.settle(answer.first, answer.outcome)
+    ledger.audit(final=True)
+    assert [result for answer in answers for result in answer.results] == results_of(items)
+    failed = [items[answer.first - 5 + at].kind for answer in answers for at, _ in answer.failures]
+    assert failed == [kind for kind in kinds if OUTCOMES[kind] in ("raised", "crashed")]
+
+
+@pytest.mark.virtual_clock
+async def test_what_was_asked_for_and_not_ceded_is_run_where_it_was() -> None:
+    items, ledger = items_of(*["passes"] * 6), Ledger(1000, 2**30)
+    lane, carrier = Ceding(items, None), a_carrier(ledger)
+    packed, _ = CODEC.pack(items, "step")
+    ledger.admit(6)
+    ledger.open(5, 6, packed.nbytes)
+    carrying = asyncio.ensure_future(
+        carrier.carry(cast(Lane, lane), Batch(5, NO_LINE, 5, packed, items, {}, PLACES.now))
+    )
+    await asyncio.sleep(0)
+    assert await carrier.relieve(5) is None
+    lane.at = 4  # its worker has seen it late, and stops there: it is given the rest once more
+    lane.may_go_on.set()
+    answer = await carrying
+    assert answer.results == results_of(items)
+    assert lane.parts == [(0, 4), (4, 6)]
+    ledger.settle(answer.first, answer.outcome)
+    ledger.audit(final=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import BrokenExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from pipeframe_async._rules import restarts
 from pipeframe_async._rules.overtime import ABANDONED_SECONDS, EndedFor
 from pipeframe_async._rules.wear import NO_WEAR, Wear
 from pipeframe_async._rules.worker_life import State
-from pipeframe_async._worker.cursor import BATCH, INDEX
+from pipeframe_async._worker.cursor import BATCH, CLAIMED, INDEX, NBYTES, Cursor
 from pipeframe_async.errors import ConfigError, WorkerLost
 from pipeframe_async.executors.processes import lane as lanes
 from pipeframe_async.executors.processes.lane import MOST_GOING, ProcessLane
@@ -510,3 +512,62 @@ async def test_a_teardown_that_was_cut_short_is_told_unless_somebody_else_did_it
             lane.kill(overdue=overdue)
             problems = await closing
         assert (len(problems), len(caplog.records)) == ((1, 0) if told else (0, 1))
+
+
+# Records that are ceded.
+
+
+@asynccontextmanager
+async def at_work(tmp_path: Path) -> AsyncIterator[tuple[ProcessLane, Running, Packed, Cursor]]:
+    """A lane whose worker has claimed two of five records, and the worker's own side of the cursor."""
+    cells = tmp_path / "cells"
+    cells.write_bytes(bytes(NBYTES))
+    nursery = Nursery()
+    async with lane_of(nursery) as lane:
+        await lane.start()
+        fd = os.open(cells, os.O_RDWR)
+        nursery.made[0].cursor, own = Cursor(fd), Cursor(fd)
+        os.close(fd)
+        batch = Packed(5, b"records")
+        running = asyncio.ensure_future(lane.run(CHAIN, 0, batch, ship=True))
+        await until(lambda: bool(nursery.made[0].asked))
+        (ticket,) = nursery.made[0].asked
+        own.enter(ticket)
+        own.claim(0, 2)
+        yield lane, running, batch, own
+        own.close()
+        if nursery.made[0].asked:
+            nursery.made[0].answers(Reply(2))
+        await running
+
+
+async def test_what_its_worker_has_not_claimed_is_ceded_once(tmp_path: Path) -> None:
+    async with at_work(tmp_path) as (lane, _, batch, own):
+        assert lane.waits_behind(batch) is not None
+        assert await lane.cede(batch) == 2
+        assert own.claim(2, 4) == 2
+        assert lane.waits_behind(batch) is None
+        assert await lane.cede(batch) is None
+
+
+async def test_what_its_worker_claims_meanwhile_is_not(tmp_path: Path) -> None:
+    async with at_work(tmp_path) as (lane, _, batch, own):
+        ceding = asyncio.ensure_future(lane.cede(batch))
+        await asyncio.sleep(0)
+        own.cells[CLAIMED] = 4  # as a worker that has not seen it yet
+        assert await ceding is None
+
+
+async def test_what_is_answered_meanwhile_is_not(tmp_path: Path) -> None:
+    async with at_work(tmp_path) as (lane, running, batch, _):
+        ceding = asyncio.ensure_future(lane.cede(batch))
+        await asyncio.sleep(0)
+        lane.hired[0].worker.answers(Reply(2))  # type: ignore[attr-defined]
+        await running
+        assert await ceding is None
+
+
+async def test_a_batch_that_it_does_not_have_waits_behind_nothing() -> None:
+    async with lane_of(Nursery()) as lane:
+        assert lane.waits_behind(BATCH_OF_5) is None
+        assert await lane.cede(BATCH_OF_5) is None
