@@ -157,6 +157,17 @@ def spdl(live: Live) -> None:
                 live.back(number_of(result))
 
 
+def spdl_region(live: Live) -> None:
+    """The same with the stage in a region of processes."""
+    library, defs = import_module("spdl.pipeline"), import_module("spdl.pipeline.defs")
+    region = defs.ProcessPoolExecutorConfig(max_workers=WORKERS, mp_context="forkserver")
+    builder = library.PipelineBuilder().add_source(live.arrivals()).to(region, buffer_size=WINDOW)
+    pipeline = builder.pipe(through).to(defs.MAIN_PROCESS).add_sink(WINDOW).build(num_threads=WORKERS)
+    with pipeline.auto_stop():
+        for result in pipeline:
+            live.back(number_of(result))
+
+
 @dataclass(frozen=True, slots=True)
 class Contestant:
     """One way to do it.
@@ -196,4 +207,5 @@ CONTESTANTS = (
     Contestant("pypeln", "pypeln process.map", pypeln),
     Contestant("aiomultiprocess", "aiomultiprocess apply", partial(on_asyncio, aiomultiprocess), loop="asyncio"),
     Contestant("spdl", "SPDL pipe(executor)", spdl),
+    Contestant("spdl_region", "SPDL to(processes)", spdl_region),
 )

@@ -80,6 +80,15 @@ THIRD_PARTY = (
         module="aiomultiprocess",
     ),
     Peer("spdl", "SPDL", peers_thirdparty.spdl, package="spdl-core", module="spdl.pipeline"),
+    Peer(
+        "spdl_region",
+        "SPDL to(processes, buffer_size)",
+        peers_thirdparty.spdl_region,
+        cuts=True,
+        keeps_order=False,
+        package="spdl-core",
+        module="spdl.pipeline",
+    ),
 )
 
 
@@ -107,7 +116,11 @@ def of_pools(
     """The pools that are here, with the size of a chunk to be found; the standard library's always in both forms."""
     found = [_pool(peer, "pool", workload, sizes, form) for peer in STANDARD for form in _forms(peer)]
     there = [peer for peer in THIRD_PARTY if peer.is_there]
-    return found + [_pool(peer, "peer", workload, sizes, form) for peer in there for form in forms]
+    return found + [
+        _pool(peer, "peer", workload, sizes, form)
+        for peer in there
+        for form in (_forms(peer) if peer.cuts else forms)  # what cuts has one form
+    ]
 
 
 def missing() -> list[Peer]:

@@ -74,3 +74,14 @@ def spdl(function: Function, chunks: Chunks) -> Iterator[Any]:
         pipeline = builder.add_sink(WINDOW).build(num_threads=WORKERS)
         with pipeline.auto_stop():
             yield from pipeline
+
+
+def spdl_region(function: Function, chunks: Chunks) -> Iterator[Any]:
+    """A stage in a region of processes, to which records go in transfers of a size of its own; as they come."""
+    library, defs = import_module("spdl.pipeline"), import_module("spdl.pipeline.defs")
+    region = defs.ProcessPoolExecutorConfig(max_workers=WORKERS, mp_context="forkserver")
+    builder = library.PipelineBuilder().add_source(chunks.uncut()).to(region, buffer_size=chunks.size)
+    builder = builder.pipe(function).to(defs.MAIN_PROCESS, buffer_size=chunks.size)
+    pipeline = builder.add_sink(chunks.size).build(num_threads=WORKERS)
+    with pipeline.auto_stop():
+        yield from pipeline

@@ -106,5 +106,5 @@ LINES = Workload(
     total=total,
     weigh=len,
     below="",
-    fewer={"original": 30_000, "original_idle_tail": 60_000},
+    fewer={"original": 30_000, "original_idle_tail": 60_000, "spdl_region": 4_000},
 )

@@ -85,5 +85,5 @@ TRIVIAL = Workload(
     weigh=index,
     below=-1,
     pages=pages,
-    fewer={"original": 60_000, "original_idle_tail": 120_000, "hop": 5_000},
+    fewer={"original": 60_000, "original_idle_tail": 120_000, "hop": 5_000, "spdl_region": 4_000},
 )

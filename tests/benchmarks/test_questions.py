@@ -39,7 +39,7 @@ CONTESTANTS = {
 }
 THIRD_PARTY = {
     "arrays": {f"{key}_{form}" for key in ("loky", "mpire", "joblib") for form in ("float", "array")},
-    "latency": {"loky", "mpire", "joblib", "pypeln", "aiomultiprocess", "spdl"},
+    "latency": {"loky", "mpire", "joblib", "pypeln", "aiomultiprocess", "spdl", "spdl_region"},
     "lag": {"spdl"},
     "memory": {"loky"},
     "sharing": {"joblib"},
