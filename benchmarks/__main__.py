@@ -31,6 +31,7 @@ QUESTIONS = (
     "cluster",
     "chain",
     "recovery",
+    "by_others",
     "torture",
 )
 
