@@ -36,6 +36,8 @@ REPEATS = 3
 TITLE = "Arrays of 1 MiB per second"
 CHUNK_SIZES = (1, 2, 4)
 KEYS = ("executor", "executor_map", "pool", "loky", "mpire", "joblib")
+PLACES = ("threads", "inline", "auto")
+"""Where else this library runs steps: in this process, or there where it pays."""
 FEWEST = 8
 """Arrays of a quick run: each worker gets some."""
 
@@ -49,16 +51,16 @@ class OneStep(PipelineEngine[object, object]):
         self.steps = [work.step]
 
 
-def ours(work: ArrayWork, records: int) -> Done:
+def ours(work: ArrayWork, records: int, executor: str | None = None) -> Done:
     """`frame.stream(P)` with a plain generator; the consumer looks at all of each result."""
-    return asyncio.run(_ours(work, records))
+    return asyncio.run(_ours(work, records, executor))
 
 
-async def _ours(work: ArrayWork, records: int) -> Done:
+async def _ours(work: ArrayWork, records: int, executor: str | None) -> Done:
     from benchmarks.works.arrays import feed, looked
 
     weights = []
-    async with PipeFrame(cpu_count=WORKERS).stream(OneStep(work), feed(records)) as stream:
+    async with PipeFrame(cpu_count=WORKERS, executor=executor).stream(OneStep(work), feed(records)) as stream:
         async for result in stream:
             weights.append(work.weigh(result))
     return looked(weights)
@@ -109,6 +111,16 @@ def _of(work: ArrayWork) -> list[Contestant]:
     peers = [peer for peer in (*line_up.STANDARD, *line_up.THIRD_PARTY) if peer.key in KEYS and peer.is_there]
     return [
         alone("ours", "ours", work.our_records, partial(ours, work), "ours"),
+        *(
+            alone(
+                place,
+                f'ours, executor="{place}"',
+                work.plain_records // 2,
+                partial(ours, work, executor=place),
+                "place",
+            )
+            for place in PLACES
+        ),
         *map(pool, peers),
         alone("plain", "a plain loop, one process", work.plain_records, partial(plain, work), "plain"),
     ]

@@ -26,7 +26,9 @@ LOOPS = ("asyncio", "uvloop")
 OURS = {"ours", "ours_async_feed", "ours_results"}
 CONTESTANTS = {
     "arrays": {
-        f"{key}_{form}" for key in ("ours", "executor", "executor_map", "pool", "plain") for form in ("float", "array")
+        f"{key}_{form}"
+        for key in ("ours", "threads", "inline", "auto", "executor", "executor_map", "pool", "plain")
+        for form in ("float", "array")
     },
     "latency": {"nothing", "ours", "ours_asyncio", "hop", "hop_asyncio", "submit", "apply_async", "imap"},
     "lag": {"idle", "ours", "ours_async_feed", "ours_chunk_feed", "hop", "pool"},
