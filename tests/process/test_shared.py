@@ -24,6 +24,7 @@ from pipeframe_async.executors.processes.fleet import ProcessLanes
 numpy = pytest.importorskip("numpy")
 pytestmark = [
     pytest.mark.process,
+    pytest.mark.one_loop,  # all of it happens in workers
     pytest.mark.skipif(not unnamed.can_be_found(), reason="needs /proc"),
 ]
 

@@ -83,8 +83,7 @@ def good(records: list[Any]) -> list[int]:
     return [record for record in records if isinstance(record, int)]
 
 
-@pytest.mark.parametrize("at", [0, SIZE + 13, COUNT - 1])
-@pytest.mark.parametrize("name", ["os._exit(7)", "segfault", "SIGKILL"])
+@pytest.mark.parametrize(("name", "at"), [("os._exit(7)", 0), ("segfault", COUNT - 1), ("SIGKILL", SIZE + 13)])
 async def test_the_record_that_kills_is_found_and_the_others_are_delivered_in_order(
     name: str, at: int, tmp_path: Path
 ) -> None:
