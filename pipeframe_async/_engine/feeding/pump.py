@@ -8,8 +8,10 @@ have the loop turn for it alone. What a burst has pulled is in the buffer at onc
 so a loop that waits for a record looks for itself while there is a burst.
 
 Threads: a `Pump` is shared. Its buffer is appended to by the feed's thread and emptied by the loop, both by
-single operations on a list. The loop alone writes `taken`, `allowed`, `looking` and `stopped`; the thread alone
-`pulled`, `burst`, `bursting` and `done`; `hungry` is set by the loop and cleared by the thread.
+single operations on a list, which are whole with a GIL and without. So is setting an attribute, and what was set before
+is seen before: the loop sets `hungry` and looks at the buffer again, the thread appends and then looks at `hungry`. The
+loop alone writes `taken`, `allowed`, `looking` and `stopped`; the thread alone `pulled`, `burst`, `bursting` and
+`done`; `hungry` is set by the loop and cleared by the thread.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain, islice
@@ -26,6 +29,7 @@ from typing import Any
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._rules.feed_forms import length_of
 from pipeframe_async.errors import StateError
+from pipeframe_async.gil import gil_enabled
 from pipeframe_async.model import Chunk
 
 logger = logging.getLogger("pipeframe_async")
@@ -217,7 +221,11 @@ class Pump:
         if not self._looking:
             self._announce()  # a loop that has begun to wait just before does not look for itself
         try:
-            self._buffer.extend(islice(iterator, records))
+            burst = islice(iterator, records)
+            if gil_enabled():
+                self._buffer.extend(burst)
+            else:  # `extend` has the list locked until all are pulled, and the loop could take nothing meanwhile
+                deque(map(self._buffer.append, burst), maxlen=0)
         finally:
             self._bursting = False
         self._pulled += records
