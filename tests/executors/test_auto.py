@@ -95,7 +95,7 @@ async def test_where_workers_are_to_be_replaced_nothing_runs_beside_them(wear: W
 
 
 def of(processes: Place, beside: Place) -> AutoExecutor:
-    executor, places = AutoExecutor(0), list[Any]([processes, beside])
+    executor, places = AutoExecutor(0, gil=True), list[Any]([processes, beside])
     executor._processes, executor.beside = places
     return executor
 
