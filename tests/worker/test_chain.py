@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -471,3 +472,20 @@ def test_records_in_a_trace_are_timed_one_by_one_and_their_steps_see_it() -> Non
     assert tally.results == [0, 1, 2, 3, 5]
     assert tally.calls == [6, 5]
     assert current_traceparent() is None
+
+
+def test_each_thread_has_written_out_loops_of_its_own_and_keeps_them() -> None:
+    chain, made = Chain(chained(passes)), list[Any]()
+
+    def look() -> None:
+        made.append([chain._unroll(), chain._unroll()])
+
+    for _ in range(2):
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+    look()
+    assert all(first is again for first, again in made)
+    assert len({id(first) for first, _ in made}) == 3
+    cells = [cell for first, _ in made for cell in first.cells]
+    assert len({*map(id, cells)}) == len(cells)  # where there is no GIL each look at one has it locked
