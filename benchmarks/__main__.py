@@ -21,6 +21,7 @@ QUESTIONS = (
     "sharing",
     "start",
     "scaling",
+    "threads",
     "mixed",
     "edges",
     "jobs",
