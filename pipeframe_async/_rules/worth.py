@@ -98,10 +98,8 @@ class Worth:
         self._threads = threads
         self._here = _Remembered()
         self._worker = self._parent = 0.0  # seconds a record for moving it, when it was last moved
-        self._home, self._home_seconds = (
-            At.WORKERS,
-            0.0,
-        )  # where a chain in threads came from, and a record's time there
+        self._home = At.WORKERS  # where a chain in threads came from,
+        self._home_seconds = 0.0  # and what a record took there
         self._most = inf  # seconds a record in threads before it goes home; not known during the trial
         self._refused = False  # threads were found not to be worth it
         self.at = At.WORKERS
