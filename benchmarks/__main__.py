@@ -22,6 +22,7 @@ QUESTIONS = (
     "sharing",
     "start",
     "scaling",
+    "threads",
     "mixed",
     "edges",
     "jobs",

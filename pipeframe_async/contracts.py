@@ -251,6 +251,19 @@ class Opened(Protocol):
 
 
 @runtime_checkable
+class Threaded(Protocol):
+    """What an `Executor` may be besides: one with threads in this process that share no GIL, for chains that are as
+    fast there as in its workers.
+    """
+
+    @property
+    def threads(self) -> Sequence[Executor]:
+        """One of one lane for each lane, which stands in for it: keys that are tied to a lane are tied to its thread.
+        `beside` is the first. None where threads do share one.
+        """
+
+
+@runtime_checkable
 class Checked(Protocol):
     """What an `Executor` may be besides: one whose workers may lack modules that are here."""
 

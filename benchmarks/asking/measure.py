@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.contestants.contestant import Contestant
 from benchmarks.works.workload import Done
+from pipeframe_async.gil import gil_enabled
 
 SWEPT_PART = 4
 """A knob is tried on a fourth of the records. On fewer, large chunks end unevenly; on more, tuning takes longest."""
@@ -101,10 +102,11 @@ class Machine:
     def here(cls) -> Machine:
         """This machine, as it is now; `cores_busy_before` is what others use of it, None where that is not told."""
         cpus = os.cpu_count() or 1
+        python = f"{platform.python_implementation()} {platform.python_version()}"
         return cls(
             cpus=cpus,
             usable_cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cpus,
-            python=f"{platform.python_implementation()} {platform.python_version()}",
+            python=python if gil_enabled() else f"{python} without a GIL",
             platform=f"{platform.system()} {platform.machine()}",
             cores_busy_before=_cores_busy(),
         )

@@ -13,6 +13,7 @@ from itertools import count
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.run import Run
 from pipeframe_async._rules.merging import remembered
+from pipeframe_async.gil import copied
 from pipeframe_async.stats import RunStats, Stats
 
 KEPT = 16
@@ -62,5 +63,5 @@ class Runs:
         """The counters of all that are under way, or of the last where none is; and one by one what there is to see."""
         runs = [*self]
         counts = sum((run.stats() for run in runs[1:]), runs[0].stats()) if runs else self._last
-        seen = (*self._past.copy(), *(run.seen() for run in runs))
+        seen = (*copied(self._past), *(run.seen() for run in runs))
         return replace(counts, runs=seen, before=tuple(self._before.values()))

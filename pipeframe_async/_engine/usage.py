@@ -11,10 +11,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pipeframe_async._engine.lanes.places import Places
 from pipeframe_async._engine.wiring import Organs
 from pipeframe_async._rules.bottleneck import Usage, bottleneck
 from pipeframe_async._rules.summary import summary
 from pipeframe_async._rules.timing import RECORDS
+from pipeframe_async._rules.worth import At
 from pipeframe_async.contracts import Logs
 from pipeframe_async.report import RunReport
 from pipeframe_async.stats import EndedBy, RunState, RunStats, StageStats, Stats, StepReport, WorkerStats
@@ -141,7 +143,7 @@ class Accounts:
 
     def _steps(self) -> list[StepReport]:
         """What each step has done."""
-        both = any(stage.places.beside_records for stage in self._organs.def_stages)
+        both = any(stage.places.records.keys() - {At.WORKERS} for stage in self._organs.def_stages)
         steps = [clock.report() for stage in self._organs.stages for clock in stage.clocks]
         return [replace(step, where="both") if both and step.where != "loop" else step for step in steps]
 
@@ -166,8 +168,12 @@ class Accounts:
             work=sum(stage.carrier.work_seconds for stage in stages),
             moving=sum(place.moving for place in places),
             worked=sum(place.worked for place in places),
-            beside=sum(place.beside_records for place in places) / max(1, sum(place.records for place in places)),
-            beside_work=sum(place.beside_seconds for place in places),
+            beside=_share(places, At.BESIDE),
+            beside_work=sum(place.seconds[At.BESIDE] for place in places),
+            threads=max((place.threads for place in places), default=0),
+            threaded=_share(places, At.THREADS),
+            threads_work=sum(place.seconds[At.THREADS] for place in places),
+            slower=max((place.slower for place in places if place.slower is not None), default=None),
             may_move=any(place.can_move for place in places),
             awaiting=slowest.seconds / slowest.concurrency if slowest is not None else 0.0,
             concurrency=slowest.concurrency if slowest is not None else 0,
@@ -179,3 +185,8 @@ class Accounts:
             skipping=organs.intake.skipping_seconds,
             lost=sum(stage.carrier.lost_seconds for stage in stages),
         )
+
+
+def _share(places: Sequence[Places], at: At) -> float:
+    """Of all records, those that were run at this kind of place."""
+    return sum(place.records[at] for place in places) / max(1, sum(place.records.total() for place in places))

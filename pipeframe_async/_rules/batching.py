@@ -3,14 +3,14 @@
 There is no knob and no linger: while every lane is busy the backlog grows, and a lane that has room takes
 from it. How much it takes follows the measured time per record, so that a batch is worth its hop and yet
 short enough for lanes to finish together; the batch's bytes and the parent's own time per record bound it.
-A batch that is run beside the loop has bounds of its own: a table of two rows, one for each kind of place.
+A batch that is run beside the loop has bounds of its own: a table with a row for each kind of place.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil, inf
 
@@ -88,6 +88,9 @@ AWAY = Bounds(TARGET_SECONDS, PARENT_SECONDS, MAX_BYTES, WAITING_BYTES, WAITING_
 """In a worker."""
 BESIDE = Bounds(BESIDE_SECONDS, inf, BESIDE_BYTES, BESIDE_WAITING_BYTES, WAITING_BYTES, 2, queues=False)
 """In a thread of this process."""
+THREADS = replace(BESIDE, queues=True)
+"""In several, without a GIL. A batch takes little to get there, so it may stay as short as beside the loop: the first
+ones are a trial, and may turn out several times longer."""
 
 
 class Measured:

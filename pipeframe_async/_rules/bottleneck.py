@@ -27,8 +27,10 @@ class Usage:
 
     `work` is summed over the workers, moving records included; `moving` is what of that and of this process's time was
     packing, copying and unpacking records, and `worked` what the steps of these records took; `beside` is the share of
-    records that were run beside the loop, and `beside_work` the seconds of work on them; `may_move` is whether the
-    executor was free to run any there. `loop` is the event loop's own CPU time; `delivering` is what the sink took,
+    records that were run beside the loop, and `beside_work` the seconds of work on them; `threaded` and `threads_work`
+    are those of the `threads` that share no GIL, and `slower` is how many times longer a record was measured to take
+    there than where it came from, None where that was not tried; `may_move` is whether the executor was free to run any
+    in this process. `loop` is the event loop's own CPU time; `delivering` is what the sink took,
     `burying` what dead_letter did; `taking` is how long one who iterates was at work with results rather than waiting.
     `awaiting` is how long all `concurrency` places of a run of async steps would have been taken. `starting` is the
     time until the first worker could be given a batch, `setup` what loading the steps and `setup` took in the worker
@@ -48,6 +50,10 @@ class Usage:
     worked: float = 0.0
     beside: float = 0.0
     beside_work: float = 0.0
+    threads: int = 0
+    threaded: float = 0.0
+    threads_work: float = 0.0
+    slower: float | None = None
     may_move: bool = False
     awaiting: float = 0.0
     concurrency: int = 0
@@ -70,8 +76,14 @@ def bottleneck(usage: Usage, steps: Sequence[StepReport]) -> str:
 
 def _where(usage: Usage) -> str:
     """What auto has done, if anything."""
-    if not usage.beside:
+    if not (usage.beside or usage.threaded):
         return _unworthy(usage)
+    return _beside(usage) + _threaded(usage)
+
+
+def _beside(usage: Usage) -> str:
+    if not usage.beside:
+        return ""
     share = _percent(max(0.01, usage.beside))
     if not usage.worked:
         return f" {share} of the records were run in a thread beside the loop."
@@ -79,6 +91,17 @@ def _where(usage: Usage) -> str:
         f" {share} of the records were run in a thread beside the loop: moving one to a worker and back took "
         f"{_times(usage)} as long as the steps."
     )
+
+
+def _threaded(usage: Usage) -> str:
+    """What threads that share no GIL were found to be worth."""
+    if not usage.threaded:
+        return ""
+    share = _percent(max(0.01, usage.threaded))
+    said = f" {share} of the records were run in {usage.threads} threads of this process, without a GIL"
+    if usage.slower is None:
+        return f"{said}: too few to tell how long they take there."
+    return f"{said}: a record was measured to take {usage.slower:.2g} times as long there as before."
 
 
 def _unworthy(usage: Usage) -> str:
@@ -116,6 +139,9 @@ def _bound(usage: Usage, steps: Sequence[StepReport]) -> str:
         return (
             f"Bottleneck: the steps, at work beside the loop for {_percent(usage.beside_work / usage.elapsed)} of it."
         )
+    if usage.threads_work > MOSTLY * usage.elapsed * max(1, usage.threads):
+        busy_there = _percent(usage.threads_work / (usage.elapsed * usage.threads))
+        return f"Bottleneck: the steps, at work in {usage.threads} threads of this process for {busy_there} of the run."
     if busy > MOSTLY:
         away = [step for step in steps if step.where != "loop"] or steps
         top = max(away, key=lambda step: step.seconds)
@@ -223,7 +249,7 @@ def _nothing(usage: Usage, busy: float) -> str:
 
 def _mostly_moving(usage: Usage, busy: float) -> bool:
     """Whether records on their way kept somebody busy for longer than the steps were; and nobody else is to blame."""
-    if usage.moving <= usage.worked or usage.beside > 1 - MOSTLY:
+    if usage.moving <= usage.worked or usage.beside + usage.threaded > 1 - MOSTLY:
         return False
     if max(usage.delivering + usage.burying, usage.taking) > MOSTLY * usage.elapsed and busy <= MOSTLY:
         return False

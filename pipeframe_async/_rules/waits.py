@@ -11,6 +11,7 @@ from collections import deque
 from typing import Final
 
 from pipeframe_async._rules.timing import Spread
+from pipeframe_async.gil import copied
 
 GRAIN: Final = 1e-3
 """Seconds. Finer marks cost more than the records they tell apart."""
@@ -90,7 +91,7 @@ class Waits:
         Args:
             position: of the first record that has no outcome.
         """
-        return next((since for upto, since in self._ages.marks.copy() if upto > position), None)
+        return next((since for upto, since in copied(self._ages.marks) if upto > position), None)
 
     def settled(self, position: int) -> None:
         """All before this feed position have their outcomes: nobody will ask for those. On the loop, as `fed`."""

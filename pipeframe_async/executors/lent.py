@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from pipeframe_async.contracts import Codec, Executor, Lane, Logs
+from pipeframe_async.contracts import Codec, Executor, Lane, Logs, Threaded
 from pipeframe_async.wire import ChainRef, ChainSpec
 
 
@@ -39,6 +39,7 @@ class LentExecutor:
         self.codec: Codec = executor.codec
         self.lanes: Sequence[Lane] = executor.lanes
         self.beside: Executor | None = executor.beside
+        self.threads: Sequence[Executor] = executor.threads if isinstance(executor, Threaded) else ()
 
     @property
     def restarts(self) -> int:

@@ -31,6 +31,7 @@ WORDS: Final = frozenset(
         "unnamed",
         "shared_file",
         "shared",
+        "gil",
     }
 )
 """Values and contracts, which everything may name. They import each other, in one direction."""

@@ -19,9 +19,10 @@ import pytest
 
 from benchmarks import __main__ as everything
 from benchmarks.contestants import line_up
+from pipeframe_async.gil import gil_enabled
 
 ROOT = Path(__file__).parents[2]
-QUESTIONS = ("arrays", "latency", "lag", "memory", "sharing", "start", "scaling", "mixed", "web", "overload")
+QUESTIONS = ("arrays", "latency", "lag", "memory", "sharing", "start", "scaling", "threads", "mixed", "web", "overload")
 LOOPS = ("asyncio", "uvloop")
 OURS = {"ours", "ours_async_feed", "ours_results"}
 CONTESTANTS = {
@@ -35,6 +36,21 @@ CONTESTANTS = {
     "memory": OURS | {"executor_map", "executor", "pool"},
     "sharing": {"shared", "attribute"},
     "start": {"ours", "executor_fork", "executor_forkserver", "executor_spawn"},
+    "threads": {
+        f"{key}_{form}"
+        for key in (
+            "plain",
+            "pool_1",
+            "pool_2",
+            "inline_1",
+            "threads_1",
+            "threads_2",
+            "processes_1",
+            "processes_2",
+            "auto_2",
+        )
+        for form in ("nothing", "alone", "shared")
+    },
     "mixed": {"ours", "by_hand", "width"},
     "web": {"ours", "executor", "inline"},
     "overload": {"ours", "semaphore", "in_time"},
@@ -46,6 +62,7 @@ THIRD_PARTY = {
     "memory": {"loky"},
     "sharing": {"joblib"},
     "start": {"mpire", "loky", "joblib"},
+    "threads": set[str](),
     "mixed": {"spdl"},
     "web": set[str](),
     "overload": set[str](),
@@ -154,6 +171,11 @@ def scaling(ask: Ask) -> Answer:
     return ask("scaling")
 
 
+@pytest.fixture
+def threads(ask: Ask) -> Answer:
+    return ask("threads")
+
+
 def test_the_machine_is_named(answer: Answer) -> None:
     assert answer.found["quick"] is True
     assert answer.found["question"] == answer.question
@@ -192,6 +214,14 @@ def test_arrays_go_through_their_step_and_none_is_lost(arrays: Answer) -> None:
         assert row["checksum"] == row["checksum_expected"], row["label"]
         if row["ours"]:
             assert row["in_order"] is True
+
+
+def test_each_thread_and_process_has_done_all_of_its_records_and_the_gil_is_told(threads: Answer) -> None:
+    assert threads.found["gil"] is gil_enabled()
+    for row in threads.rows:
+        assert row["records"] == row["records_checked"] > 0
+        assert row["checksum"] == row["checksum_expected"], row["label"]
+        assert row["in_order"] is True
 
 
 def test_ours_is_held_against_everybody_who_gives_back_the_same(arrays: Answer) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from pipeframe_async._rules.wear import Wear
-from pipeframe_async.contracts import Executor
+from pipeframe_async.contracts import Executor, Threaded
+from pipeframe_async.executors import auto
 from pipeframe_async.executors.auto import AutoExecutor
 from pipeframe_async.executors.processes.lane import ProcessLane
 from pipeframe_async.wire import ChainSpec, Live
@@ -41,6 +42,35 @@ async def test_records_go_to_processes_and_one_thread_is_beside_them() -> None:
     await executor.close(kill=False, timeout=10)
 
 
+async def test_without_a_gil_there_is_a_thread_for_each_worker_and_the_first_is_beside_the_loop() -> None:
+    executor = AutoExecutor(3, gil=False)
+    assert isinstance(executor, Threaded)
+    assert [[lane.workers for lane in there.lanes] for there in executor.threads] == [[1], [1], [1]]
+    assert executor.beside is executor.threads[0]
+    await executor.close(kill=False, timeout=10)
+
+
+async def test_with_one_there_is_none_but_the_one_beside_the_loop() -> None:
+    executor = AutoExecutor(3, gil=True)
+    assert executor.beside is not None
+    assert executor.threads == ()
+    await executor.close(kill=False, timeout=10)
+
+
+async def test_whether_there_is_one_is_asked_when_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    for gil, threads in ((False, 2), (True, 0)):
+        monkeypatch.setattr(auto, "gil_enabled", lambda gil=gil: gil)
+        executor = AutoExecutor(2)
+        assert len(executor.threads) == threads
+        await executor.close(kill=False, timeout=10)
+
+
+async def test_each_thread_has_a_copy_of_the_chain_to_itself() -> None:
+    executor, spec = AutoExecutor(2, gil=False), ChainSpec(("int",), (int,), None)
+    assert len({there.load(spec).key for there in executor.threads}) == 2
+    await executor.close(kill=False, timeout=10)
+
+
 async def test_records_are_bytes_for_the_processes_and_live_beside_the_loop() -> None:
     executor = AutoExecutor(1)
     assert executor.beside is not None
@@ -58,15 +88,24 @@ async def test_a_chain_is_a_copy_in_both_places() -> None:
 
 @pytest.mark.parametrize("wear", [Wear(max_batches=5), Wear(max_rss=1000)])
 async def test_where_workers_are_to_be_replaced_nothing_runs_beside_them(wear: Wear) -> None:
-    executor = AutoExecutor(1, wear)
+    executor = AutoExecutor(1, wear, gil=False)
     assert executor.beside is None
+    assert executor.threads == ()
     await executor.close(kill=False, timeout=10)
 
 
 def of(processes: Place, beside: Place) -> AutoExecutor:
-    executor, places = AutoExecutor(0), list[Any]([processes, beside])
+    executor, places = AutoExecutor(0, gil=True), list[Any]([processes, beside])
     executor._processes, executor.beside = places
     return executor
+
+
+async def test_all_threads_are_closed_once() -> None:
+    processes, *threads = Place(), Place(), Place()
+    executor = of(processes, threads[0])
+    executor.threads = tuple[Any, ...](threads)
+    await executor.close(kill=False, timeout=2.0)
+    assert [place.closed for place in (processes, *threads)] == [[(False, 2.0)]] * 3
 
 
 async def test_both_are_closed_alike() -> None:

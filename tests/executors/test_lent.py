@@ -9,6 +9,7 @@ import pytest
 
 from pipeframe_async import ConfigError, Failure, PipeFrame, PipelineEngine
 from pipeframe_async.contracts import Executor
+from pipeframe_async.executors.auto import AutoExecutor
 from pipeframe_async.executors.lent import LANE_PARTS, MEMBERS, LentExecutor, missing
 from pipeframe_async.testing import FakeExecutor
 
@@ -127,3 +128,10 @@ def test_an_executor_without_lanes_is_none(lanes: Any) -> None:
     assert missing(like(lanes=lanes)) == ["lanes, of which there must be one"]
     with pytest.raises(ConfigError, match="lacks lanes, of which"):
         PipeFrame(executor=like(lanes=lanes))
+
+
+async def test_threads_that_it_has_are_lent_too_and_one_without_has_none() -> None:
+    given = AutoExecutor(2, gil=False)
+    assert [*LentExecutor(given).threads] == [*given.threads]
+    assert [*LentExecutor(FakeExecutor()).threads] == []
+    await given.close(kill=False, timeout=10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from pipeframe_async import Failure, PipeFrame, PipelineEngine
+from pipeframe_async.executors.auto import AutoExecutor
 
 PARENT = os.getpid()
 MANY = 3000
@@ -56,6 +58,29 @@ async def test_large_records_with_little_work_are_run_beside_the_loop() -> None:
     assert pids[-1] == os.getpid()
     assert "in a thread beside the loop" in report.bottleneck
     assert report.steps[0].where == "both"
+
+
+async def test_threads_that_share_no_gil_are_tried_and_each_has_a_copy_of_the_pipeline_to_itself() -> None:
+    class Here(PipelineEngine[bytes, tuple[int, int, int]]):
+        source = "stream"
+
+        def where(self, record: bytes) -> tuple[tuple[int, int, int], bool]:
+            record.count(1)  # some microseconds: less tells nothing
+            return (os.getpid(), threading.get_ident(), id(self)), True
+
+        steps = (where,)
+
+    executor = AutoExecutor(2, gil=False)
+    try:
+        async with PipeFrame(executor=executor).stream(Here, Where().feed()) as results:
+            taken = [result async for result in results]
+    finally:
+        await executor.close(kill=False, timeout=10)
+    assert len(taken) == MANY
+    assert taken[0][0] != os.getpid()
+    here = {(thread, copy) for pid, thread, copy in taken if pid == os.getpid()}
+    assert len(here) == len({thread for thread, _ in here}) == len({copy for _, copy in here}) == 2
+    assert "were run in 2 threads of this process, without a GIL: a record was measured" in results.report.bottleneck
 
 
 async def test_records_that_take_long_to_compute_stay_in_the_workers() -> None:

@@ -94,6 +94,24 @@ def test_what_was_run_beside_the_loop_is_said_with_its_reason() -> None:
     )
 
 
+def test_what_was_run_in_threads_without_a_gil_is_said_with_what_was_found() -> None:
+    there = replace(QUIET, threads=2, threaded=0.9, threads_work=16.0, slower=0.53, may_move=True)
+    assert bottleneck(there, STEPS) == (
+        "Bottleneck: the steps, at work in 2 threads of this process for 80% of the run. 90% of the records were run "
+        "in 2 threads of this process, without a GIL: a record was measured to take 0.53 times as long there as before."
+    )
+
+
+def test_what_was_tried_in_threads_and_found_to_be_slower_is_said_too() -> None:
+    back = replace(QUIET, work=16.0, workers=2, threads=2, threaded=0.004, threads_work=0.2, slower=3.42, may_move=True)
+    assert bottleneck(back, STEPS).endswith(
+        " 1% of the records were run in 2 threads of this process, without a GIL: a record was measured to take 3.4 "
+        "times as long there as before."
+    )
+    short = replace(back, slower=None)
+    assert bottleneck(short, STEPS).endswith("without a GIL: too few to tell how long they take there.")
+
+
 def test_one_record_that_took_most_of_the_run_is_named_with_its_place() -> None:
     slow = replace(step("price", 9.5), p99=0.02, max=9.0, slowest=60)
     said = bottleneck(replace(QUIET, work=10.0), [STEPS[0], slow])

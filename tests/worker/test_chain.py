@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -523,3 +524,20 @@ def test_a_fan_out_that_waits_keeps_what_is_its_own_when_it_goes_on() -> None:
         chain.run(range(20), Cursor().cells, tally)
         results += [*(tally.cut().results if tally.under_way is not None else tally.results)]
     assert results == [10 * record + child for record in range(3) for child in range(3)]
+
+
+def test_each_thread_has_written_out_loops_of_its_own_and_keeps_them() -> None:
+    chain, made = Chain(chained(passes)), list[Any]()
+
+    def look() -> None:
+        made.append([chain._unroll(), chain._unroll()])
+
+    for _ in range(2):
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+    look()
+    assert all(first is again for first, again in made)
+    assert len({id(first) for first, _ in made}) == 3
+    cells = [cell for first, _ in made for cell in first.cells]
+    assert len({*map(id, cells)}) == len(cells)  # where there is no GIL each look at one has it locked

@@ -179,7 +179,10 @@ def test_what_is_shown_of_a_line_may_log_itself(caught: Forwarding) -> None:
 
     logging.root.handlers.clear()
     log.info("%r", Logs())
-    assert messages(caught) == ["inside", "shown"]
+    dropped = hasattr(
+        logging.Logger, "_tls"
+    )  # by logging itself, from 3.13.4 on: a line that comes while one is handled
+    assert messages(caught) == (["shown"] if dropped else ["inside", "shown"])
 
 
 def test_the_last_lines_are_kept_for_the_parent(monkeypatch: pytest.MonkeyPatch, caught: Forwarding) -> None:

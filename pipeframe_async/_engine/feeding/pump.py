@@ -8,9 +8,11 @@ have the loop turn for it alone. What a burst has pulled is in the buffer at onc
 so a loop that waits for a record looks for itself while there is a burst.
 
 Threads: a `Pump` is shared. Its buffer is appended to by the feed's thread and emptied by the loop, both by
-single operations on a list. The loop alone writes `taken`, `allowed`, `looking` and `stopped`, and empties the gate,
-after it has said that it stops; the thread makes it, before it looks whether that was said, and alone writes
-`pulled`, `burst`, `bursting` and `done`; `hungry` is set by the loop and cleared by the thread.
+single operations on a list, which are whole with a GIL and without. So is setting an attribute, and what was set before
+is seen before: the loop sets `hungry` and looks at the buffer again, the thread appends and then looks at `hungry`. The
+loop alone writes `taken`, `allowed`, `looking` and `stopped`, and empties the gate, after it has said that it stops;
+the thread makes it, before it looks whether that was said, and alone writes `pulled`, `burst`, `bursting` and `done`;
+`hungry` is set by the loop and cleared by the thread.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
@@ -28,6 +31,7 @@ from typing import Any
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._rules.feed_forms import length_of
 from pipeframe_async.errors import StateError
+from pipeframe_async.gil import gil_enabled
 from pipeframe_async.model import Chunk
 
 logger = logging.getLogger("pipeframe_async")
@@ -225,8 +229,12 @@ class Pump:
         if self._stopped:
             gate.clear()
         try:
-            passed = zip(iter(gate), iterator, strict=False)  # the gate is asked first, and may be emptied meanwhile
-            self._buffer.extend(map(_record, passed))
+            # The gate is asked first, and may be emptied meanwhile.
+            burst = map(_record, zip(iter(gate), iterator, strict=False))
+            if gil_enabled():
+                self._buffer.extend(burst)
+            else:  # `extend` has the list locked until all are pulled, and the loop could take nothing meanwhile
+                deque(map(self._buffer.append, burst), maxlen=0)
         finally:
             self._bursting = False
         self._pulled += records

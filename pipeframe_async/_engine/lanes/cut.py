@@ -42,11 +42,12 @@ class Cutter:
         self._ship = ship
         self._numbers = numbers
 
-    def cut(self, line: Line, *, idle: bool, idle_workers: int, workers: int) -> Batch | None:
+    def cut(self, line: Line, lane: int, *, idle: bool, idle_workers: int, workers: int) -> Batch | None:
         """The next batch of a line, or None where none should go now.
 
         Args:
             line: what waits.
+            lane: number of the one that asks.
             idle: whether the lane that asks has a worker with nothing to do.
             idle_workers: how many there are in all lanes that may have it.
             workers: all workers of those.
@@ -54,7 +55,7 @@ class Cutter:
         line.fill()
         if not (waiting := line.waiting):
             return None
-        place, ended = self._places.now, line.ended
+        place, ended = self._places.of(lane), line.ended
         if not may_go(
             place.sizer,
             waiting,

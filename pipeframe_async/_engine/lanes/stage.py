@@ -227,7 +227,7 @@ class DefStage:
         if self._feed is not None:
             lines.append(self._feed)
         for line in lines:
-            batch = self._cutter.cut(line, idle=idle, idle_workers=idle_workers, workers=workers)
+            batch = self._cutter.cut(line, lane, idle=idle, idle_workers=idle_workers, workers=workers)
             if batch is not None:
                 return batch
         return None

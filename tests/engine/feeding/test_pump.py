@@ -130,6 +130,23 @@ async def test_a_burst_ends_where_its_pump_is_stopped() -> None:
     assert pump.rest() == [40]
 
 
+async def test_what_a_burst_has_pulled_is_taken_while_the_feed_computes() -> None:
+    """Without a GIL too, where what pulls into a list by one operation has that locked until it is done."""
+    taken = False
+
+    def feed() -> Iterator[int | bool]:
+        yield from range(BEGINNING)
+        gives_up = time.monotonic() + 4
+        while not taken and time.monotonic() < gives_up:
+            pass
+        yield taken
+
+    pump = pump_of(feed())
+    assert await at_least(pump, BEGINNING) == list(range(BEGINNING))
+    taken = True
+    assert await everything(pump) == [True]
+
+
 async def test_a_loop_that_begins_to_wait_just_before_a_burst_looks_for_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -73,6 +73,9 @@ class OnePlace:
     def __init__(self, sizer: Sizer, codec: Codec) -> None:
         self.now = Place(codec, ChainRef("chain", None), sizer)
 
+    def of(self, lane: int) -> Place:
+        return self.now
+
 
 Bench = Callable[..., tuple[Cutter, ListedLine, Shelf]]
 
@@ -99,7 +102,7 @@ def bench() -> Bench:
 
 
 def cut(cutter: Cutter, line: ListedLine, *, idle: bool = True, idle_workers: int = 1) -> Batch | None:
-    return cutter.cut(line, idle=idle, idle_workers=idle_workers, workers=2)
+    return cutter.cut(line, 0, idle=idle, idle_workers=idle_workers, workers=2)
 
 
 def test_a_batch_has_the_first_records_their_bytes_and_their_place(bench: Bench) -> None:

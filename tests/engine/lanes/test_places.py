@@ -205,3 +205,63 @@ def importing(lane: Any, run: Any) -> Any:
         return reply._replace(worked=0.0) if first else reply
 
     return first_run
+
+
+# Threads without a GIL, one for each lane.
+
+
+class Fleet(FakeExecutor):
+    """Fake lanes with a thread each, where ten records take so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.threads = [Beside(seconds), Beside(seconds)]
+        super().__init__(delay=0.002, work=0.5, beside=self.threads[0])
+
+    async def close(self, *, kill: bool, timeout: float) -> None:
+        await self.threads[1].close(kill=kill, timeout=timeout)  # the other is beside, which `ran` closes
+        await super().close(kill=kill, timeout=timeout)
+
+
+async def test_a_chain_that_is_faster_in_threads_stays_there_and_keeps_order_failures_fan_out_and_books() -> None:
+    pipeline, executor = Mixed(range(FED)), Fleet(seconds=0.001)
+    report = await ran(pipeline, executor)
+    check(pipeline, report)
+    assert all(there.live for there in executor.threads)
+    there = sum(there.live for there in executor.threads)
+    assert FED // 2 < there == FED - sum(count for _, count in executor.batches)
+    assert {step.where for step in report.steps} == {"both"}
+    assert "of the records were run in 2 threads of this process, without a GIL: a record was" in report.bottleneck
+
+
+async def test_a_chain_that_is_several_times_slower_in_threads_is_back_in_its_workers_after_a_trial() -> None:
+    pipeline, executor = Mixed(range(FED)), Fleet(seconds=0.010)
+    report = await ran(pipeline, executor)
+    check(pipeline, report)
+    tried = sum(len(there.data) for there in executor.threads)
+    assert ENOUGH_BATCHES <= tried <= 2 * ENOUGH_BATCHES  # with the first of each thread, and those under way
+    assert executor.batches[-1][0] > max(tried, FED // 20)
+    assert "times as long there as before" in report.bottleneck
+
+
+async def test_keys_that_are_tied_to_a_lane_are_tied_to_its_thread() -> None:
+    class Keyed(Kept):
+        steps = (lambda record: (record, True),)
+        batch_size = 10
+        order = staticmethod(lambda record: record % 8)
+
+    pipeline, executor = Keyed(range(FED)), Fleet(seconds=0.001)
+    await ran(pipeline, executor)
+    assert all(there.live for there in executor.threads)
+    seen = [{value % 8 for data in there.data for value in data.values} for there in executor.threads]
+    assert seen[0].isdisjoint(seen[1])
+    assert sorted(pipeline.taken) == list(range(FED))
+
+
+async def test_a_chain_with_a_time_limit_is_never_tried_in_threads() -> None:
+    class Limited(Mixed):
+        time_limit = 1.0
+
+    executor = Fleet(seconds=0.001)
+    pipeline = Limited(range(FED))
+    check(pipeline, await ran(pipeline, executor))
+    assert not any(there.data for there in executor.threads)
