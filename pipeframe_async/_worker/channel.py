@@ -144,8 +144,6 @@ def pieces(ticket: int, value: Any, region: Region | None, number: int = NO_REGI
     if region is None or not fits:
         return [first, *raw]
     region.write(raw)
-    for part in parts:
-        part.release()
     return [first]
 
 

@@ -93,6 +93,17 @@ def test_what_is_too_large_for_a_region_goes_over_the_socket(region: Region, mon
 
 
 @memfd
+def test_what_was_sent_can_be_sent_again(region: Region) -> None:
+    value, theirs = apart(b"x" * PAGE), seen_by_the_other(region)
+    try:
+        for _ in range(2):  # its worker was lost, or some of its records go to another
+            ((_, back),) = Inbox([theirs]).take(pack(1, value, region, 0))
+            assert plain(back) == plain(value)
+    finally:
+        theirs.close()
+
+
+@memfd
 def test_what_was_received_is_not_changed_by_the_next_message(region: Region) -> None:
     inbox = Inbox([region])
     ((_, first),) = inbox.take(pack(1, apart(b"1" * 5000), region, 0))
