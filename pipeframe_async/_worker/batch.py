@@ -65,7 +65,7 @@ class Batch:
         self.live = live
         self.tally = Tally(len(chain.names), portions, live=live)
         self.tally.traced = dict(traced)
-        if not (isinstance(data, tuple) or traced):
+        if not isinstance(data, tuple):
             self.tally.claim = cursor.claim
 
     def goes_on(self, cursor: Cursor) -> None:

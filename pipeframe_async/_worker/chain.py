@@ -116,8 +116,10 @@ class Chain:
                 the call it may have one, and the records behind it have not begun.
         """
         tally = tally or Tally(len(self._steps))
+        if tally.claim is not None and (self._vector is not None or tally.traced):
+            tally.stop, tally.claim = tally.claim(0, len(records)), None  # at once: by the piece would part what is one
         if self._vector is not None:
-            return self._vector.run(records, cells, tally)
+            return self._vector.run(records[: tally.stop], cells, tally)
         loops, left = self._unroll(), [0] * len(self._steps)
         index_cell, step_cell = _cell(cells, INDEX), _cell(cells, STEP)
         begun = 0 if tally.under_way is None else tally.under_way.index + 1
@@ -131,7 +133,7 @@ class Chain:
                     index_cell[()] = fan_out.index
                     with _traced(tally, fan_out.index):
                         self._go_on(tally, fan_out, step_cell)
-                if tally.traced or tally.claim is None:
+                if tally.claim is None:
                     self._loop(loops, tally, indices, records, index_cell, step_cell, left, begun, end)
                 else:
                     end = self._claimed(loops, tally, indices, records, index_cell, step_cell, left, begun, end)
@@ -162,7 +164,7 @@ class Chain:
     ) -> None:
         """The records from `begun` up to `end`; those that are traced one by one, and timed."""
         how = loops, tally, indices, records, index_cell, step_cell, left
-        for index in sorted(index for index in tally.traced if index >= begun) if tally.traced else ():
+        for index in sorted(index for index in tally.traced if begun <= index < end) if tally.traced else ():
             self._some(*how, begun, index)
             with _traced(tally, index):
                 self._some(*how, index, index + 1)

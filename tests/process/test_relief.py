@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async import PipeFrame, PipelineEngine
+from pipeframe_async import PipeFrame, PipelineEngine, vectorize
 
 pytest.importorskip("resource", reason="one of them is killed")
 pytestmark = [pytest.mark.process, pytest.mark.one_loop]  # all of it happens in workers
@@ -130,3 +130,40 @@ async def test_a_stream_that_is_left_takes_what_was_moved_along(tmp_path: Path) 
         assert len(taken) == len(set(taken))
         await asyncio.sleep(0)
         assert frame.stats().in_flight == 0
+
+
+class Together(Marks):
+    """Records of a call are marked at once."""
+
+    def __init__(self, log: Path) -> None:
+        super().__init__(log)
+        self.steps = [vectorize(self.mark_all, size=BATCH)]
+
+    def mark_all(self, records: list[int]) -> list[int]:
+        with open(self.log, "a") as file:
+            file.writelines(f"{record} {os.getpid()}\n" for record in records)
+        time.sleep(0.0005 * len(records))
+        if SLOW_CALL in records:
+            self.is_slow()
+        return records
+
+    def is_slow(self) -> None:
+        end = time.monotonic() + 20
+        while time.monotonic() < end and len(begun(Path(self.log))) < CALLS * BATCH - 1:
+            time.sleep(0.01)
+
+
+CALLS = 20
+SLOW_CALL = 12 * BATCH + 3
+
+
+async def test_a_call_of_many_records_that_waits_behind_a_slow_one_is_parted_before_it_begins(tmp_path: Path) -> None:
+    pipeline = Together(tmp_path / "marks")
+    async with PipeFrame(2) as frame:
+        await frame.run(pipeline, range(SLOW_CALL))  # the chain knows its pace, and batches wait in their workers
+        pipeline.taken.clear()
+        (tmp_path / "marks").unlink()
+        report = await frame.run(pipeline, range(CALLS * BATCH))
+    assert sorted(pipeline.taken) == list(range(CALLS * BATCH))
+    assert begun(tmp_path / "marks") == dict.fromkeys(range(CALLS * BATCH), 1)
+    assert report.re_executed == 0

@@ -18,6 +18,7 @@ from pipeframe_async._worker.cursor import Cursor
 from pipeframe_async._worker.tally import SAMPLES, Tally
 from pipeframe_async.failures import MESSAGE_LIMIT, TRACEBACK_LIMIT, wrong_shape
 from pipeframe_async.model import DROP
+from pipeframe_async.steps import vectorize
 from pipeframe_async.traceparent import current_traceparent
 from pipeframe_async.wire import ChainSpec, Portions, WireFailure
 from tests.worker.programs import PROGRAM, Expected, FanOut, Program, chain_of
@@ -506,6 +507,21 @@ def test_a_chain_that_nobody_takes_from_has_all() -> None:
     chain.run(range(200), Cursor().cells, tally)
     assert tally.results == [2 * n for n in range(200)]
     assert (tally.stop, tally.calls) == (None, [200])
+
+
+def all_doubled(records: list[int]) -> list[int]:
+    return [2 * record for record in records]
+
+
+@pytest.mark.parametrize("step", [doubled, vectorize(all_doubled)])
+def test_what_goes_through_as_one_is_claimed_as_one_before_it_begins(step: Callable[[Any], Any]) -> None:
+    chain, tally = Chain(ChainSpec(("doubled",), (step,), None)), Tally(1)
+    tally.traced = {1: "first", 9: "ceded"}
+    tally.claim = claims(5)  # asked again it would have all
+    chain.run(range(20), Cursor().cells, tally)
+    assert tally.results == [0, 2, 4, 6, 8]
+    assert (tally.stop, tally.calls) == (5, [5])
+    assert [step.at for step in tally.trace] == [1]
 
 
 def test_a_fan_out_that_waits_keeps_what_is_its_own_when_it_goes_on() -> None:
