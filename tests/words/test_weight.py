@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pickle
 from array import array
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
 
-from pipeframe_async.weight import weight
+from pipeframe_async.weight import _of_some, weight
 
 
 @dataclass
@@ -35,6 +36,26 @@ class Slotted(Row):
         self.more = bytes(50_000)
 
 
+class Private:
+    __slots__ = ("__data",)
+
+    def __init__(self) -> None:
+        self.__data = bytes(50_000)
+
+
+class Point(NamedTuple):
+    name: str
+    data: bytes
+
+
+class Rows(list[bytes]):
+    pass
+
+
+class Name(str):
+    pass
+
+
 VALUES: dict[str, Any] = {
     "text": "x" * 5_000,
     "bytes": bytes(1_000_000),
@@ -48,6 +69,11 @@ VALUES: dict[str, Any] = {
     "a view": bytearray(20_000),
     "object": Row("x", bytes(30_000)),
     "slots": Tight("x", bytes(30_000)),
+    "a private slot": Private(),
+    "a named tuple": Point("x", bytes(30_000)),
+    "a dict with a default": defaultdict(list, {"x": bytes(30_000)}),
+    "a list of a class of its own": Rows([bytes(30_000)]),
+    "text of a class of its own": Name("x" * 5_000),
     "slots of a base with a dict": Slotted(),
     "columns": pa.record_batch({"n": range(10_000), "text": ["x" * 20] * 10_000}),
     "a table of columns": pa.table({"n": range(10_000)}),
@@ -65,22 +91,57 @@ def test_small_things_are_small(value: Any) -> None:
     assert 0 < weight(value) < 100
 
 
-def test_no_code_of_the_value_is_run() -> None:
-    class Touchy:
-        def __getattribute__(self, name: str) -> Any:
-            raise AssertionError(name)
+def refuses(*_: Any) -> Any:
+    raise AssertionError
 
-        def __sizeof__(self) -> int:
-            raise AssertionError
 
-        def __len__(self) -> int:
-            raise AssertionError
+class Touchy:
+    """Of its instances, and of those of derived classes, no name is to be looked up."""
 
-        @property
-        def nbytes(self) -> int:
-            raise AssertionError
+    __getattribute__ = __sizeof__ = __len__ = __iter__ = __getitem__ = __buffer__ = refuses
+    __class__ = __dict__ = nbytes = property(refuses)
 
-    assert weight([Touchy()]) < 100
+
+class TouchyList(Touchy, list[Any]):
+    pass
+
+
+class TouchyTuple(Touchy, tuple[Any, ...]):
+    pass
+
+
+class TouchyDict(Touchy, dict[Any, Any]):
+    values = keys = items = refuses
+
+
+class NoNames:
+    __slots__ = ("data",)
+
+
+NoNames.__slots__ = 5  # type: ignore[assignment]
+
+
+def of_a_touchy_class() -> Any:
+    """An instance of a class that is not to be asked for anything either."""
+
+    class Refusing(type):
+        __getattribute__ = __hash__ = __instancecheck__ = __subclasscheck__ = refuses
+
+    return type.__call__(Refusing("Odd", (), {}))
+
+
+@pytest.mark.parametrize("make", [Touchy, TouchyList, TouchyTuple, TouchyDict, NoNames, of_a_touchy_class])
+def test_no_code_of_the_value_is_run(make: Callable[[], Any]) -> None:
+    assert weight([make()]) < 100
+
+
+@pytest.mark.parametrize("make", [set, deque, dict.fromkeys], ids=["set", "deque", "dict"])
+def test_what_a_thread_changes_meanwhile_is_guessed_all_the_same(make: Callable[[Any], Any]) -> None:
+    made = make(range(20))
+    looked_at = iter(made.values() if isinstance(made, dict) else made)
+    next(looked_at)
+    made.pop() if not isinstance(made, dict) else made.clear()
+    assert 0 < _of_some(looked_at, 20, 0) < 1000
 
 
 def test_what_goes_round_in_circles_comes_to_an_end() -> None:
