@@ -19,8 +19,23 @@ class Bell:
                 waiter.set_result(None)
         return bool(waiters)
 
-    async def wait(self) -> None:
-        """Wait for the next ring. The caller checks what it waits for again afterwards."""
-        waiter = asyncio.get_running_loop().create_future()
+    async def wait(self, at_most: float | None = None) -> None:
+        """Wait for the next ring. The caller checks what it waits for again afterwards.
+
+        Args:
+            at_most: seconds after which it goes on without one, and nobody else does.
+        """
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
         self._waiters.append(waiter)
-        await waiter  # a cancel leaves it in the list, where the next ring passes over it
+        look = None if at_most is None else loop.call_later(at_most, self._let_go, waiter)
+        try:
+            await waiter  # a cancel leaves it in the list, where the next ring passes over it
+        finally:
+            if look is not None:
+                look.cancel()
+
+    def _let_go(self, waiter: asyncio.Future[None]) -> None:
+        self._waiters.remove(waiter)
+        if not waiter.done():
+            waiter.set_result(None)

@@ -11,7 +11,8 @@ HELD_SECONDS = 0.02
 """Seconds for which a batch waits behind one record until the rest of it may be moved. A full batch is as long; shorter
 moves what would have begun in a moment, longer leaves a lane idle."""
 LOOK_SECONDS = 0.01
-"""Between two looks of a lane that has nothing to do. Shorter costs turns of the loop, longer finds it late."""
+"""Between two looks of the one slot that looks for all lanes with nothing to do. Shorter costs turns of the loop,
+longer finds it late."""
 
 
 class Relief:

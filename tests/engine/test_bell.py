@@ -50,3 +50,33 @@ async def test_a_waiter_that_was_cancelled_is_in_nobodys_way() -> None:
     await asyncio.sleep(0)
     assert bell.ring()
     await stays
+
+
+async def test_one_that_waits_at_most_for_a_while_goes_on_alone_and_once() -> None:
+    bell = Bell()
+    (stays,) = await waiting(bell, 1)
+    async with asyncio.timeout(2):
+        await bell.wait(1.0)
+    assert not stays.done()
+    assert bell.ring()
+    await stays
+    assert not bell.ring()
+
+
+async def test_one_that_a_ring_has_woken_is_not_let_go_later() -> None:
+    bell = Bell()
+    waiter = asyncio.ensure_future(bell.wait(1.0))
+    await asyncio.sleep(0.5)
+    assert bell.ring()
+    await waiter
+    await asyncio.sleep(1)
+    assert not bell.ring()
+
+
+async def test_one_that_is_cancelled_leaves_nothing_that_comes_later() -> None:
+    bell = Bell()
+    waiter = asyncio.ensure_future(bell.wait(1.0))
+    await asyncio.sleep(0.5)
+    waiter.cancel()
+    await asyncio.sleep(1)
+    assert waiter.cancelled()

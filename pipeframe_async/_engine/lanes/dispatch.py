@@ -70,6 +70,8 @@ class Dispatch:
         self._opened = isinstance(workforce.executor, Opened)
         self._began = time.perf_counter()
         self.starting_seconds = 0.0  # until the first lane had started
+        # Of the slots that could have what is held up, the one that looks: all of them would look at all batches.
+        self._lookout: object | None = None
         self._out: set[Lane] = set()  # could not start: the run goes on without
 
     def __repr__(self) -> str:
@@ -194,26 +196,39 @@ class Dispatch:
 
     async def _next(self, lane: Lane) -> tuple[DefStage, Batch] | None:
         """The next batch for this lane, or None when there will be none."""
+        me = object()
+        try:
+            return await self._found(lane, me)
+        finally:
+            self._look_no_more(me)
+
+    async def _found(self, lane: Lane, me: object) -> tuple[DefStage, Batch] | None:
         while (found := self._cut(lane)) is None:
             look = None
-            if self._may_relieve(lane):
+            if not self._may_relieve(lane):
+                self._look_no_more(me)
+                if self._backlog.exhausted and not self._journeys.alive:
+                    return None
+            elif self._lookout is None or self._lookout is me:
+                self._lookout, look = me, LOOK_SECONDS
                 if (held := self._held_up()) is not None:
                     stage, number = held
                     if (batch := await stage.relieve(number)) is not None:
                         return stage, batch
                     continue  # all may have changed
-                look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._backlog.bell.ring)
-            elif self._backlog.exhausted and not self._journeys.alive:
-                return None
             # From the look to the wait nothing else runs: no ring is missed, and each wakes all slots to look again.
-            await self._backlog.bell.wait()
-            if look is not None:
-                look.cancel()
+            await self._backlog.bell.wait(look)
             if not self._claim.nudged:
                 self._passed.discard(lane)
         if self._backlog.exhausted:
             self._backlog.bell.ring()  # this was the last one: slots that wait can go home
         return found
+
+    def _look_no_more(self, me: object) -> None:
+        """Another slot may look what is held up, if this one did."""
+        if self._lookout is me:
+            self._lookout = None
+            self._backlog.bell.ring()
 
     def _cut(self, lane: Lane) -> tuple[DefStage, Batch] | None:
         """Of the last stage that has something: what is nearest to its end goes first."""

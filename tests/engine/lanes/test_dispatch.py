@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 
 from pipeframe_async import PipelineFailed, WorkerLost
 from pipeframe_async.testing import FakeExecutor, run_virtual
+from pipeframe_async.testing.executor import FakeLane
+from pipeframe_async.wire import Packed
 from tests.engine.harness import Kept, Stream, a_run, balanced, watched
 
 virtual = pytest.mark.virtual_clock
@@ -317,3 +320,31 @@ async def test_a_lane_that_is_no_more_is_given_nothing_and_what_it_has_is_finish
     assert 0 < len(pipeline.taken) < 500
     await running
     assert (len(lane.batches), pipeline.taken) == (had, list(range(600)))
+
+
+class Looked(FakeLane):
+    """Its batches wait behind another record at each look, of which it keeps the times."""
+
+    def __init__(self, name: str, fleet: FakeExecutor, slots: int) -> None:
+        super().__init__(name, fleet, slots)
+        self.looks: list[float] = []
+
+    def waits_behind(self, batch: Packed) -> float:
+        now = asyncio.get_running_loop().time()
+        self.looks.append(now)
+        return now
+
+    async def cede(self, batch: Packed) -> int | None:
+        raise AssertionError("it was not held up")
+
+
+@virtual
+async def test_one_slot_looks_for_what_is_held_up_however_many_have_nothing_to_do() -> None:
+    executor = FakeExecutor(8, delay=lambda number, records: 2.0 if number == 0 else 0.5)
+    executor.lanes = tuple(Looked(f"lane {number}", executor, 2) for number in range(8))
+    pipeline = Kept([*range(10), *(item for i in range(10, 17) for item in (0.1, i))])
+    pipeline.batch_size = 10
+    await a_run(pipeline, executor).execute()
+    looks = sorted(look for lane in executor.lanes if isinstance(lane, Looked) for look in lane.looks)
+    assert len(looks) <= 220  # at each of 200 times once, and at rings
+    assert max(later - look for look, later in pairwise(looks)) <= 0.0101  # whoever had looked and got something to do
