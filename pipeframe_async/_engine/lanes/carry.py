@@ -103,13 +103,18 @@ class _Trial:
         return self.batch.place.codec
 
     @property
+    def may_give(self) -> bool:
+        """Whether others could have some of it, now or once its lane has it: it is as it was cut, and more than one."""
+        batch = self.batch
+        if not isinstance(self.lane, Cedes) or batch.parts or batch.rejected or batch.packed.framed or self.pieces:
+            return False
+        return self.inquest.stretch == (0, batch.count) and self.paused is None and batch.count > 1
+
+    @property
     def gives(self) -> tuple[Cedes, Packed] | None:
-        """Who could cede some of it, and of what; None where it is not as it was cut any more."""
-        packed, lane, batch = self.packed, self.lane, self.batch
-        if packed is None or not isinstance(lane, Cedes) or batch.parts or batch.rejected or packed.framed:
-            return None
-        whole = self.inquest.stretch == (0, batch.count) and self.paused is None and batch.count > 1
-        return (lane, packed) if whole and not self.pieces else None
+        """Who could cede some of it now, and of what; None where nobody could."""
+        packed, lane = self.packed, self.lane
+        return (lane, packed) if packed is not None and self.may_give and isinstance(lane, Cedes) else None
 
 
 @dataclass(slots=True)
@@ -185,13 +190,15 @@ class Carrier:
             StepError: the chain cannot be loaded in a worker, or its `setup` raised.
             WorkerLost: the lane has no worker any more.
         """
-        # A lane's batches go to it in the order they were cut, for keys rely on that: also past one that is large. When
-        # the lock is released this task goes on to the lane, before the next of those that wait has its turn.
-        async with self._turns[lane]:
-            if isinstance(batch.packed.data, Live) and not batch.place.codec.live:
-                await self._pack(batch)
         trial = self._trials[batch.number] = _Trial(batch, lane, Inquest(batch.count, frozenset(batch.rejected)))
         try:
+            # A lane's batches go to it in the order they were cut, for keys rely on that: also past one that is large.
+            # When the lock is released this task goes on to the lane, before the next of those that wait has its turn.
+            async with self._turns[lane]:
+                if isinstance(batch.packed.data, Live) and not batch.place.codec.live:
+                    await self._pack(batch)
+                    for index in batch.rejected:
+                        trial.inquest.strike(index)
             while (stretch := trial.inquest.stretch) is not None:
                 await self._run(trial, *stretch)
         finally:
@@ -203,7 +210,7 @@ class Carrier:
     @property
     def may_cede(self) -> bool:
         """Whether a batch is under way of which another lane could have some, should it be held up."""
-        return any(trial.gives is not None for trial in self._trials.values())
+        return any(trial.may_give for trial in self._trials.values())
 
     def held_up(self, now: float) -> int | None:
         """The number of a batch that others should have some of, the largest one; None where there is none."""

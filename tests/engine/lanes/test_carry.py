@@ -25,7 +25,18 @@ from pipeframe_async._worker import envelope
 from pipeframe_async.contracts import Executor, Lane
 from pipeframe_async.errors import InternalError
 from pipeframe_async.executors.packing import Packing
-from pipeframe_async.wire import BROKEN_CHAIN, UNREADABLE, ChainRef, ChainSpec, Death, Packed, Refusal, Reply, StepTimes
+from pipeframe_async.wire import (
+    BROKEN_CHAIN,
+    UNREADABLE,
+    ChainRef,
+    ChainSpec,
+    Death,
+    Live,
+    Packed,
+    Refusal,
+    Reply,
+    StepTimes,
+)
 from tests.engine.mortal import ACCIDENTS, CHAIN, HITS, OUTCOMES, Item, MortalLane, results_of
 
 CODEC = Packing()
@@ -450,6 +461,20 @@ async def test_what_a_lane_cedes_is_a_batch_of_its_own(kinds: tuple[str, ...]) -
     assert [result for answer in answers for result in answer.results] == results_of(items)
     failed = [items[answer.first - 5 + at].kind for answer in answers for at, _ in answer.failures]
     assert failed == [kind for kind in kinds if OUTCOMES[kind] in ("raised", "crashed")]
+
+
+async def test_who_has_nothing_to_do_waits_for_a_batch_that_is_still_being_packed() -> None:
+    items, ledger = items_of(*["passes"] * 6), Ledger(1000, 2**30)
+    lane, carrier = Ceding(items, None), a_carrier(ledger)
+    batch = Batch(5, NO_LINE, 5, Packed(6, Live([*items])), items, {}, PLACES.now)
+    carrying = asyncio.ensure_future(carrier.carry(cast(Lane, lane), batch))
+    await asyncio.sleep(0)
+    assert carrier.may_cede
+    assert carrier.held_up(0.0) is None
+    assert carrier.held_up(1.0) is None
+    lane.may_go_on.set()
+    assert (await carrying).results == results_of(items)
+    assert not carrier.may_cede
 
 
 @pytest.mark.virtual_clock
