@@ -36,6 +36,6 @@ class Bell:
                 look.cancel()
 
     def _let_go(self, waiter: asyncio.Future[None]) -> None:
-        self._waiters.remove(waiter)
-        if not waiter.done():
+        if not waiter.done():  # else a ring has woken it in this very turn
+            self._waiters.remove(waiter)
             waiter.set_result(None)

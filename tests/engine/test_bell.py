@@ -80,3 +80,12 @@ async def test_one_that_is_cancelled_leaves_nothing_that_comes_later() -> None:
     waiter.cancel()
     await asyncio.sleep(1)
     assert waiter.cancelled()
+
+
+async def test_a_ring_in_the_turn_in_which_one_is_let_go_is_in_nobodys_way() -> None:
+    bell, errors = Bell(), list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
+    asyncio.get_running_loop().call_later(1.0, bell.ring)  # before its own, at the same time
+    async with asyncio.timeout(2):
+        await bell.wait(1.0)
+    assert not errors
