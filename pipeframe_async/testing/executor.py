@@ -114,7 +114,7 @@ class FakeLane:
             if fleet.stuck(record):
                 if await self._lasts(chain.time_limit) < 1.0:
                     return Death(cause, at=at, ran=at, foreign=True)
-                done = self._work(chain, number, batch.stretch(batch.start, batch.start + at), ship) if at else None
+                done = self._work(chain, number, batch.stretch(0, at), ship) if at else None
                 return Death(cause, kind="timeout", at=at, done=done and done._replace(wall=0.0, cpu=0.0))
         return None
 

@@ -39,6 +39,11 @@ def test_a_part_is_the_records_between_two_places(records: list[bytes], data: st
     assert whole.data == pickle.dumps(records)  # one pickle cannot be cut: the worker reads all and runs these
 
 
+def test_a_part_of_a_part_counts_from_that() -> None:
+    whole = Packed(6, b"123456")
+    assert whole.stretch(2, 6).stretch(1, 3) == whole.stretch(3, 5)
+
+
 def test_the_whole_of_one_pickle_is_a_part_of_it_too() -> None:
     assert Packed(3, b"123").span == (0, 3)
     assert Packed(3, b"123").stretch(0, 3) == Packed(3, b"123")
