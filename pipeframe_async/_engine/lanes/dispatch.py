@@ -72,6 +72,7 @@ class Dispatch:
         self.starting_seconds = 0.0  # until the first lane had started
         # Of the slots that could have what is held up, the one that looks: all of them would look at all batches.
         self._lookout: object | None = None
+        self._set_up: set[Lane] = set()  # that have answered: what is moved there waits for no `setup`
         self._out: set[Lane] = set()  # could not start: the run goes on without
 
     def __repr__(self) -> str:
@@ -171,6 +172,7 @@ class Dispatch:
             finally:
                 self._batches[lane] -= 1
                 self._workforce.got_back(given)
+            self._set_up.add(lane)
             self._backlog.bell.ring()  # what was learnt from the batch may let a slot go on that waits
             stage.hand_on(batch, answer)
         self._dismiss()
@@ -263,7 +265,7 @@ class Dispatch:
 
     def _may_relieve(self, lane: Lane) -> bool:
         """Whether it has nothing to do, and may be given some of what others have."""
-        if self.tied or not lane.workers or self._workforce.busy(lane):
+        if self.tied or lane not in self._set_up or not lane.workers or self._workforce.busy(lane):
             return False
         if self._workforce.shared and not self._workforce.may_have(self._claim, lane):
             return False

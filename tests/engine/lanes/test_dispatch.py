@@ -340,11 +340,12 @@ class Looked(FakeLane):
 
 @virtual
 async def test_one_slot_looks_for_what_is_held_up_however_many_have_nothing_to_do() -> None:
-    executor = FakeExecutor(8, delay=lambda number, records: 2.0 if number == 0 else 0.5)
+    executor = FakeExecutor(8, delay=lambda number, records: 2.0 if number == 8 else 0.5)
     executor.lanes = tuple(Looked(f"lane {number}", executor, 2) for number in range(8))
-    pipeline = Kept([*range(10), *(item for i in range(10, 17) for item in (0.1, i))])
+    # A batch for each lane, so that all have the steps; one that takes long; and some to be taken meanwhile.
+    pipeline = Kept([*range(80), 0.6, *range(80, 90), *(item for i in range(90, 97) for item in (0.1, i))])
     pipeline.batch_size = 10
     await a_run(pipeline, executor).execute()
-    looks = sorted(look for lane in executor.lanes if isinstance(lane, Looked) for look in lane.looks)
+    looks = sorted(look for lane in executor.lanes if isinstance(lane, Looked) for look in lane.looks if look >= 0.6)
     assert len(looks) <= 220  # at each of 200 times once, and at rings
     assert max(later - look for look, later in pairwise(looks)) <= 0.0101  # whoever had looked and got something to do
