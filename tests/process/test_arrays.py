@@ -166,7 +166,8 @@ async def test_a_step_may_change_its_record_in_place_and_its_failure_has_it_as_i
 
 async def test_a_step_that_keeps_its_records_sees_them_unchanged() -> None:
     seen = await results_of(Arrays(window, records=200))
-    assert all(old == sorted(old) and len(set(old)) == len(old) for old in seen)
+    # Of what is written over two would be the same. Their order is not told: what waits behind a slow one may be moved.
+    assert all(len({*old}) == len(old) and {*old} <= {*range(200)} for old in seen)
     assert sorted(old[-1] for old in seen) == list(range(200))
 
 
