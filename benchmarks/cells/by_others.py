@@ -38,11 +38,11 @@ class Through(PipelineEngine[Any, Any]):
         self.steps = [apply(function)]
 
 
-def by_ours(function: Callable[[Any], Any], tasks: Sequence[Any], workers: int = WORKERS) -> list[Any]:
+def by_ours(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
     """`frame.stream`, default knobs."""
 
     async def main() -> list[Any]:
-        async with PipeFrame(cpu_count=workers).stream(Through(function), iter(tasks)) as results:
+        async with PipeFrame(cpu_count=WORKERS).stream(Through(function), iter(tasks)) as results:
             return [result async for result in results]
 
     return asyncio.run(main())
@@ -140,20 +140,32 @@ def payload(nbytes: int, number: int) -> dict[str, Image]:
     return {"data": array}
 
 
-def shipped_by_ours(nbytes: int, count: int) -> Iterator[Any]:
-    """One worker makes them, and they come here."""
-    yield from by_ours(partial(payload, nbytes), range(count), workers=1)
+def shipped_by_ours(nbytes: int, count: int) -> float:
+    """One worker makes them, and they come here, one after the other; the sum of what is looked at of each."""
+
+    async def main() -> float:
+        seen = 0.0
+        async with PipeFrame(cpu_count=1).stream(Through(partial(payload, nbytes)), range(count)) as results:
+            async for item in results:
+                seen += float(item["data"][-1])
+        return seen
+
+    return asyncio.run(main())
 
 
-def shipped_by_spdl(nbytes: int, count: int, arena: Any = None) -> Iterator[Any]:
+def shipped_by_spdl(nbytes: int, count: int, arena: Any = None) -> float:
     """A pipeline in a process of its own makes them."""
     library = import_module("spdl.pipeline")
     config = library.PipelineBuilder().add_source(range(count)).pipe(partial(payload, nbytes)).add_sink(3).get_config()
     options = {} if arena is None else {"arena": arena}
-    yield from library.run_pipeline_in_subprocess(config, num_threads=1, **options)
+    seen = 0.0
+    for item in library.run_pipeline_in_subprocess(config, num_threads=1, **options):
+        seen += float(item["data"][-1])
+        del item  # what is seen in its place can be used again
+    return seen
 
 
-def shipped(contestant: str, nbytes: int, count: int) -> Iterator[Any]:
+def shipped(contestant: str, nbytes: int, count: int) -> float:
     """The arrays, in one way."""
     if contestant == "ours":
         return shipped_by_ours(nbytes, count)
@@ -180,11 +192,7 @@ def main(job: str, contestant: str, quick: bool) -> None:
         nbytes = int(job.removeprefix("arena"))
         count = 4 if quick else max(16, 512 * 2**20 // nbytes)
         began = time.perf_counter()
-        found: Any = [0, 0.0]
-        for item in shipped(contestant, nbytes, count):
-            found = [found[0] + 1, found[1] + float(item["data"][-1])]
-            del item
-        tasks = count
+        tasks, found = count, [count, shipped(contestant, nbytes, count)]
     else:
         function, those = JOBS[job](contestant, quick)
         tasks, busy, began = len(those), busy_seconds(), time.perf_counter()
