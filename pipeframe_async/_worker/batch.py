@@ -99,9 +99,8 @@ class Batch:
             self.records, self.indices, self.unreadable = _read_frames(self.data, self.cursor, self.standins)
             if self.gaps:
                 traced = self.tally.traced
-                self.tally = Tally(
-                    len(self.chain.names), live=self.live
-                )  # in one piece: it is rare, and indices are not the same
+                # In one piece: it is rare, and indices are not the same.
+                self.tally = Tally(len(self.chain.names), live=self.live)
                 self.tally.traced = {at: traced[index] for at, index in enumerate(self.indices) if index in traced}
             return
         self.cursor.phase(Phase.READING)
@@ -223,9 +222,8 @@ def _with_originals(failures: list[WireFailure], data: Payload, stretch: tuple[i
         originals = _stretch(codec.loads(data), stretch)
     except BaseException:  # it could be read a moment ago; the parent has the record itself
         return failures
-    again = {
-        at: codec.attempted(originals[at]) for at in {failure.at for failure in failures}
-    }  # children of one have the same
+    failed = {failure.at for failure in failures}  # children of one have the same
+    again = {at: codec.attempted(originals[at]) for at in failed}
     return [failure._replace(record=again[failure.at]) for failure in failures]
 
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 from threading import local
 from time import perf_counter_ns
 from types import GeneratorType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeframe_async._worker import codec, forks
 from pipeframe_async._worker.cursor import ALL, INDEX, STEP
@@ -49,6 +49,22 @@ Cell = Any
 MAX_INDICES = 10_000
 """Indices kept as objects: 36 bytes each, and 10 ns a record saved. For longer batches they are made as they come."""
 _indices: list[int] = []  # as many as the longest batch of this process has had records
+
+
+class _Work(NamedTuple):
+    """The records of a batch, what takes them through the steps, and where that is counted.
+
+    Attributes:
+        left: how many records went no further than each step.
+    """
+
+    loops: Loops
+    tally: Tally
+    indices: Sequence[int]
+    records: Sequence[Any]
+    index_cell: Cell
+    step_cell: Cell
+    left: list[int]
 
 
 class Suspended(BaseException):
@@ -133,10 +149,11 @@ class Chain:
                     index_cell[()] = fan_out.index
                     with _traced(tally, fan_out.index):
                         self._go_on(tally, fan_out, step_cell)
+                work = _Work(loops, tally, indices, records, index_cell, step_cell, left)
                 if tally.claim is None:
-                    self._loop(loops, tally, indices, records, index_cell, step_cell, left, begun, end)
+                    self._loop(work, begun, end)
                 else:
-                    end = self._claimed(loops, tally, indices, records, index_cell, step_cell, left, begun, end)
+                    end = self._claimed(work, begun, end)
         except Suspended:
             assert tally.under_way is not None
             count = tally.under_way.index + 1 - begun
@@ -150,40 +167,19 @@ class Chain:
             count -= gone
         return tally
 
-    def _loop(
-        self,
-        loops: Loops,
-        tally: Tally,
-        indices: Sequence[int],
-        records: Sequence[Any],
-        index_cell: Cell,
-        step_cell: Cell,
-        left: list[int],
-        begun: int,
-        end: int,
-    ) -> None:
+    def _loop(self, work: _Work, begun: int, end: int) -> None:
         """The records from `begun` up to `end`; those that are traced one by one, and timed."""
-        how = loops, tally, indices, records, index_cell, step_cell, left
+        tally = work.tally
         for index in sorted(index for index in tally.traced if begun <= index < end) if tally.traced else ():
-            self._some(*how, begun, index)
+            self._some(work, begun, index)
             with _traced(tally, index):
-                self._some(*how, index, index + 1)
+                self._some(work, index, index + 1)
             begun = index + 1
-        self._some(*how, begun, end)
+        self._some(work, begun, end)
 
-    def _claimed(
-        self,
-        loops: Loops,
-        tally: Tally,
-        indices: Sequence[int],
-        records: Sequence[Any],
-        index_cell: Cell,
-        step_cell: Cell,
-        left: list[int],
-        begun: int,
-        end: int,
-    ) -> int:
+    def _claimed(self, work: _Work, begun: int, end: int) -> int:
         """The records from `begun` up to `end`, a claimed piece after the other; returns where others have the rest."""
+        tally = work.tally
         assert tally.claim is not None
         while begun < end:
             piece = self._piece
@@ -192,7 +188,7 @@ class Chain:
                 tally.stop = begun
                 return begun
             started = perf_counter_ns()
-            self._some(loops, tally, indices, records, index_cell, step_cell, left, begun, stop)
+            self._some(work, begun, stop)
             spent = perf_counter_ns() - started
             if spent > PIECE_NS:
                 self._piece = max(1, piece // 2)
@@ -201,21 +197,11 @@ class Chain:
             begun = stop
         return end
 
-    def _some(
-        self,
-        loops: Loops,
-        tally: Tally,
-        indices: Sequence[int],
-        records: Sequence[Any],
-        index_cell: Cell,
-        step_cell: Cell,
-        left: list[int],
-        begun: int,
-        end: int,
-    ) -> None:
+    def _some(self, work: _Work, begun: int, end: int) -> None:
         """The records from `begun` up to `end`, some of them timed; one alone is."""
         if begun >= end:
             return
+        loops, tally, indices, records, index_cell, step_cell, left = work
         if end < len(records):
             indices, records = indices[:end], records[:end]
         stride = self._stride(end - begun)
