@@ -9,16 +9,16 @@ from __future__ import annotations
 import posixpath
 import re
 import sys
-from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
-ROOT = Path(__file__).parents[1]
+HERE = Path(__file__).parent
+ROOT = HERE.parent
 sys.path.insert(0, str(ROOT))
 
-import pipeframe_async  # noqa: E402 - the one beside this file
+import pipeframe_async  # noqa: E402 - the one beside this folder
 
 project = "pipeframe_async"
 release = version = pipeframe_async.__version__
@@ -31,23 +31,26 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 
+myst_heading_anchors = 4  # levels of headings that links lead to, by the names a code host gives them
+
+add_module_names = False
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 100
+python_use_unqualified_type_names = True
+napoleon_use_rtype = False
+
 nitpicky = True
 nitpick_ignore_regex = [
-    # The standard library's own reference is on the network.
-    ("py:.*", r"(asyncio|collections|concurrent|contextlib|os|types|typing)\..*"),
-    ("py:class", r"pipeframe_async\..*\.(A|B|In|Out|T|T_co|T_contra)"),  # type variables say what they are
+    # Of the standard library and pyarrow, whose own reference is on the network.
+    ("py:.*", r"(asyncio|collections|concurrent|contextlib|os|pa|pathlib|types|typing)\..*"),
+    # Type variables say what they are.
+    ("py:class", r"pipeframe_async\..*\.(A|B|In|Out|T|T_co|T_contra)"),
+    # Types that nobody writes: of steps that were made, of DROP, of how a record is kept, of lanes for PipeFrame.
+    ("py:class", r"pipeframe_async\.(steps\.\w+|model\.Drop|keeping\.Kept|contracts\.Executor)"),
+    ("py:class", r"pipeframe_async\.testing\.trying\.FrameOptions"),
 ]
-
-# An entry that matches no page is no mistake by itself: a page in no table of contents is one, and is found.
-suppress_warnings = ["toc.empty_glob"]
-
-myst_heading_anchors = 4  # as a code host names them
-
-autodoc_default_options = {"members": True, "inherited-members": False, "member-order": "bysource"}
-autodoc_typehints = "signature"
-python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 100
-napoleon_use_rtype = False
 
 # ----------------------------------------------------------------------------------- links to files above docs/
 
@@ -57,30 +60,34 @@ ABOVE = {
     "CONTRIBUTING.md": "contributing.md",
     "benchmarks/README.md": "benchmarks.md",
 }
-"""Pages that stand elsewhere in the repository, and where the site has them."""
+"""Pages that stand elsewhere in the repository, and what the site has of them."""
 
 LINK = re.compile(r"\]\((?!\w+:|#|/)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def lead_within(text: str, place: str) -> str:
-    """Relative links of a page in the folder `place` of the repository, to where the site has what they lead to."""
+    """Relative links of a page in the folder `place` of the repository, as links from the top of the site."""
 
     def led(link: re.Match[str]) -> str:
         path = posixpath.normpath(posixpath.join(place, link[1]))
+        if not (ROOT / path).exists():
+            return link[0]  # a mistake, which is found, or no link: `steps[0](record)`
         if (ROOT / path).is_dir():
             path += "/README.md"
-        path = ABOVE.get(path, path.removeprefix("docs/") if path.startswith("docs/") else f"../{path}")
+        path = path.removeprefix("docs/") if path.startswith("docs/") else ABOVE.get(path, f"../{path}")
         return f"](/{path}{link[2] or ''})"
 
     return LINK.sub(led, text)
 
 
 def read_page(app: Sphinx, name: str, source: list[str]) -> None:
+    """A page is about to be parsed."""
     source[0] = lead_within(source[0], posixpath.join("docs", posixpath.dirname(name)))
 
 
 def read_included(app: Sphinx, path: Path, name: str, source: list[str]) -> None:
-    source[0] = lead_within(source[0], (ROOT / "docs" / path).resolve().relative_to(ROOT).parent.as_posix())
+    """A page from above `docs/` is about to be parsed, in place of the one that includes it."""
+    source[0] = lead_within(source[0], (HERE / path).resolve().relative_to(ROOT).parent.as_posix())
 
 
 # ------------------------------------------------------------------------------------------ names in docstrings
@@ -108,16 +115,19 @@ def mark_up(text: str) -> str:
 
 
 def read_docstring(app: Sphinx, what: str, name: str, it: object, options: object, lines: list[str]) -> None:
+    """A docstring is about to be parsed."""
     lines[:] = mark_up("\n".join(lines)).split("\n")
 
 
 def read_signature(
     app: Sphinx, what: str, name: str, it: object, options: object, signature: str | None, returned: str | None
 ) -> tuple[str | None, str | None]:
+    """A signature is about to be parsed; defaults that dataclasses make cannot be."""
     return signature and signature.replace("<factory>", "..."), returned
 
 
 def setup(app: Sphinx) -> None:
+    """Sphinx asks for this."""
     app.connect("source-read", read_page)
     app.connect("include-read", read_included)
     app.connect("autodoc-process-signature", read_signature)

@@ -71,7 +71,7 @@ class Shared(Generic[T]):
 
     @property
     def value(self) -> T:
-        """The object: in the process that has shared it itself, elsewhere one for the whole process.
+        """The object itself in the process that has shared it; elsewhere one for the whole process.
 
         There arrays are views of shared memory, and to write to one raises `ValueError`. What is changed after the
         handle was sent, others do not see.

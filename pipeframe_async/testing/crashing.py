@@ -86,7 +86,7 @@ class Crashes:
 
     @property
     def kills(self) -> int:
-        """How often it was killed: fewer than wanted where it came to its end before."""
+        """How often it was killed; fewer times than wanted where it came to its end before."""
         return sum(life.killed for life in self.lives)
 
 
