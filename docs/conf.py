@@ -28,6 +28,7 @@ html_theme = "furo"
 html_title = f"{project} {release}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+pygments_dark_style = "github-dark"
 html_copy_source = False
 html_show_sphinx = False
 
@@ -36,6 +37,7 @@ myst_heading_anchors = 4  # levels of headings that links lead to, by the names 
 add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {"FeedLike": "FeedLike"}  # what it stands for is four lines
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 100
 python_use_unqualified_type_names = True
@@ -46,10 +48,10 @@ nitpick_ignore_regex = [
     # Of the standard library and pyarrow, whose own reference is on the network.
     ("py:.*", r"(asyncio|collections|concurrent|contextlib|os|pa|pathlib|types|typing)\..*"),
     # Type variables say what they are.
-    ("py:class", r"pipeframe_async\..*\.(A|B|In|Out|T|T_co|T_contra)"),
-    # Types that nobody writes: of steps that were made, of DROP, of how a record is kept, of lanes for PipeFrame.
-    ("py:class", r"pipeframe_async\.(steps\.\w+|model\.Drop|keeping\.Kept|contracts\.Executor)"),
-    ("py:class", r"pipeframe_async\.testing\.trying\.FrameOptions"),
+    ("py:class", r"(pipeframe_async\..*\.)?(A|B|In|Out|T|T_co|T_contra)"),
+    # Types that nobody writes: of steps that were made, of DROP, of how a record is kept, of lanes.
+    ("py:class", r"pipeframe_async\.(steps\.\w+|model\.Drop|keeping\.Kept)"),
+    ("py:class", r"AnyExecutor|(pipeframe_async\.(contracts|testing\.trying)\.)?(Executor|FrameOptions)"),
 ]
 
 # ----------------------------------------------------------------------------------- links to files above docs/
