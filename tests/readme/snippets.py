@@ -5,6 +5,8 @@ An HTML comment on the line above a block steers it:
     <!-- snippet: continues -->            goes on where the python block before it ended
     <!-- snippet: file NAME.py -->         its script has this name, and the page's commands find it
     <!-- snippet: skip REASON -->          is not run
+
+A block whose language stands in braces is for the site only, e.g. {toctree}, and is not run.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w+-]*)\s*$")
+FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w+-]*|\{[\w-]+\}.*?)\s*$")
 STEER = re.compile(r"^ *<!-- snippet: (?P<verb>\w+)(?P<rest>.*?) -->\s*$")
 
 PIPEFRAME = ("$ pipeframe ", "$ python -m pipeframe_async ", "$ python3 -m pipeframe_async ")

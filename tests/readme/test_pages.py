@@ -45,6 +45,11 @@ def test_blocks_in_other_languages_are_not_run() -> None:
     assert (page.scripts, page.commands) == ([], [])
 
 
+def test_blocks_for_the_site_are_not_run_and_end_where_they_end() -> None:
+    page = read_page("```{include} ../README.md\n```\n```{toctree}\n:hidden:\ninstall\n```\n```python\na = 1\n```\n")
+    assert page.scripts == [Script(7, "", "a = 1\n")]
+
+
 def test_commands_of_ours_are_found_among_others_and_their_output() -> None:
     text = (
         "```console\n$ cd somewhere\n$ pipeframe run orders:Orders --set 'a=b c'\nfed 3\n"
