@@ -92,8 +92,8 @@ class PipeFrame:
             no limit. Only for `executor="processes"`, `"auto"` and Dask, as `max_worker_rss`.
         worker_timeout: seconds for which a run on a cluster waits while no worker has a lane, or the scheduler is away,
             before it ends with `WorkerLost`; on an executor that was given, while that has begun none of the batches it
-            was sent. Shorter does not bear a restart of the scheduler, longer is silence. Worker processes and
-            threads of this library do not need it.
+            was sent. Default 60. Shorter does not bear a restart of the scheduler, longer is silence. Worker processes
+            and threads of this library do not need it.
         ship_modules: modules of yours, or their names, that workers need not have: functions and classes of them, and
             of modules inside of them, are sent as those of a script are. They must be Python; what they import
             themselves workers must have, or it is named here too.
@@ -109,6 +109,9 @@ class PipeFrame:
 
     Raises:
         ConfigError: a value is wrong; it names the knob, the value and what is allowed.
+
+    Process: the one that makes it. While it is open, or a run is under way, its methods are called on that event loop;
+    `stop`, `stats` and `health` may be called from any thread.
     """
 
     def __init__(

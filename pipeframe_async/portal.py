@@ -97,6 +97,9 @@ class Portal:
             deadline: as `PipeFrame.call`.
             bulk: as `PipeFrame.call`.
 
+        Returns:
+            As `PipeFrame.call`.
+
         Raises:
             TimeoutError: there was no result in time; the record gives up its place.
             StateError: the portal is not open, or was closed meanwhile; or an event loop runs in this thread: there,

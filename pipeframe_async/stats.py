@@ -51,9 +51,11 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One step: `calls` are counted, times are measured in the worker (seconds), on a sample where steps are fast.
+    """One step: `calls` are counted, times are measured where it ran (seconds), on a sample where steps are fast.
 
-    `max` is the longest of them, and `slowest` the feed position of its record, None where that is not known.
+    `seconds` are those of all calls together, `mean`, `p50`, `p99` and `max` those of one; `slowest` is the feed
+    position of the record that took longest, None where that is not known. `where` is what it ran in: `"worker"`,
+    `"loop"`, `"thread"`, `"inline"` or `"executor"`; `"both"` where `"auto"` has moved it.
     """
 
     name: str
@@ -132,7 +134,8 @@ class Stats:
     `bypassed` are among the delivered, and `skipped` were done in an earlier life of a job with a checkpoint. `spilled`
     is what a batch feed holds on disk until there is room. `total` is how many records the feed has, where it says so
     (`len(feed)`) and has not turned out to be wrong, else None.
-    `unacked`, `redelivered`, `reconnects`, `lag` and `away` are a live source's, as `SourceCounts` has them.
+    `unacked`, `redelivered`, `reconnects`, `lag` and `away` are a live source's, as `SourceCounts` has them; `retried`,
+    `re_executed`, `worker_restarts` and `ack_errors` are as `RunReport` has them.
     `counters` are what steps have counted, by name (`pipeframe_async.count`). `calls_waiting` are calls that wait to
     be begun, `calls_rejected` those that were refused with `Overloaded`, `logs_dropped` lines that steps have logged
     faster than they could be handled.

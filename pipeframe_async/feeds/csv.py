@@ -17,7 +17,12 @@ from pipeframe_async.model import Chunk
 
 
 class CsvRow(NamedTuple):
-    """A row as it was read, and the names of its fields: the record of a failure."""
+    """A row as it was read, and the names of its fields: the record of a failure.
+
+    Attributes:
+        names: of the fields, in their order.
+        raw: the bytes of the row, or a `TooLong`.
+    """
 
     names: tuple[str, ...]
     raw: bytes | TooLong
@@ -34,6 +39,11 @@ class Csv(Lines):
         names: of the fields, where the files have no row of them.
         delimiter: one character.
         quote: the character that fields are put in which have others of these in them; doubled it stands for itself.
+
+    Raises:
+        ConfigError: as `Lines`.
+
+    Process: as `Lines`; rows are made in the workers.
     """
 
     def __init__(

@@ -138,6 +138,14 @@ class JsonLines(Lines):
 
     As `Lines`; empty lines are passed over. A line that is no JSON is that record's failure, with its bytes as the
     record.
+
+    Args:
+        paths, encoding, compression, max_line, max_expansion: as `Lines`.
+
+    Raises:
+        ConfigError: as `Lines`.
+
+    Process: as `Lines`; JSON is read in the workers.
     """
 
     @property

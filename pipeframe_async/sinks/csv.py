@@ -25,6 +25,11 @@ class Csv(Lines):
         names: of the fields, in order; needed with `append`.
         header: whether the first row has the names.
         delimiter: one character.
+
+    Raises:
+        ConfigError: as `Lines`.
+
+    Process: as `Lines`; rows are made in the workers.
     """
 
     def __init__(

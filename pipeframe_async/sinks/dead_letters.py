@@ -80,6 +80,9 @@ class DeadLetters:
 
         Args:
             wanted: which, as of `replay`.
+
+        Raises:
+            ConfigError: the file is something else.
         """
         return _once(self.path, lambda letters: letters.groups(Wanted(**wanted)))
 

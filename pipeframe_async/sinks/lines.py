@@ -144,6 +144,11 @@ class JsonLines(Lines):
     Args:
         path, append, encoding, compression, fsync: as `Lines`.
         default: makes of a value that JSON does not know one that it does; runs in the workers.
+
+    Raises:
+        ConfigError: as `Lines`.
+
+    Process: as `Lines`; JSON is made in the workers.
     """
 
     def __init__(

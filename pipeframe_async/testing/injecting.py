@@ -53,6 +53,9 @@ def kill(at: int, *, times: int | None = None) -> Fault:
         at: the record's position in the feed, from 0; among several of a `Chunk` each has its own.
         times: how often it happens, ≥ 1. None: whenever a worker is at the record.
 
+    Returns:
+        A `Fault`, for `faults`.
+
     Raises:
         ConfigError: a value is wrong.
 
@@ -71,6 +74,9 @@ def hang(at: int, *, times: int | None = None) -> Fault:
         at: the record's position in the feed, from 0.
         times: how often it happens, ≥ 1. None: whenever a worker is at the record.
 
+    Returns:
+        A `Fault`, for `faults`.
+
     Raises:
         ConfigError: a value is wrong.
 
@@ -86,6 +92,9 @@ def raising(at: int, *, error: BaseException | None = None, times: int | None = 
         at: the record's position in the feed, from 0.
         error: what it raises; a `ValueError` by default. It must pickle.
         times: how often it happens, ≥ 1: with a `Retry`, `times=1` is an error that goes away. None: always.
+
+    Returns:
+        A `Fault`, for `faults`.
 
     Raises:
         ConfigError: a value is wrong, or the error cannot be sent to a worker.
@@ -108,6 +117,9 @@ def unpicklable(at: int) -> Fault:
     Args:
         at: the record's position in the feed, from 0.
 
+    Returns:
+        A `Fault`, for `faults`.
+
     Raises:
         ConfigError: a value is wrong.
 
@@ -123,6 +135,9 @@ def slow(at: int, *, seconds: float, times: int | None = None) -> Fault:
         at: the record's position in the feed, from 0.
         seconds: how much longer.
         times: how often it happens, ≥ 1. None: whenever somebody is at the record.
+
+    Returns:
+        A `Fault`, for `faults`.
 
     Raises:
         ConfigError: a value is wrong.
@@ -140,6 +155,9 @@ def oom(at: int, *, mebibytes: int = 64, times: int | None = None) -> Fault:
         mebibytes: taken, and written to, before it is killed; 1 to 1024. The machine is never short of memory itself:
             then the kernel would choose, and might choose the test.
         times: how often it happens, ≥ 1. None: whenever a worker is at the record.
+
+    Returns:
+        A `Fault`, for `faults`.
 
     Raises:
         ConfigError: a value is wrong.
@@ -162,6 +180,9 @@ def sink_error(at: int, *, error: BaseException | None = None, times: int | None
         error: what it raises; an `OSError` by default.
         times: how often it happens, ≥ 1, over all runs in the context. None: in each of them.
 
+    Returns:
+        A `Fault`, for `faults`.
+
     Raises:
         ConfigError: a value is wrong.
 
@@ -177,6 +198,9 @@ def feed_error(at: int, *, error: BaseException | None = None, times: int | None
         at: the record's position in the feed, from 0.
         error: what it raises; an `OSError` by default.
         times: how often it happens, ≥ 1, over all runs in the context. None: in each of them.
+
+    Returns:
+        A `Fault`, for `faults`.
 
     Raises:
         ConfigError: a value is wrong.
