@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import pipeframe_async
+from pipeframe_async import Checkpoint, ConfigError, PipeFrame, PipelineEngine, Retry, apply, run
 from tests.words.said import said, texts
 
 PACKAGE = Path(pipeframe_async.__file__).parent
@@ -17,14 +20,17 @@ BLOCKS = re.findall(r"^```text\n(.*?)^```\n(.*?)(?=^```|^## |\Z)", PAGE, re.MULT
 LISTED = [line for block, _ in BLOCKS for line in block.splitlines()]
 
 
-def test_every_text_that_can_be_shown_has_its_entry() -> None:
-    missing = {text: sorted(modules) for text, modules in said(PACKAGE).items() if text not in LISTED}
-    assert missing == {}
+@pytest.fixture(scope="module")
+def shown() -> dict[str, set[str]]:
+    return said(PACKAGE)
 
 
-def test_no_entry_is_of_a_text_that_nobody_says_any_more() -> None:
-    stale = set(LISTED) - said(PACKAGE).keys()
-    assert stale == set()
+def test_every_text_that_can_be_shown_has_its_entry(shown: dict[str, set[str]]) -> None:
+    assert {text: sorted(modules) for text, modules in shown.items() if text not in LISTED} == {}
+
+
+def test_no_entry_is_of_a_text_that_nobody_says_any_more(shown: dict[str, set[str]]) -> None:
+    assert set(LISTED) - shown.keys() == set()
 
 
 def test_each_text_stands_in_one_entry() -> None:
@@ -33,6 +39,46 @@ def test_each_text_stands_in_one_entry() -> None:
 
 def test_each_entry_says_what_to_do() -> None:
     assert [block for block, told in BLOCKS if len(told.split()) < 5] == []
+
+
+class Squares(PipelineEngine[int, int]):
+    steps = [apply(abs)]
+
+
+class Listed(Squares):
+    feed = "words"
+
+
+class Empty(PipelineEngine[int, int]):
+    steps = []
+    feed = [1]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: PipeFrame(cpu_count=0),
+        lambda: PipeFrame(buffer_size=True),
+        lambda: PipeFrame(executor="proceses"),
+        lambda: PipeFrame(monitor="0.0.0.0:0"),
+        lambda: PipeFrame(health_file="/there/is/no/such/folder"),
+        lambda: Retry("3"),  # type: ignore[arg-type]
+        lambda: Checkpoint("job.state", every=-1),
+        lambda: apply(3),  # type: ignore[call-overload]
+        lambda: run(Squares),
+        lambda: run(Listed),
+        lambda: run(Empty),
+        lambda: run(Squares, [1], load=[2]),
+        lambda: run(Squares, [1], cpu_cuont=2),
+        lambda: run(int),  # type: ignore[arg-type]
+    ],
+)
+def test_what_a_user_is_shown_is_found_on_the_page(wrong: Callable[[], Any]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        wrong()
+    line = str(raised.value).split("\n")[0]
+    entries = [text for text in LISTED if re.fullmatch(".*".join(map(re.escape, text.split("…"))), line)]
+    assert [text for text in entries if len(text.replace("…", "")) > len(": must be ")], line
 
 
 @pytest.mark.parametrize(
