@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -62,15 +62,15 @@ class Empty(PipelineEngine[int, int]):
         lambda: PipeFrame(executor="proceses"),
         lambda: PipeFrame(monitor="0.0.0.0:0"),
         lambda: PipeFrame(health_file="/there/is/no/such/folder"),
-        lambda: Retry("3"),  # type: ignore[arg-type]
+        lambda: Retry(cast("Any", "3")),
         lambda: Checkpoint("job.state", every=-1),
-        lambda: apply(3),  # type: ignore[call-overload]
+        lambda: apply(cast("Any", 3)),
         lambda: run(Squares),
         lambda: run(Listed),
         lambda: run(Empty),
         lambda: run(Squares, [1], load=[2]),
         lambda: run(Squares, [1], cpu_cuont=2),
-        lambda: run(int),  # type: ignore[arg-type]
+        lambda: run(cast("Any", int)),
     ],
 )
 def test_what_a_user_is_shown_is_found_on_the_page(wrong: Callable[[], Any]) -> None:
