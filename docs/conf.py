@@ -61,6 +61,7 @@ ABOVE = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "reporting.md",
     "benchmarks/README.md": "benchmarks.md",
 }
 """Pages that stand elsewhere in the repository, and what the site has of them."""

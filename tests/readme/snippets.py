@@ -5,6 +5,11 @@ An HTML comment on the line above a block steers it:
     <!-- snippet: continues -->            goes on where the python block before it ended
     <!-- snippet: file NAME.py -->         its script has this name, and the page's commands find it
     <!-- snippet: skip REASON -->          is not run
+    <!-- snippet: of LIBRARY -->           is another library's, for comparison: it compiles, and is not run
+
+A line of its own says of the whole page
+
+    <!-- page: one folder -->              its scripts and commands run one after the other, in one folder
 
 A block whose language stands in braces is for the site only, e.g. {toctree}, and is not run.
 """
@@ -19,6 +24,8 @@ from pathlib import Path
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w+-]*|\{[\w-]+\}.*?)\s*$")
 STEER = re.compile(r"^ *<!-- snippet: (?P<verb>\w+)(?P<rest>.*?) -->\s*$")
+
+ONE_FOLDER = "<!-- page: one folder -->"
 
 PIPEFRAME = ("$ pipeframe ", "$ python -m pipeframe_async ", "$ python3 -m pipeframe_async ")
 """How the lines of a `console` block begin that are run."""
@@ -63,6 +70,12 @@ class Page:
     scripts: list[Script] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     skipped: list[Block] = field(default_factory=list)
+    others: list[Block] = field(default_factory=list)
+    one_folder: bool = False
+
+    def in_order(self) -> list[Script | Command]:
+        """What is run, as it stands on the page."""
+        return sorted([*self.scripts, *self.commands], key=lambda shown: shown.line)
 
 
 def read_page(text: str) -> Page:
@@ -71,10 +84,12 @@ def read_page(text: str) -> Page:
     Raises:
         PageError: a comment that steers nothing or says what it cannot, or a fence that is never closed.
     """
-    page = Page()
+    page = Page(one_folder=ONE_FOLDER in text.splitlines())
     for block in blocks(text):
         if block.verb == "skip":
             page.skipped.append(_with_reason(block))
+        elif block.verb == "of":
+            page.others.append(_compiled(block))
         elif block.language == "python":
             _add_python(page, block)
         elif block.verb:
@@ -124,6 +139,16 @@ def _end_of(lines: list[str], start: int, indent: str) -> int:
 def _with_reason(block: Block) -> Block:
     if len(block.rest.split()) < 2:
         raise PageError(f"line {block.line}: a skipped block needs its reason, in words")
+    return block
+
+
+def _compiled(block: Block) -> Block:
+    if block.language != "python" or not re.fullmatch(r"[\w.]+", block.rest):
+        raise PageError(f"line {block.line}: `of` names the one library that the python block is for")
+    try:
+        compile(block.text, "<page>", "exec")
+    except SyntaxError as error:
+        raise PageError(f"line {block.line}: {error}") from error
     return block
 
 

@@ -40,6 +40,20 @@ def test_a_skipped_block_is_kept_with_its_reason() -> None:
     assert [(block.line, block.rest) for block in page.skipped] == [(2, "needs a broker")]
 
 
+def test_a_block_of_another_library_is_compiled_and_not_run() -> None:
+    page = read_page("<!-- snippet: of joblib -->\n```python\nimport joblib\n```\n")
+    assert (page.scripts, page.skipped) == ([], [])
+    assert [(block.line, block.rest) for block in page.others] == [(2, "joblib")]
+
+
+def test_a_page_may_be_one_folder_whose_blocks_run_as_they_stand_there() -> None:
+    text = "```console\n$ pipeframe demo\n```\n```python\na = 1\n```\n```console\n$ pipeframe\n```\n"
+    assert not read_page(text).one_folder
+    page = read_page(f"<!-- page: one folder -->\n{text}")
+    assert page.one_folder
+    assert [shown.line for shown in page.in_order()] == [3, 5, 9]
+
+
 def test_blocks_in_other_languages_are_not_run() -> None:
     page = read_page("```bash\nrm -rf /\n```\n```text\nx\n```\n```\ny\n```\n")
     assert (page.scripts, page.commands) == ([], [])
@@ -72,6 +86,9 @@ def test_commands_of_ours_are_found_among_others_and_their_output() -> None:
         ("<!-- snippet: dances -->\n```python\n```\n", "line 2: a block cannot 'dances'"),
         ("<!-- snippet: file ../a.py -->\n```python\n```\n", "line 2: '../a.py' is no name"),
         ("<!-- snippet: continues -->\n```bash\n```\n", "line 2: only python blocks"),
+        ("<!-- snippet: of joblib -->\n```bash\n```\n", "line 2: `of` names the one library"),
+        ("<!-- snippet: of -->\n```python\n```\n", "line 2: `of` names the one library"),
+        ("<!-- snippet: of joblib -->\n```python\na b\n```\n", "line 2: invalid syntax"),
         (
             "<!-- snippet: continues -->\n\n```python\n```\n",
             "line 1: a snippet comment must stand just above",

@@ -14,6 +14,9 @@ from tests.readme.snippets import Command, Page, Script, pages, read_page
 ROOT = Path(__file__).parents[2]
 PAGES: dict[str, Page] = {str(path.relative_to(ROOT)): read_page(path.read_text("utf-8")) for path in pages(ROOT)}
 
+APART = {name: page for name, page in PAGES.items() if not page.one_folder}
+"""Pages whose blocks are run each in a folder of its own."""
+
 MAX_SKIPPED = 3
 """Blocks in all. Each is a promise that nothing checks."""
 
@@ -50,7 +53,7 @@ def write_scripts(page: Page, place: Path) -> None:
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("name", "script"),
-    [pytest.param(name, script, id=f"{name}:{script.line}") for name, page in PAGES.items() for script in page.scripts],
+    [pytest.param(name, script, id=f"{name}:{script.line}") for name, page in APART.items() for script in page.scripts],
 )
 def test_a_python_block_runs(name: str, script: Script, tmp_path: Path) -> None:
     write_scripts(PAGES[name], tmp_path)
@@ -64,13 +67,26 @@ def test_a_python_block_runs(name: str, script: Script, tmp_path: Path) -> None:
     ("name", "command"),
     [
         pytest.param(name, command, id=f"{name}:{command.line}")
-        for name, page in PAGES.items()
+        for name, page in APART.items()
         for command in page.commands
     ],
 )
 def test_a_command_runs(name: str, command: Command, tmp_path: Path) -> None:
     write_scripts(PAGES[name], tmp_path)
     run(["-m", "pipeframe_async", *command.arguments], tmp_path, f"{name}:{command.line}")
+
+
+@pytest.mark.process
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", sorted(PAGES.keys() - APART.keys()))
+def test_a_page_of_one_folder_runs_from_its_top_to_its_end(name: str, tmp_path: Path) -> None:
+    for shown in PAGES[name].in_order():
+        if isinstance(shown, Command):
+            run(["-m", "pipeframe_async", *shown.arguments], tmp_path, f"{name}:{shown.line}")
+        else:
+            path = tmp_path / (shown.name or "snippet.py")
+            path.write_text(shown.text, "utf-8")
+            run([path.name], tmp_path, f"{name}:{shown.line}")
 
 
 def test_few_blocks_are_skipped() -> None:

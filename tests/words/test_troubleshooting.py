@@ -1,0 +1,105 @@
+"""`docs/troubleshooting.md` has an entry for every text that the package can show, and for no other."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+import pipeframe_async
+from pipeframe_async import Checkpoint, ConfigError, PipeFrame, PipelineEngine, Retry, apply, run
+from tests.words.said import said, texts
+
+PACKAGE = Path(pipeframe_async.__file__).parent
+PAGE = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```text\n(.*?)^```\n(.*?)(?=^```|^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+LISTED = [line for block, _ in BLOCKS for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def shown() -> dict[str, set[str]]:
+    return said(PACKAGE)
+
+
+def test_every_text_that_can_be_shown_has_its_entry(shown: dict[str, set[str]]) -> None:
+    assert {text: sorted(modules) for text, modules in shown.items() if text not in LISTED} == {}
+
+
+def test_no_entry_is_of_a_text_that_nobody_says_any_more(shown: dict[str, set[str]]) -> None:
+    assert set(LISTED) - shown.keys() == set()
+
+
+def test_each_text_stands_in_one_entry() -> None:
+    assert [text for text, times in Counter(LISTED).items() if times > 1] == []
+
+
+def test_each_entry_says_what_to_do() -> None:
+    assert [block for block, told in BLOCKS if len(told.split()) < 5] == []
+
+
+class Squares(PipelineEngine[int, int]):
+    steps = [apply(abs)]
+
+
+class Listed(Squares):
+    feed = "words"
+
+
+class Empty(PipelineEngine[int, int]):
+    steps = []
+    feed = [1]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: PipeFrame(cpu_count=0),
+        lambda: PipeFrame(buffer_size=True),
+        lambda: PipeFrame(executor="proceses"),
+        lambda: PipeFrame(monitor="0.0.0.0:0"),
+        lambda: PipeFrame(health_file="/there/is/no/such/folder"),
+        lambda: Retry(cast("Any", "3")),
+        lambda: Checkpoint("job.state", every=-1),
+        lambda: apply(cast("Any", 3)),
+        lambda: run(Squares),
+        lambda: run(Listed),
+        lambda: run(Empty),
+        lambda: run(Squares, [1], load=[2]),
+        lambda: run(Squares, [1], cpu_cuont=2),
+        lambda: run(cast("Any", int)),
+    ],
+)
+def test_what_a_user_is_shown_is_found_on_the_page(wrong: Callable[[], Any]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        wrong()
+    line = str(raised.value).split("\n")[0]
+    entries = [text for text in LISTED if re.fullmatch(".*".join(map(re.escape, text.split("…"))), line)]
+    assert [text for text in entries if len(text.replace("…", "")) > len(": must be ")], line
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("raise ConfigError('say more')", {"say more"}),
+        ("raise ConfigError(f'{name}={value!r}: must be {what}{hint}')", {"…=…: must be …"}),
+        ("raise StateError('it is ' + 'closed')", {"it is closed"}),
+        ("return FeedError(f'the feed raised {error}')", {"the feed raised …"}),
+        ("raise ValueError(f'first line\\n{rest}')", {"first line"}),
+        ("logger.warning('%s has %d of %.1f', a, b, c)", {"… has … of …"}),
+        ("raise ConfigError('open' if opened else 'closed')", {"open", "closed"}),
+        ("def f():\n    why = f'{a} is gone'\n    raise WorkerLost(why)", {"… is gone"}),
+        ("def why():\n    return 'it is full'\nraise OSError(why())", {"it is full"}),
+        ("def bad(text):\n    return BadParameter(text)\nraise bad(f'{a} is bad')", {"… is bad"}),
+        ("def no(what):\n    return ValueError(f'{a}, no {what}')\nraise no('room')", {"…, no room"}),
+        ("Failure(record, message='it was too much')", {"it was too much"}),
+        ("raise InternalError('our bug')", set()),
+        ("raise ConfigError(text)", set()),
+        ("print('hello there')", set()),
+    ],
+)
+def test_how_a_text_is_found_in_source(source: str, found: set[str]) -> None:
+    assert texts(source) == found
