@@ -50,10 +50,9 @@ ENDS = {"TIME_LIMIT", "MEMORY"}
 VARIES = "…"
 TELL = {
     "_rules/health.py": ("_blocked", "_stands", "_not_ready"),
-    "executors/dask/probing.py": ("misfit", "lacking"),
     "observe/health_file.py": ("problem",),
 }
-"""Functions that return a text which others show: why it is not well, why a Dask worker gets no lanes."""
+"""Functions that return a text which others show: why it is not well."""
 NOT_LOOKED_AT = (
     "_worker/forks.py",
     "testing/conformance/",
@@ -71,6 +70,7 @@ DEEP = 3
 """Names and functions between a text and who shows it."""
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 Bound = Mapping[str, list[str]]
 Others = Mapping[tuple[str, str], list[str]]
 """What functions of other modules return, by the module's last name and theirs."""
@@ -108,7 +108,8 @@ class _Module:
         self._tree = tree
         self._others = others
         self._functions = {node.name: node for node in ast.walk(tree) if isinstance(node, FUNCTIONS)}
-        called = {_name(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        self._calls = [(scope, node) for scope, node in _with_scopes(tree) if isinstance(node, ast.Call)]
+        called = {_name(call.func) for _, call in self._calls}
         makers = {name: self._made_by(node) for name, node in self._functions.items() if name in called}
         self._makers = {name: messages for name, messages in makers.items() if messages}
 
@@ -142,13 +143,13 @@ class _Module:
         """A `%` format; its last `%s` may stand for texts that are known."""
         message = str(call.args[0].value)  # type: ignore[attr-defined]
         last = self._alternatives(call.args[-1], scope)
-        for text in last:
+        for text in filter(None, last):
             head, percent, tail = message.rpartition("%s")
             yield head + text + tail if percent and not tail else message
 
-    def _made_by(self, function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]:
+    def _made_by(self, function: Function) -> list[ast.expr]:
         """The messages of the errors a function returns, where each is made of what the function is called with."""
-        names = {argument.arg for argument in [*function.args.args, *function.args.kwonlyargs]}
+        names = {*_parameters(function)}
         messages = []
         for node in ast.walk(function):
             if isinstance(node, ast.Return):
@@ -161,11 +162,14 @@ class _Module:
 
     def _of_maker(self, name: str, call: ast.Call, scope: ast.AST) -> Iterator[str]:
         function = self._functions[name]
-        names = [argument.arg for argument in function.args.args if argument.arg != "self"]
-        given = dict(zip(names, call.args, strict=False)) | {word.arg: word.value for word in call.keywords if word.arg}
-        bound = {name: self._alternatives(value, scope) for name, value in given.items()}
+        bound = self._bound(function, call, scope, 0)
         for message in self._makers[name]:
             yield from self._alternatives(message, function, bound)
+
+    def _bound(self, function: Function, call: ast.Call, scope: ast.AST, deep: int) -> Bound:
+        """By parameter, what a function is called with."""
+        given = _arguments(function, call)
+        return {name: self._alternatives(value, scope, None, deep) for name, value in given.items()}
 
     def _alternatives(
         self, node: ast.expr | None, scope: ast.AST, bound: Bound | None = None, deep: int = 0
@@ -187,14 +191,18 @@ class _Module:
             case ast.Name(id=name) if deep < DEEP:
                 top = [each for each in self._tree.body if isinstance(each, (ast.Assign, ast.AnnAssign))]
                 return (
-                    self._assigned(name, ast.walk(scope), deep + 1) or self._assigned(name, top, deep + 1) or [VARIES]
+                    self._assigned(name, ast.walk(scope), deep + 1)
+                    or self._passed(name, scope, deep + 1)
+                    or self._assigned(name, top, deep + 1)
+                    or [VARIES]
                 )
             case ast.Call(func=ast.Attribute(value=ast.Constant(), attr="join"), args=[ast.List(elts=[first, *_])]):
                 return self._alternatives(first, scope, bound, deep)
             case ast.Call(func=ast.Attribute(value=ast.Name(id=module), attr=name)) if (module, name) in self._others:
                 return self._others[module, name]
             case ast.Call(func=func) if deep < DEEP and (name := _name(func)) in self._functions:
-                return self.returned(self._functions[name], deep + 1) or [VARIES]
+                function = self._functions[name]
+                return self.returned(function, deep + 1, self._bound(function, node, scope, deep + 1)) or [VARIES]
         return [VARIES]
 
     def _piece(self, node: ast.expr, bound: Bound | None) -> list[str]:
@@ -223,14 +231,33 @@ class _Module:
                 found += self._alternatives(node.iter, scope, None, deep)
         return found
 
-    def returned(self, function: ast.AST, deep: int) -> list[str]:
-        """What a function of it returns."""
+    def _passed(self, name: str, scope: ast.AST, deep: int) -> list[str]:
+        """What a parameter of a function is given, by those of the module that call it."""
+        if not isinstance(scope, FUNCTIONS) or name not in _parameters(scope):
+            return []
+        calls = [(caller, call) for caller, call in self._calls if _name(call.func) == scope.name]
+        given = [(caller, _arguments(scope, call).get(name)) for caller, call in calls]
+        return [text for caller, value in given if value for text in self._alternatives(value, caller, None, deep)]
+
+    def returned(self, function: ast.AST, deep: int, bound: Bound | None = None) -> list[str]:
+        """What a function of it returns, called with that."""
         return [
             text
             for node in ast.walk(function)
             if isinstance(node, (ast.Return, ast.Yield)) and node.value is not None
-            for text in self._alternatives(node.value, function, None, deep)
+            for text in self._alternatives(node.value, function, bound, deep)
         ]
+
+
+def _parameters(function: Function) -> list[str]:
+    arguments = function.args
+    return [each.arg for each in (*arguments.args, *arguments.kwonlyargs) if each.arg not in ("self", "cls")]
+
+
+def _arguments(function: Function, call: ast.Call) -> dict[str, ast.expr]:
+    """By parameter, what stands in a call."""
+    named = {word.arg: word.value for word in call.keywords if word.arg}
+    return dict(zip(_parameters(function), call.args, strict=False)) | named
 
 
 def _with_scopes(tree: ast.Module) -> Iterator[tuple[ast.AST, ast.AST]]:
