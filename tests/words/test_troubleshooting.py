@@ -6,17 +6,19 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 
 import pipeframe_async
-from pipeframe_async import Checkpoint, ConfigError, PipeFrame, PipelineEngine, Retry, apply, run
+from pipeframe_async import Checkpoint, ConfigError, Failure, PipeFrame, PipelineEngine, Retry, apply, run
+from pipeframe_async.model import FailureKind
 from tests.words.said import said, texts
 
 PACKAGE = Path(pipeframe_async.__file__).parent
 PAGE = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```text\n(.*?)^```\n(.*?)(?=^```|^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+KINDS: tuple[FailureKind, ...] = get_args(FailureKind)
 LISTED = [line for block, _ in BLOCKS for line in block.splitlines()]
 
 
@@ -39,6 +41,29 @@ def test_each_text_stands_in_one_entry() -> None:
 
 def test_each_entry_says_what_to_do() -> None:
     assert [block for block, told in BLOCKS if len(told.split()) < 5] == []
+
+
+def test_each_kind_of_failure_is_told_by_its_verb() -> None:
+    rows = dict(re.findall(r'^\| … ([a-z ]+) \| `"(\w+)"` \|', PAGE, re.MULTILINE))
+    assert {
+        kind: str(Failure(0, "s", kind, "E", "")).split("'s' ")[1].split(" E:")[0].rstrip(",") for kind in KINDS
+    } == {kind: verb for verb, kind in rows.items()}
+
+
+def test_each_bottleneck_is_told() -> None:
+    """The beginnings of the sentences, as the code has them, and as the table has them."""
+    source = (PACKAGE / "_rules" / "bottleneck.py").read_text("utf-8")
+    outside = source.split("def _outside(")[1].split("\ndef ")[0]
+    said_there = re.findall(r'"Bottleneck: ([a-z][a-z ]+)', source)
+    said_there += re.findall(r'^\s+(?:\(usage\.\w+, )?f"([a-z][a-z ]+)', outside, re.MULTILINE)
+    table = PAGE.split("\n## The bottleneck\n")[1].split("\n## ")[0]
+    told = [
+        name
+        for row in re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)[1:]
+        for name in re.findall(r"`([^`]+)`", row)
+    ]
+    assert [text for text in said_there if not text.startswith(tuple(told))] == []
+    assert [name for name in told if name not in source] == []
 
 
 class Squares(PipelineEngine[int, int]):
@@ -96,6 +121,14 @@ def test_what_a_user_is_shown_is_found_on_the_page(wrong: Callable[[], Any]) -> 
         ("def bad(text):\n    return BadParameter(text)\nraise bad(f'{a} is bad')", {"… is bad"}),
         ("def no(what):\n    return ValueError(f'{a}, no {what}')\nraise no('room')", {"…, no room"}),
         ("Failure(record, message='it was too much')", {"it was too much"}),
+        ("Failure(record, 'feed', 'poison', 'Poison', 'it came too often')", {"it came too often"}),
+        ("GONE = 'it is gone'\ndef f():\n    raise StateError(GONE)", {"it is gone"}),
+        ("raise StateError(why or 'it was closed')", {"it was closed"}),
+        ("raise OSError(2, f'nobody listens at {path}')", {"nobody listens at …"}),
+        ("def why(what):\n    return f'{what} for long'\nraise WorkerLost(why('no lane'))", {"no lane for long"}),
+        ("logger.error('%s: %s', name, 'it is late')", {"…: it is late"}),
+        ("sys.stderr.write(f'worker {pid} stays\\n')", {"worker … stays"}),
+        ("click.echo('nothing to do', err=True)\nclick.echo('all is done')", {"nothing to do"}),
         ("raise InternalError('our bug')", set()),
         ("raise ConfigError(text)", set()),
         ("print('hello there')", set()),
