@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AsyncBucket": "_engine.feeding.bucket",
+    "Bucket": "_engine.feeding.pump",
     "Checkpoint": "checkpoint",
     "CheckpointMismatch": "errors",
     "Chunk": "model",
     "ConfigError": "errors",
     "DROP": "model",
     "Delivery": "model",
+    "Drop": "model",
     "DrainTimeout": "errors",
     "Failure": "model",
     "Child": "model",
@@ -32,6 +35,7 @@ _HOMES = {
     "PipeFrameError": "errors",
     "PipelineEngine": "pipeline",
     "PipelineFailed": "errors",
+    "Results": "_engine.delivering.results",
     "Retry": "pipeline",
     "RunReport": "report",
     "Shared": "shared",
@@ -56,6 +60,8 @@ _HOMES = {
 
 __all__ = [
     "DROP",
+    "AsyncBucket",
+    "Bucket",
     "Checkpoint",
     "CheckpointMismatch",
     "Child",
@@ -63,6 +69,7 @@ __all__ = [
     "ConfigError",
     "Delivery",
     "DrainTimeout",
+    "Drop",
     "Failure",
     "FeedError",
     "Health",
@@ -72,6 +79,7 @@ __all__ = [
     "PipeFrameError",
     "PipelineEngine",
     "PipelineFailed",
+    "Results",
     "Retry",
     "RunReport",
     "Shared",
@@ -95,6 +103,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from pipeframe_async._engine.delivering.results import Results
+    from pipeframe_async._engine.feeding.bucket import AsyncBucket
+    from pipeframe_async._engine.feeding.pump import Bucket
     from pipeframe_async.checkpoint import Checkpoint
     from pipeframe_async.contracts import Sink, Source
     from pipeframe_async.counting import count
@@ -113,7 +124,7 @@ if TYPE_CHECKING:
         WorkerLost,
     )
     from pipeframe_async.frame import PipeFrame
-    from pipeframe_async.model import DROP, Child, Chunk, Delivery, Failure
+    from pipeframe_async.model import DROP, Child, Chunk, Delivery, Drop, Failure
     from pipeframe_async.pipeline import PipelineEngine, Retry
     from pipeframe_async.report import RunReport
     from pipeframe_async.script import run

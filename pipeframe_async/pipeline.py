@@ -9,13 +9,21 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from pipeframe_async.checkpoint import Checkpoint
 from pipeframe_async.errors import ConfigError
 
-In = TypeVar("In")
-Out = TypeVar("Out")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # a checker has it, also where it is not installed
+
+    In = TypeVar("In", default=Any)
+    Out = TypeVar("Out", default=Any)
+else:
+    from typing import TypeVar
+
+    In = TypeVar("In")
+    Out = TypeVar("Out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,8 @@ class Retry:
 class PipelineEngine(Generic[In, Out]):
     """A pipeline: steps, a feed, and the few knobs that belong to the work rather than the machine.
 
-    Subclass it, list `steps`, write `feed`, and hand the class (or an instance, when it takes constructor
+    `PipelineEngine[In, Out]` says to a type checker what is fed and what the results are; either may be left out, and
+    is `Any` then. Subclass it, list `steps`, write `feed`, and hand the class (or an instance, when it takes
     arguments) to `PipeFrame().run`. Optional hooks are found by name: `feed`, `async def sink(self, records)`,
     `async def dead_letter(self, failures)`, `async def on_progress(self, watermark)`, `setup(self)` and
     `teardown(self)`. `feed`, `sink` and `dead_letter` may be objects: a `Source`, and a `Sink` each. The watermark is
@@ -110,3 +119,9 @@ class PipelineEngine(Generic[In, Out]):
     max_failures: int | float | None
     batch_size: int | None = None
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None
+
+    if not TYPE_CHECKING:  # `TypeVar` has defaults from CPython 3.13 on only
+
+        def __class_getitem__(cls, types):
+            alone = cls is PipelineEngine and not isinstance(types, tuple)
+            return super().__class_getitem__((types, Any) if alone else types)

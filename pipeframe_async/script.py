@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from difflib import get_close_matches
-from typing import Any
+from collections.abc import Iterable
+from concurrent.futures import Executor as AnyExecutor
+from os import PathLike
+from types import ModuleType
+from typing import Any, Literal, TypedDict, Unpack
 
 from pipeframe_async._worker.surroundings import open_standard_streams
-from pipeframe_async.errors import ConfigError, StateError
-from pipeframe_async.frame import In, Out, PipeFrame
+from pipeframe_async.contracts import Executor
+from pipeframe_async.errors import StateError
+from pipeframe_async.frame import In, Out, PipeFrame, refuse_options
 from pipeframe_async.model import FeedLike
 from pipeframe_async.pipeline import PipelineEngine
 from pipeframe_async.portal import loop_factory
 from pipeframe_async.report import RunReport
+
+
+class Options(TypedDict, total=False):
+    """What `run` and `stream` hand on to `PipeFrame`, which says what each is."""
+
+    cpu_count: int | None
+    buffer_size: int | None
+    executor: str | AnyExecutor | Executor | None
+    buffer_bytes: int
+    drain_timeout: float
+    handle_signals: bool
+    progress: bool | str
+    name: str | None
+    stream_buffer_size: int | None
+    max_worker_rss: int | None
+    max_worker_batches: int | None
+    worker_timeout: float
+    ship_modules: Iterable[ModuleType | str]
+    monitor: str | bool
+    monitor_token: str | Literal[False] | None
+    stall_after: float
+    health_file: str | PathLike[str] | None
+    report: str | PathLike[str] | None
+    call_queue: int
 
 
 def run(
@@ -22,7 +49,7 @@ def run(
     *,
     load: FeedLike[In] | None = None,
     restart: bool = False,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> RunReport:
     """Run a pipeline from a script, on an event loop of its own: uvloop where it is installed.
 
@@ -54,8 +81,7 @@ def run(
             "write `await PipeFrame(...).run(pipeline)` instead"
         )
     open_standard_streams()  # uvloop aborts where it is given a number that a closed one left free
-    _check(options)
-    frame = PipeFrame(**{"handle_signals": True, **options})
+    frame = _frame("run()", {"handle_signals": True, **options})
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
             return runner.run(frame.run(pipeline, feed, load=load, restart=restart))
@@ -63,17 +89,6 @@ def run(
             raise KeyboardInterrupt from None
 
 
-WORKERS = ("workers", "max_workers", "processes", "n_jobs", "num_workers")
-"""What others call `cpu_count`."""
-
-
-def _check(options: dict[str, Any]) -> None:
-    known = inspect.signature(PipeFrame).parameters
-    for name in options.keys() - known.keys():
-        if hasattr(PipelineEngine, name):
-            hint = f"it belongs to the pipeline: set `{name}` in its class"
-        elif meant := ["cpu_count"] if name in WORKERS else get_close_matches(name, known, 1):
-            hint = f"did you mean {meant[0]}?"
-        else:
-            hint = f"there are {', '.join(known)}"
-        raise ConfigError(f"run() has no option {name}={options[name]!r}: {hint}")
+def _frame(caller: str, options: dict[str, Any]) -> PipeFrame:
+    refuse_options(caller, options)
+    return PipeFrame(**options)

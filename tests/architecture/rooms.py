@@ -46,6 +46,8 @@ ENGINE: Final = Room(
 
 ROOMS: Final[dict[str, Room]] = {
     **dict.fromkeys(WORDS, WORD),
+    # For checkers alone, which have it: defaults of type variables, before Python has them.
+    **dict.fromkeys(("model", "pipeline"), replace(WORD, outside=frozenset({"typing_extensions"}))),
     # Zstandard, before Python has it.
     "compression": replace(WORD, outside=frozenset({"compression", "backports"})),
     "plan": Room(ours=WORDS | {"_rules"}, never=WORD.never),
@@ -90,6 +92,7 @@ ROOMS: Final[dict[str, Room]] = {
     # Loaded with every session of pytest, and the only one that knows it.
     "testing.plugin": Room(ours=frozenset({"frame", "testing"}), outside=frozenset({"pytest"})),
     "cli": Room(ours=WORDS | EDGES | {"plan", "frame", "script"}, outside=frozenset({"click", "rich", "uvloop"})),
-    "__init__": Room(ours=WORDS | {"frame", "script"}),
+    # Three classes of the engine's have their place in a user's annotations.
+    "__init__": Room(ours=WORDS | {"frame", "script", "_engine.delivering", "_engine.feeding"}),
     "__main__": Room(ours=frozenset({"cli"})),
 }
