@@ -76,8 +76,8 @@ class Delivery(Generic[T]):
 
     record: T
     key: object = None
-    ack: Callable[[], Awaitable[None] | None] | None = None
-    nack: Callable[[Failure[T] | None], Awaitable[None] | None] | None = None
+    ack: Callable[[], object] | None = None
+    nack: Callable[[Failure[T] | None], object] | None = None
     outcome: Callable[[list[Any], Failure[T] | None], None] | None = None
     failure: Failure[T] | None = None
     context: object = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, assert_type
+from typing import Any, Literal, assert_type
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,16 @@ import numpy.typing as npt
 import pipeframe_async
 from pipeframe_async import (
     DROP,
+    AsyncBucket,
+    Bucket,
     Chunk,
     Delivery,
+    Drop,
     Failure,
     PipeFrame,
     PipelineEngine,
     PipelineFailed,
+    Results,
     Retry,
     RunReport,
     Stats,
@@ -29,7 +33,6 @@ from pipeframe_async import (
     vectorize,
 )
 from pipeframe_async.contracts import Executor
-from pipeframe_async.model import Drop
 from pipeframe_async.testing import FakeExecutor
 
 
@@ -121,6 +124,63 @@ class WithArguments(PipelineEngine[int, float]):
 
     def __init__(self, start: int) -> None:
         self.start = start
+
+
+class Untold(PipelineEngine):
+    """Of lambdas, and methods that are named in the class body."""
+
+    def half(self, order: Order) -> Order:
+        return order
+
+    def halves(self, order: Order) -> list[Order]:
+        return [order]
+
+    def is_whole(self, order: Order) -> bool:
+        return order.cents % 100 == 0
+
+    def totals(self, orders: list[Order]) -> list[int | Drop]:
+        return [order.cents if order.cents else DROP for order in orders]
+
+    steps = [
+        apply(lambda n: n * n),
+        apply(lambda order: order.cents),
+        keep_if(lambda order: order.cents > 0),
+        expand(lambda order: [order, order]),
+        vectorize(lambda orders: [order.cents for order in orders]),
+        vectorize(lambda orders: np.asarray(orders) * 2, size=16),
+        apply(half),
+        expand(halves),
+        keep_if(is_whole),
+        vectorize(totals),
+    ]
+
+
+class FromBucket(PipelineEngine[str, Order | Drop]):
+    steps = [parse]
+
+    async def feed(self, bucket: AsyncBucket[str]) -> None:
+        await bucket.put("1 250")
+        await bucket.put(Chunk(["2 99"]))
+
+
+class FromBlockingBucket(PipelineEngine[str]):
+    steps = [parse]
+
+    def feed(self, bucket: Bucket[str]) -> None:
+        bucket.put("1 250")
+        bucket.put(Delivery("2 99", ack=lambda: print("taken")))
+
+
+async def totals_of(results: Results[Order]) -> int:
+    return sum([order.cents async for order in results])
+
+
+async def use_of_what_is_untold(frame: PipeFrame) -> None:
+    assert_type(await frame.run(Untold, range(3)), RunReport)
+    assert_type(await frame.call(Untold, 3), Any)
+    assert_type(await frame.call(FromBucket, "1 2"), Order | Drop)
+    async with frame.stream(Orders) as results:
+        await totals_of(results)
 
 
 async def use() -> None:

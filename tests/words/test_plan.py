@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import operator
+import typing
 from collections.abc import AsyncIterator, Iterator
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -15,6 +16,8 @@ from pipeframe_async.pipeline import PipelineEngine, Retry
 from pipeframe_async.plan import AsyncSteps, DefSteps, Plan, feed_of, plan_of
 from pipeframe_async.steps import apply, expand, keep_if, vectorize
 from pipeframe_async.wire import ChainSpec
+
+T = TypeVar("T")
 
 
 def parse(record: Any) -> Any:
@@ -552,3 +555,15 @@ def test_what_looks_like_a_knob_and_is_none_is_refused_with_what_was_meant() -> 
         "Orders has `time_out`, which means nothing here: did you mean `timeout`? If it is your own, let its name "
         "begin with an underscore"
     )
+
+
+def test_a_pipeline_may_leave_out_its_types_or_the_second() -> None:
+    assert typing.get_args(PipelineEngine[int]) == (int, Any)
+    assert typing.get_args(PipelineEngine[int, str]) == (int, str)
+
+
+def test_a_generic_pipeline_of_ones_own_has_its_own_parameters() -> None:
+    class Same(PipelineEngine[T, T]):
+        steps = (parse,)
+
+    assert typing.get_args(Same[int]) == (int,)
