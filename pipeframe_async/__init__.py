@@ -33,10 +33,10 @@ _HOMES = {
     "Overloaded": "errors",
     "PipeFrame": "frame",
     "PipeFrameError": "errors",
-    "PipelineEngine": "pipeline",
+    "PipelineEngine": "pipeline_engine",
     "PipelineFailed": "errors",
     "Results": "_engine.delivering.results",
-    "Retry": "pipeline",
+    "Retry": "pipeline_engine",
     "RunReport": "report",
     "Shared": "shared",
     "Sink": "contracts",
@@ -52,9 +52,12 @@ _HOMES = {
     "count": "counting",
     "current_traceparent": "traceparent",
     "expand": "steps",
+    "fold": "folding",
     "keep_if": "steps",
+    "pipeline": "script",
     "run": "script",
     "share": "shared",
+    "stream": "script",
     "vectorize": "steps",
 }
 
@@ -96,9 +99,12 @@ __all__ = [
     "count",
     "current_traceparent",
     "expand",
+    "fold",
     "keep_if",
+    "pipeline",
     "run",
     "share",
+    "stream",
     "vectorize",
 ]
 
@@ -123,11 +129,12 @@ if TYPE_CHECKING:
         StepError,
         WorkerLost,
     )
+    from pipeframe_async.folding import fold
     from pipeframe_async.frame import PipeFrame
     from pipeframe_async.model import DROP, Child, Chunk, Delivery, Drop, Failure
-    from pipeframe_async.pipeline import PipelineEngine, Retry
+    from pipeframe_async.pipeline_engine import PipelineEngine, Retry
     from pipeframe_async.report import RunReport
-    from pipeframe_async.script import run
+    from pipeframe_async.script import pipeline, run, stream
     from pipeframe_async.shared import Shared, share
     from pipeframe_async.stats import Health, SourceCounts, Stats, StepReport
     from pipeframe_async.steps import apply, expand, keep_if, vectorize

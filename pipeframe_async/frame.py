@@ -45,7 +45,7 @@ from pipeframe_async.observe.monitor.address import address_of
 from pipeframe_async.observe.progress import MODES, progress_display
 from pipeframe_async.observe.tracing import traced_run
 from pipeframe_async.observe.watching import Condition, Wanted, Watching
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 from pipeframe_async.plan import Plan, feed_of, instance_of, plan_of
 from pipeframe_async.portal import Portal
 from pipeframe_async.report import RunReport

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeVar  # as in `pipeline`
+    from typing_extensions import TypeVar  # as in `pipeline_engine`
 
     T = TypeVar("T", default=Any)
 else:

@@ -22,7 +22,7 @@ from pipeframe_async._rules.spelling import misspelt
 from pipeframe_async._rules.step_forms import at_once, fans_out, is_async, signature, steps_of
 from pipeframe_async.checkpoint import Checkpoint
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.pipeline import PipelineEngine, Retry
+from pipeframe_async.pipeline_engine import PipelineEngine, Retry
 from pipeframe_async.steps import Named, OnLoop, Wrapped, step_name
 from pipeframe_async.wire import ChainSpec
 

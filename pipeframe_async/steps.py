@@ -14,7 +14,7 @@ from pipeframe_async.errors import ConfigError
 from pipeframe_async.model import DROP, Drop
 
 if TYPE_CHECKING:
-    from pipeframe_async.pipeline import PipelineEngine
+    from pipeframe_async.pipeline_engine import PipelineEngine
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeframe_async.checkpoint import Checkpoint
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.pipeline import PipelineEngine, Retry
+from pipeframe_async.pipeline_engine import PipelineEngine, Retry
 from pipeframe_async.steps import Wrapped
 
 ELSEWHERE = {

@@ -16,7 +16,7 @@ WORDS: Final = frozenset(
         "steps",
         "wire",
         "contracts",
-        "pipeline",
+        "pipeline_engine",
         "failures",
         "weight",
         "compression",
@@ -32,6 +32,7 @@ WORDS: Final = frozenset(
         "shared_file",
         "shared",
         "gil",
+        "folding",
     }
 )
 """Values and contracts, which everything may name. They import each other, in one direction."""
@@ -47,7 +48,7 @@ ENGINE: Final = Room(
 ROOMS: Final[dict[str, Room]] = {
     **dict.fromkeys(WORDS, WORD),
     # For checkers alone, which have it: defaults of type variables, before Python has them.
-    **dict.fromkeys(("model", "pipeline"), replace(WORD, outside=frozenset({"typing_extensions"}))),
+    **dict.fromkeys(("model", "pipeline_engine"), replace(WORD, outside=frozenset({"typing_extensions"}))),
     # Zstandard, before Python has it.
     "compression": replace(WORD, outside=frozenset({"compression", "backports"})),
     "plan": Room(ours=WORDS | {"_rules"}, never=WORD.never),
@@ -83,7 +84,8 @@ ROOMS: Final[dict[str, Room]] = {
     "servers": Room(ours=WORDS, never=frozenset({"multiprocessing"})),
     "portal": Room(ours=WORDS, outside=frozenset({"uvloop"})),
     "frame": Room(ours=WORDS | {"plan", "_rules", "_engine", "_worker", "executors", "observe", "portal"}),
-    "script": Room(ours=WORDS | {"frame", "portal", "_worker"}, outside=frozenset({"uvloop"})),
+    "iterating": Room(ours=WORDS | {"frame", "portal"}),
+    "script": Room(ours=WORDS | {"frame", "portal", "iterating", "_worker"}, outside=frozenset({"uvloop"})),
     # Nobody imports it but tests: it may look into every room, and the conformance suite runs what it is given.
     "testing": Room(
         ours=WORDS | {"plan", "_rules", "_worker", "executors", "_engine", "frame"},

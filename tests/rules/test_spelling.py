@@ -9,7 +9,7 @@ import pytest
 
 from pipeframe_async._rules.spelling import KINDS, misspelt, refuse_option
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.pipeline import PipelineEngine, Retry
+from pipeframe_async.pipeline_engine import PipelineEngine, Retry
 from pipeframe_async.sinks import JsonLines
 from pipeframe_async.steps import apply
 

@@ -29,7 +29,10 @@ from pipeframe_async import (
     StepError,
     apply,
     expand,
+    fold,
     keep_if,
+    pipeline,
+    stream,
     vectorize,
 )
 from pipeframe_async.contracts import Executor
@@ -205,6 +208,21 @@ async def use() -> None:
         assert_type(await warm.call(Orders, "1 2"), Order)
         assert_type(await warm.call(WithArguments(3), 7), float)
     assert_type(frame.stats(), Stats)
+
+
+def with_cents(total: int, order: Order) -> int:
+    return total + order.cents
+
+
+def short() -> None:
+    fold(lambda so_far, square: so_far + square, 0)
+    for order in stream(Orders, ["1 2"], cpu_count=2):
+        assert_type(order, Order)
+    made = pipeline(apply(lambda n: n * n), keep_if(is_paid), order=lambda n: n % 2, sink=print, max_failures=None)
+    assert_type(list(stream(made, range(3))), list[Any])
+    total = fold(with_cents, 0)
+    assert_type(total.value, int)
+    pipeline(parse, sink=total, order="completion", setup=lambda: None)
 
 
 def script() -> None:

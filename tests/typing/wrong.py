@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeframe_async import Bucket, PipeFrame, PipelineEngine, Retry, apply, run, vectorize
+from pipeframe_async import Bucket, PipeFrame, PipelineEngine, Retry, apply, pipeline, run, stream, vectorize
 
 
 def length(text: str) -> Any:
@@ -52,6 +52,9 @@ async def use() -> None:
     run(Lengths, cpu_cuont=2)  # wrong: no such option
     run(Lengths, timeout=3)  # wrong: of the pipeline
     run(Lengths, cpu_count="2")  # wrong: a count
+    stream(Lengths, [1])  # wrong: its records are strings
+    pipeline(length, time_out=3)  # wrong: no such attribute
+    pipeline(length, timeout="3")  # wrong: seconds are a number
     PipeFrame(max_workers=2)  # wrong: no such option
     await frame.run(Lengths, cpu_count=2)  # wrong: of the frame
     frame.stream(Lengths, cpu_count=2)  # wrong: of the frame

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.pipeline import PipelineEngine, Retry
+from pipeframe_async.pipeline_engine import PipelineEngine, Retry
 from pipeframe_async.plan import AsyncSteps, DefSteps, Plan, feed_of, plan_of
 from pipeframe_async.steps import apply, expand, keep_if, vectorize
 from pipeframe_async.wire import ChainSpec

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from pipeframe_async.checkpoint import Checkpoint
 from pipeframe_async.errors import ConfigError
+from pipeframe_async.steps import step_name
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # a checker has it, also where it is not installed
@@ -125,3 +126,21 @@ class PipelineEngine(Generic[In, Out]):
         def __class_getitem__(cls, types):
             alone = cls is PipelineEngine and not isinstance(types, tuple)
             return super().__class_getitem__((types, Any) if alone else types)
+
+
+class Pipeline(PipelineEngine[In, Out]):
+    """A pipeline without a class of its own: what `pipeline` makes. Its hooks are functions, and no methods.
+
+    Args:
+        attributes: what a class would have.
+    """
+
+    def __init__(self, attributes: dict[str, Any]) -> None:
+        vars(self).update(attributes)
+
+    def __repr__(self) -> str:
+        return f"<pipeline of {', '.join(map(step_name, self.steps))}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For workers, which have its steps already."""
+        return {hook: function for hook, function in vars(self).items() if hook in ("setup", "teardown")}
