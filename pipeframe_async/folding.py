@@ -25,7 +25,7 @@ class Fold(Generic[Value]):
             raise ConfigError(f"fold({fn!r}): needs a function of a value and a result, which returns the next value")
         self._fn = fn
         self._initial = initial
-        self.value = deepcopy(initial)
+        self.value: Value = deepcopy(initial)
 
     def __enter__(self) -> None:
         self.value = deepcopy(self._initial)

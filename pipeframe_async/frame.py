@@ -81,7 +81,7 @@ class PipeFrame:
         drain_timeout: seconds that what is in flight has to finish after `stop()`.
         handle_signals: let SIGINT and SIGTERM stop the run, a second one abort it: then KeyboardInterrupt is raised,
             with the books in its `report`. For programs of your own; never inside somebody's app.
-        progress: True or `"auto"` for a progress bar on standard error (plain lines where it is no terminal),
+        progress: True or `"auto"` for a progress bar on standard error, or in a notebook (plain lines elsewhere),
             `"plain"`, `"json"`, False or `"none"` for nothing.
         name: for logs and thread names.
         stream_buffer_size: other spelling of `buffer_size`.

@@ -74,7 +74,7 @@ ROOMS: Final[dict[str, Room]] = {
     "executors": Room(ours=WORDS | {"_rules", "_worker"}, outside=frozenset({"cloudpickle"})),
     # Behind its extra; only what opens a cluster loads it.
     "executors.dask": Room(ours=WORDS | {"_rules", "_worker", "executors"}, outside=frozenset({"distributed"})),
-    "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"opentelemetry", "rich"})),
+    "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"IPython", "opentelemetry", "rich"})),
     "observe.monitor": Room(
         ours=WORDS | {"_rules", "observe"}, outside=frozenset({"prometheus_client", "starlette", "uvicorn"})
     ),
