@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AsyncBucket": "_engine.feeding.bucket",
+    "Bucket": "_engine.feeding.pump",
     "Checkpoint": "checkpoint",
     "CheckpointMismatch": "errors",
     "Chunk": "model",
     "ConfigError": "errors",
     "DROP": "model",
     "Delivery": "model",
+    "Drop": "model",
     "DrainTimeout": "errors",
     "Failure": "model",
     "Child": "model",
@@ -30,9 +33,10 @@ _HOMES = {
     "Overloaded": "errors",
     "PipeFrame": "frame",
     "PipeFrameError": "errors",
-    "PipelineEngine": "pipeline",
+    "PipelineEngine": "pipeline_engine",
     "PipelineFailed": "errors",
-    "Retry": "pipeline",
+    "Results": "_engine.delivering.results",
+    "Retry": "pipeline_engine",
     "RunReport": "report",
     "Shared": "shared",
     "Sink": "contracts",
@@ -48,14 +52,19 @@ _HOMES = {
     "count": "counting",
     "current_traceparent": "traceparent",
     "expand": "steps",
+    "fold": "folding",
     "keep_if": "steps",
+    "pipeline": "script",
     "run": "script",
     "share": "shared",
+    "stream": "script",
     "vectorize": "steps",
 }
 
 __all__ = [
     "DROP",
+    "AsyncBucket",
+    "Bucket",
     "Checkpoint",
     "CheckpointMismatch",
     "Child",
@@ -63,6 +72,7 @@ __all__ = [
     "ConfigError",
     "Delivery",
     "DrainTimeout",
+    "Drop",
     "Failure",
     "FeedError",
     "Health",
@@ -72,6 +82,7 @@ __all__ = [
     "PipeFrameError",
     "PipelineEngine",
     "PipelineFailed",
+    "Results",
     "Retry",
     "RunReport",
     "Shared",
@@ -88,13 +99,19 @@ __all__ = [
     "count",
     "current_traceparent",
     "expand",
+    "fold",
     "keep_if",
+    "pipeline",
     "run",
     "share",
+    "stream",
     "vectorize",
 ]
 
 if TYPE_CHECKING:
+    from pipeframe_async._engine.delivering.results import Results
+    from pipeframe_async._engine.feeding.bucket import AsyncBucket
+    from pipeframe_async._engine.feeding.pump import Bucket
     from pipeframe_async.checkpoint import Checkpoint
     from pipeframe_async.contracts import Sink, Source
     from pipeframe_async.counting import count
@@ -112,11 +129,12 @@ if TYPE_CHECKING:
         StepError,
         WorkerLost,
     )
+    from pipeframe_async.folding import fold
     from pipeframe_async.frame import PipeFrame
-    from pipeframe_async.model import DROP, Child, Chunk, Delivery, Failure
-    from pipeframe_async.pipeline import PipelineEngine, Retry
+    from pipeframe_async.model import DROP, Child, Chunk, Delivery, Drop, Failure
+    from pipeframe_async.pipeline_engine import PipelineEngine, Retry
     from pipeframe_async.report import RunReport
-    from pipeframe_async.script import run
+    from pipeframe_async.script import pipeline, run, stream
     from pipeframe_async.shared import Shared, share
     from pipeframe_async.stats import Health, SourceCounts, Stats, StepReport
     from pipeframe_async.steps import apply, expand, keep_if, vectorize

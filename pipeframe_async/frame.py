@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor as AnyExecutor
 from contextlib import (
     AbstractAsyncContextManager,
@@ -18,7 +19,7 @@ from dataclasses import replace
 from functools import partial
 from os import PathLike
 from types import ModuleType, TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Never, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 from pipeframe_async._engine.calls import Calls
@@ -34,6 +35,7 @@ from pipeframe_async._engine.watch import watched
 from pipeframe_async._engine.wiring import Limits
 from pipeframe_async._rules import knobs
 from pipeframe_async._rules.feed_forms import Feed
+from pipeframe_async._rules.spelling import refuse_option
 from pipeframe_async.contracts import Checked, Executor, Logs, Opened
 from pipeframe_async.errors import ConfigError, FeedError, InternalError, PipeFrameError, StateError
 from pipeframe_async.executors import choose, hosts
@@ -43,7 +45,7 @@ from pipeframe_async.observe.monitor.address import address_of
 from pipeframe_async.observe.progress import MODES, progress_display
 from pipeframe_async.observe.tracing import traced_run
 from pipeframe_async.observe.watching import Condition, Wanted, Watching
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 from pipeframe_async.plan import Plan, feed_of, instance_of, plan_of
 from pipeframe_async.portal import Portal
 from pipeframe_async.report import RunReport
@@ -79,7 +81,7 @@ class PipeFrame:
         drain_timeout: seconds that what is in flight has to finish after `stop()`.
         handle_signals: let SIGINT and SIGTERM stop the run, a second one abort it: then KeyboardInterrupt is raised,
             with the books in its `report`. For programs of your own; never inside somebody's app.
-        progress: True or `"auto"` for a progress bar on standard error (plain lines where it is no terminal),
+        progress: True or `"auto"` for a progress bar on standard error, or in a notebook (plain lines elsewhere),
             `"plain"`, `"json"`, False or `"none"` for nothing.
         name: for logs and thread names.
         stream_buffer_size: other spelling of `buffer_size`.
@@ -106,6 +108,7 @@ class PipeFrame:
         health_file: is written every 2 s, for probes that run a command (`pipeframe health FILE`), and removed at the
             end.
         report: a file the page is written to, as it is when runs have ended: it shows the last 16.
+        unknown: nothing; an option of another place is refused, and told where it belongs.
 
     Raises:
         ConfigError: a value is wrong; it names the knob, the value and what is allowed.
@@ -136,7 +139,10 @@ class PipeFrame:
         health_file: str | PathLike[str] | None = None,
         report: str | PathLike[str] | None = None,
         call_queue: int = 1_000,
+        **unknown: Never,
     ) -> None:
+        if unknown:
+            refuse_options("PipeFrame()", unknown)
         self._kind = choose.check(executor)
         self._workers = choose.workers(self._kind, cpu_count)
         self._wear = choose.wear(self._kind, max_worker_rss, max_worker_batches)
@@ -177,6 +183,7 @@ class PipeFrame:
         *,
         load: FeedLike[In] | None = None,
         restart: bool = False,
+        **unknown: Never,
     ) -> RunReport:
         """Run a pipeline until everything fed has its outcome.
 
@@ -185,6 +192,7 @@ class PipeFrame:
             feed: replaces the pipeline's own feed: any form of feed, or a function that returns one.
             load: the original's name for `feed`.
             restart: of a pipeline with a `checkpoint`: begin anew, whatever was done before.
+            unknown: nothing; an option of another place is refused, and told where it belongs.
 
         Returns:
             The report: books that balance, times of each step, what bounded the run.
@@ -196,6 +204,8 @@ class PipeFrame:
 
         Cancellation: the feed is closed, what is in flight is aborted and counted so, workers are ended.
         """
+        if unknown:
+            refuse_options("PipeFrame.run()", unknown, ("feed", "load", "restart"))
         try:
             async with self._run(pipeline, feed, load, streaming=False, restart=restart) as run:
                 return await run.execute()
@@ -212,6 +222,7 @@ class PipeFrame:
         *,
         load: FeedLike[In] | None = None,
         restart: bool = False,
+        **unknown: Never,
     ) -> AsyncIterator[Results[Out]]:
         """Run a pipeline and iterate its results: `async with frame.stream(P) as results: async for r in results`.
 
@@ -223,6 +234,7 @@ class PipeFrame:
             feed: replaces the pipeline's own feed.
             load: the original's name for `feed`.
             restart: as `run`. Of a job that was ended results of its last moments come once more.
+            unknown: as `run`.
 
         Yields:
             The results in the pipeline's `order`; `results.batches()` has them by the list, `results.report` the report
@@ -232,6 +244,8 @@ class PipeFrame:
             ConfigError: at entry, as `run`.
             PipeFrameError: from the iteration, after the last result; from leaving the block where nobody saw it.
         """
+        if unknown:
+            refuse_options("PipeFrame.stream()", unknown, ("feed", "load", "restart"))
         async with self._run(pipeline, feed, load, streaming=True, restart=restart) as run:
             task = asyncio.get_running_loop().create_task(run.execute(), name=f"{self.name}-stream")
             self._consumers[run] = asyncio.current_task()
@@ -270,7 +284,9 @@ class PipeFrame:
                 alone.
 
         Returns:
-            The result. `DROP` where a step filtered the record; a list of results where steps fan out.
+            The result; `DROP` where a step filtered the record; where steps fan out, a list of results, in order, and
+            an empty one where there were none. The type is that of a result: of a pipeline that filters write it as
+            `PipelineEngine[In, Out | Drop]`, of one that fans out as `PipelineEngine[In, list[Out]]`.
 
         Raises:
             ConfigError: as `run`; or `deadline` is no number of seconds above 0.
@@ -575,6 +591,16 @@ class PipeFrame:
         for run in self._runs:
             if pipeline is None or run.is_of(pipeline):
                 run.stop()
+
+
+def refuse_options(caller: str, given: Mapping[str, object], options: Sequence[str] = ()) -> None:
+    """Refuse what is no option of a caller's: of those it names, or of the frame's where it names none.
+
+    Raises:
+        ConfigError: it says where an option belongs, or what it is called.
+    """
+    of_frame = [name for name in inspect.signature(PipeFrame).parameters if name != "unknown"]
+    refuse_option(caller, options or of_frame, of_frame, given)
 
 
 def _shown(run: Run, workforce: Workforce) -> Stats:

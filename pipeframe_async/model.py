@@ -9,9 +9,16 @@ import pickle
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # as in `pipeline_engine`
+
+    T = TypeVar("T", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 FailureKind = Literal["raised", "timeout", "crashed", "unpicklable", "poison"]
 
@@ -69,8 +76,8 @@ class Delivery(Generic[T]):
 
     record: T
     key: object = None
-    ack: Callable[[], Awaitable[None] | None] | None = None
-    nack: Callable[[Failure[T] | None], Awaitable[None] | None] | None = None
+    ack: Callable[[], object] | None = None
+    nack: Callable[[Failure[T] | None], object] | None = None
     outcome: Callable[[list[Any], Failure[T] | None], None] | None = None
     failure: Failure[T] | None = None
     context: object = None

@@ -6,9 +6,8 @@ A `PipelineEngine` class or instance comes in, a frozen `Plan` goes out. Nothing
 from __future__ import annotations
 
 import inspect
-import logging
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from itertools import count, groupby
@@ -19,14 +18,13 @@ from pipeframe_async._rules import knobs
 from pipeframe_async._rules.edges import SINK_REMEDY, Back, Edge, back_of, edge_of, plain_function, wants_keys, writes
 from pipeframe_async._rules.feed_forms import Feed, feed_form, returned
 from pipeframe_async._rules.resume import fingerprint
+from pipeframe_async._rules.spelling import misspelt
 from pipeframe_async._rules.step_forms import at_once, fans_out, is_async, signature, steps_of
 from pipeframe_async.checkpoint import Checkpoint
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.pipeline import PipelineEngine, Retry
+from pipeframe_async.pipeline_engine import PipelineEngine, Retry
 from pipeframe_async.steps import Named, OnLoop, Wrapped, step_name
 from pipeframe_async.wire import ChainSpec
-
-logger = logging.getLogger("pipeframe_async")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +129,11 @@ def plan_of(pipeline: object, feed: Feed | None = None, *, streams: bool = False
     replays = feed is not None and feed.replays
     sink, dead_letter = _taker(engine, name, "sink"), None if replays else _taker(engine, name, "dead_letter")
     _not_replaced(None if streams or not replays else sink, feed)
-    for said in _misspelt(type(engine), steps):
-        logger.warning("%s has %s", name, said)
+    for attribute, meant in misspelt(type(engine), steps):
+        raise ConfigError(
+            f"{name} has `{attribute}`, which means nothing here: did you mean `{meant}`? If it is your own, "
+            "let its name begin with an underscore"
+        )
     ends = _Ends(
         decode=None if feed is None else feed.decode,
         encode=None if feed is None or streams or sink is None else sink.encode,
@@ -292,41 +293,6 @@ def instance_of(pipeline: object) -> PipelineEngine[Any, Any]:
 def _says(engine: PipelineEngine[Any, Any], knob: str) -> bool:
     """Whether a pipeline sets a knob, and has not just our default of it."""
     return knob in vars(engine) or any(knob in vars(cls) for cls in type(engine).__mro__ if cls is not PipelineEngine)
-
-
-_KINDS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("feed", "on_progress", "setup", "teardown"), callable),
-    **dict.fromkeys(("sink", "dead_letter"), lambda value: callable(value) or hasattr(value, "write")),
-    **dict.fromkeys(
-        ("timeout", "time_limit", "batch_size", "async_concurrency", "max_failures"),
-        lambda value: isinstance(value, (int, float)),
-    ),
-    "source": lambda value: value in ("batch", "stream"),
-    "order": lambda value: value in ("input", "completion") or callable(value),
-    "steps": lambda value: isinstance(value, (list, tuple)) and all(map(callable, value)),
-    "retry": lambda value: isinstance(value, Retry),
-    "checkpoint": lambda value: isinstance(value, (str, os.PathLike, Checkpoint)),
-}
-"""What a class may set, and whether a value is one for it."""
-
-
-def _misspelt(engine: type, steps: Sequence[Callable[..., Any]]) -> Iterator[str]:
-    """What a class sets that means nothing here, and looks like something that does."""
-    for attribute, value in vars(engine).items():
-        if (
-            attribute.startswith("_")
-            or attribute in _KINDS
-            or any(value is one for step in steps for one in (step, getattr(step, "__func__", None)))
-        ):
-            continue
-        for meant in _KINDS:
-            if _letters(meant) == _letters(attribute) and meant not in vars(engine) and _KINDS[meant](value):
-                yield f"`{attribute}`, which means nothing here: did you mean `{meant}`?"
-
-
-def _letters(name: str) -> list[str]:
-    """What two spellings of a name have in common: other underscores, a plural, letters that changed places."""
-    return sorted(name.replace("_", "").rstrip("s"))
 
 
 def _segments(

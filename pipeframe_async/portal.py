@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 from pipeframe_async.errors import StateError
 from pipeframe_async.model import FeedLike
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 from pipeframe_async.report import RunReport
 from pipeframe_async.stats import Stats
 

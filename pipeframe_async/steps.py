@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Collection, Generator, Iterable
 from functools import partial
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.model import DROP, Drop
 
+if TYPE_CHECKING:
+    from pipeframe_async.pipeline_engine import PipelineEngine
+
 A = TypeVar("A")
 B = TypeVar("B")
+P = TypeVar("P", bound="PipelineEngine[Any, Any]")
 
 
 class Wrapped(Generic[A, B]):
@@ -153,7 +157,15 @@ class AsyncExpand(Wrapped[A, AsyncIterable[B] | Awaitable[Iterable[B]]]):
             yield item, True
 
 
-def apply(fn: Callable[[A], B]) -> Apply[A, B]:
+# What they take is `Any`, not a type variable: a checker could not say what a lambda's parameter is. The second form of
+# each is for a method of the pipeline, named in its class body.
+
+
+@overload
+def apply(fn: Callable[[Any], B]) -> Apply[Any, B]: ...
+@overload
+def apply(fn: Callable[[P, Any], B]) -> Apply[Any, B]: ...
+def apply(fn: Callable[..., B]) -> Apply[Any, B]:
     """Make a step of a function from record to record.
 
     Args:
@@ -168,7 +180,11 @@ def apply(fn: Callable[[A], B]) -> Apply[A, B]:
     return Apply(fn)
 
 
-def keep_if(predicate: Callable[[A], object]) -> KeepIf[A]:
+@overload
+def keep_if(predicate: Callable[[Any], object]) -> KeepIf[Any]: ...
+@overload
+def keep_if(predicate: Callable[[P, Any], object]) -> KeepIf[Any]: ...
+def keep_if(predicate: Callable[..., object]) -> KeepIf[Any]:
     """Make a step that filters: records for which `predicate` is false end here (counted `filtered`).
 
     Args:
@@ -183,7 +199,11 @@ def keep_if(predicate: Callable[[A], object]) -> KeepIf[A]:
     return KeepIf(predicate)
 
 
-def expand(fn: Callable[[A], Iterable[B] | AsyncIterable[B] | Awaitable[Iterable[B]]]) -> Expand[A, B]:
+@overload
+def expand(fn: Callable[[Any], Iterable[B] | AsyncIterable[B] | Awaitable[Iterable[B]]]) -> Expand[Any, B]: ...
+@overload
+def expand(fn: Callable[[P, Any], Iterable[B] | AsyncIterable[B] | Awaitable[Iterable[B]]]) -> Expand[Any, B]: ...
+def expand(fn: Callable[..., Any]) -> Expand[Any, Any]:
     """Make a step that fans out: each item of the iterable `fn` returns goes on by itself.
 
     Args:
@@ -200,10 +220,14 @@ def expand(fn: Callable[[A], Iterable[B] | AsyncIterable[B] | Awaitable[Iterable
     Raises:
         ConfigError: `fn` is not callable.
     """
-    return Expand(cast(Callable[[A], Iterable[B]], fn))  # the plan makes another of it where it is async
+    return Expand(fn)  # the plan makes another of it where it is async
 
 
-def vectorize(fn: Callable[[list[A]], Collection[B | Drop]], size: int = 256) -> Vectorize[A, B]:
+@overload
+def vectorize(fn: Callable[[list[Any]], Collection[B | Drop]], size: int = 256) -> Vectorize[Any, B]: ...
+@overload
+def vectorize(fn: Callable[[P, list[Any]], Collection[B | Drop]], size: int = 256) -> Vectorize[Any, B]: ...
+def vectorize(fn: Callable[..., Collection[B | Drop]], size: int = 256) -> Vectorize[Any, B]:
     """Make a step of a function of many records at once: a model's `predict`, an operation on arrays.
 
     The call is fused with the steps around it. It gets the records of a batch that came through the steps before it,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pipeframe_async.errors import WorkerLost
 from pipeframe_async.model import FailureKind
-from pipeframe_async.pipeline import Retry
+from pipeframe_async.pipeline_engine import Retry
 
 STANDS_FOR: dict[FailureKind, type[BaseException]] = {"timeout": TimeoutError, "crashed": WorkerLost}
 """What a failure without an exception counts as, when it is compared with `Retry.on`. A record or result that has no

@@ -12,7 +12,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 from pipeframe_async.steps import (
     Apply,
     AsyncApply,

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeframe_async.checkpoint import Checkpoint
 from pipeframe_async.cli.demo_pipeline import STDLIB, as_object, walked
 from pipeframe_async.cli.demo_steps import FileMetrics, count_tokens, measure, parse, read
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 
 
 class StdlibJob(PipelineEngine[str, dict[str, object]]):

@@ -18,7 +18,7 @@ from typing import Final
 
 from pipeframe_async.cli.demo_steps import FileMetrics, Function, count_tokens, measure, parse, read
 from pipeframe_async.model import Failure
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 
 STDLIB: Final = Path(sysconfig.get_path("stdlib"))
 SKIPPED: Final = {"__pycache__", "site-packages", "dist-packages", "node_modules"}

@@ -17,7 +17,7 @@ import click
 
 from pipeframe_async.cli.exits import CommandFailed
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 
 Pipeline = PipelineEngine[Any, Any]
 

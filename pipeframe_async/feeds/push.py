@@ -11,12 +11,10 @@ from collections import deque
 from collections.abc import AsyncIterator
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from pipeframe_async.errors import ConfigError, StateError, StepError
-from pipeframe_async.model import DROP, AnyFailure, Chunk, Delivery
-
-T = TypeVar("T")
+from pipeframe_async.model import DROP, AnyFailure, Chunk, Delivery, T
 
 ENDED = "the run that its records went to has ended: make another Push for the next one"
 

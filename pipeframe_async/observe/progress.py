@@ -17,6 +17,7 @@ from typing import Final, TextIO
 from pipeframe_async.contracts import Display
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.observe.counters import Rate, by_host, eta, overall_rate, phrases
+from pipeframe_async.observe.notebook import NotebookBar, in_notebook
 from pipeframe_async.stats import Stats
 
 MODES: Final = ("auto", "plain", "json", "none")
@@ -32,8 +33,8 @@ def progress_display(mode: bool | str, stats: Callable[[], Stats], *, stream: Te
     """The display for a mode, not started yet.
 
     Args:
-        mode: True or `"auto"`: a bar on a terminal, plain lines elsewhere or without rich. `"plain"`: lines.
-            `"json"`: lines of JSON. False or `"none"`: nothing.
+        mode: True or `"auto"`: a bar on a terminal and in a notebook, plain lines elsewhere or without rich.
+            `"plain"`: lines. `"json"`: lines of JSON. False or `"none"`: nothing.
         stats: gives a snapshot of the counters; cheap, for it is called a few times a second.
         stream: where to write; standard error where None.
 
@@ -50,6 +51,8 @@ def progress_display(mode: bool | str, stats: Callable[[], Stats], *, stream: Te
         return None
     if mode == "json":
         return Lines(stats, stream, interval=JSON_INTERVAL, say=json_line)
+    if mode != "plain" and in_notebook():
+        return NotebookBar(stats)
     bar = None if mode == "plain" else _bar(stats, stream)
     return bar or Lines(stats, stream, interval=PLAIN_INTERVAL, say=plain_line)
 

@@ -10,7 +10,7 @@ from types import MethodType
 from typing import Any, TypeVar
 
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 
 P = TypeVar("P", bound=PipelineEngine[Any, Any])
 

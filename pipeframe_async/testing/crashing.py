@@ -28,7 +28,7 @@ from pipeframe_async._rules import knobs
 from pipeframe_async.checkpoint import JobState
 from pipeframe_async.compression import kind_of, reader
 from pipeframe_async.errors import CheckpointMismatch, ConfigError
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 from pipeframe_async.state_file import look
 from pipeframe_async.testing import procfs
 from pipeframe_async.testing.life import Target

@@ -18,7 +18,7 @@ from typing import Any, Final
 from pipeframe_async.errors import StateError
 from pipeframe_async.frame import PipeFrame
 from pipeframe_async.model import Failure
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 from pipeframe_async.testing.conformance.verdicts import Conformance, Verdict
 
 PATIENCE: Final = 20.0

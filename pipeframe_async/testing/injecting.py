@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 
 from pipeframe_async._rules import knobs
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 from pipeframe_async.plan import instance_of
 from pipeframe_async.steps import step_name
 from pipeframe_async.testing.copies import copy_of, stays_at_home

@@ -21,7 +21,7 @@ from typing import Any, Final, TextIO
 from pipeframe_async.checkpoint import Checkpoint
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.frame import PipeFrame
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 from pipeframe_async.plan import instance_of
 
 LOOKS: Final = 0.02

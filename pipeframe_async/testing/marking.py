@@ -87,7 +87,7 @@ def _chunk(records: list[Any]) -> Chunk[Any]:
     return Chunk(records)
 
 
-def _bare_nack(handle: Delivery[Any]) -> Callable[[AnyFailure | None], Awaitable[None] | None] | None:
+def _bare_nack(handle: Delivery[Any]) -> Callable[[AnyFailure | None], object] | None:
     nack = handle.nack
     return None if nack is None else lambda failure: nack(bare_failure(failure))
 

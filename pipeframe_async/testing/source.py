@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from pipeframe_async.errors import StateError
 from pipeframe_async.model import AnyFailure, Delivery
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 from pipeframe_async.plan import instance_of
 from pipeframe_async.testing.copies import copy_of, stays_at_home
 from pipeframe_async.testing.doubles import taker_double

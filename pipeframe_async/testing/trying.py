@@ -11,7 +11,7 @@ from typing import Any, Generic, TypedDict, TypeVar, Unpack
 from pipeframe_async.contracts import Executor
 from pipeframe_async.frame import PipeFrame
 from pipeframe_async.model import AnyFailure, Failure, FeedLike
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 from pipeframe_async.plan import instance_of
 from pipeframe_async.report import RunReport
 from pipeframe_async.testing.copies import copy_of, stays_at_home

@@ -16,7 +16,7 @@ WORDS: Final = frozenset(
         "steps",
         "wire",
         "contracts",
-        "pipeline",
+        "pipeline_engine",
         "failures",
         "weight",
         "compression",
@@ -32,6 +32,7 @@ WORDS: Final = frozenset(
         "shared_file",
         "shared",
         "gil",
+        "folding",
     }
 )
 """Values and contracts, which everything may name. They import each other, in one direction."""
@@ -46,6 +47,8 @@ ENGINE: Final = Room(
 
 ROOMS: Final[dict[str, Room]] = {
     **dict.fromkeys(WORDS, WORD),
+    # For checkers alone, which have it: defaults of type variables, before Python has them.
+    **dict.fromkeys(("model", "pipeline_engine"), replace(WORD, outside=frozenset({"typing_extensions"}))),
     # Zstandard, before Python has it.
     "compression": replace(WORD, outside=frozenset({"compression", "backports"})),
     "plan": Room(ours=WORDS | {"_rules"}, never=WORD.never),
@@ -71,7 +74,7 @@ ROOMS: Final[dict[str, Room]] = {
     "executors": Room(ours=WORDS | {"_rules", "_worker"}, outside=frozenset({"cloudpickle"})),
     # Behind its extra; only what opens a cluster loads it.
     "executors.dask": Room(ours=WORDS | {"_rules", "_worker", "executors"}, outside=frozenset({"distributed"})),
-    "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"opentelemetry", "rich"})),
+    "observe": Room(ours=WORDS | {"_rules"}, outside=frozenset({"IPython", "opentelemetry", "rich"})),
     "observe.monitor": Room(
         ours=WORDS | {"_rules", "observe"}, outside=frozenset({"prometheus_client", "starlette", "uvicorn"})
     ),
@@ -81,7 +84,8 @@ ROOMS: Final[dict[str, Room]] = {
     "servers": Room(ours=WORDS, never=frozenset({"multiprocessing"})),
     "portal": Room(ours=WORDS, outside=frozenset({"uvloop"})),
     "frame": Room(ours=WORDS | {"plan", "_rules", "_engine", "_worker", "executors", "observe", "portal"}),
-    "script": Room(ours=WORDS | {"frame", "portal", "_worker"}, outside=frozenset({"uvloop"})),
+    "iterating": Room(ours=WORDS | {"frame", "portal"}),
+    "script": Room(ours=WORDS | {"frame", "portal", "iterating", "_worker"}, outside=frozenset({"uvloop"})),
     # Nobody imports it but tests: it may look into every room, and the conformance suite runs what it is given.
     "testing": Room(
         ours=WORDS | {"plan", "_rules", "_worker", "executors", "_engine", "frame"},
@@ -90,6 +94,7 @@ ROOMS: Final[dict[str, Room]] = {
     # Loaded with every session of pytest, and the only one that knows it.
     "testing.plugin": Room(ours=frozenset({"frame", "testing"}), outside=frozenset({"pytest"})),
     "cli": Room(ours=WORDS | EDGES | {"plan", "frame", "script"}, outside=frozenset({"click", "rich", "uvloop"})),
-    "__init__": Room(ours=WORDS | {"frame", "script"}),
+    # Three classes of the engine's have their place in a user's annotations.
+    "__init__": Room(ours=WORDS | {"frame", "script", "_engine.delivering", "_engine.feeding"}),
     "__main__": Room(ours=frozenset({"cli"})),
 }

@@ -38,7 +38,7 @@ EXTRAS = {"click", "rich", "aiostream", "uvloop", "matplotlib"}
     ("module", "never"),
     [
         (NAME, EXTRAS),
-        (f"{NAME}.pipeline", EXTRAS | {"asyncio", "multiprocessing", "concurrent.futures"}),
+        (f"{NAME}.pipeline_engine", EXTRAS | {"asyncio", "multiprocessing", "concurrent.futures"}),
         (f"{NAME}.steps", EXTRAS | {"asyncio", "multiprocessing", "concurrent.futures"}),
         (f"{NAME}._worker.envelope", EXTRAS | {"asyncio", "concurrent.futures", "cloudpickle"}),
         (f"{NAME}.frame", EXTRAS),

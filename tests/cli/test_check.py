@@ -34,14 +34,13 @@ def test_the_plan_is_told(pipeframe: Pipeframe, app_dir: Path) -> None:
     }
 
 
-def test_what_a_run_would_warn_of_is_said(tmp_path: Path) -> None:
+def test_a_slip_of_a_name_is_said(tmp_path: Path) -> None:
     program = "from pipeframe_async import PipelineEngine, apply\n"
     program += "class P(PipelineEngine):\n    steps, feed, max_failure = [apply(abs)], [1], 3\n"
     (tmp_path / "misspelt.py").write_text(program)
-    check = ("check", "misspelt:P", "--app-dir", ".")
-    said = in_its_own_process(tmp_path, *check).err
-    assert said == "Warning: P has `max_failure`, which means nothing here: did you mean `max_failures`?\n"
-    assert in_its_own_process(tmp_path, *check, "--log-level", "ERROR").err == ""
+    ending = in_its_own_process(tmp_path, "check", "misspelt:P", "--app-dir", ".")
+    assert ending.code == 1
+    assert "P has `max_failure`, which means nothing here: did you mean `max_failures`?" in ending.err
 
 
 def test_what_is_set_is_in_the_plan(pipeframe: Pipeframe, app_dir: Path) -> None:

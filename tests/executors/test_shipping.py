@@ -13,7 +13,7 @@ import pytest
 from pipeframe_async._worker import making
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors.shipping import ship
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 from pipeframe_async.steps import apply, expand, keep_if, step_name
 from pipeframe_async.wire import ChainRef, ChainSpec
 

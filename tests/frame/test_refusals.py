@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
+import typing
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 import pipeframe_async
-from pipeframe_async import ConfigError, PipeFrame, PipelineEngine, Retry, StateError, apply
+from pipeframe_async import ConfigError, PipeFrame, PipelineEngine, Retry, StateError, apply, script
 
 
 def step(record: int) -> tuple[int, bool]:
@@ -53,6 +55,11 @@ class Fine(PipelineEngine[int, int]):
         ({"executor": "process"}, ["executor='process'", "'processes'", "'threads'", "'inline'", "'auto'", "Executor"]),
         ({"executor": 3}, ["executor=3"]),
         ({"name": 3}, ["name=3", "string"]),
+        ({"max_workers": 2}, ["PipeFrame() has no option max_workers=2: did you mean cpu_count?"]),
+        (
+            {"max_failures": 1},
+            ["PipeFrame() has no option max_failures=1: it belongs to the pipeline: set `max_failures` in its class"],
+        ),
     ],
 )
 def test_a_wrong_knob_of_the_frame_is_named_with_its_value_and_what_is_allowed(
@@ -163,6 +170,20 @@ async def test_two_feeds_at_once_are_refused() -> None:
         await PipeFrame(1).run(Fine, [1], load=[2])
 
 
+async def test_an_option_of_another_place_is_told_where_it_belongs() -> None:
+    with pytest.raises(ConfigError) as caught:
+        await PipeFrame(1).run(Fine, cpu_count=2)  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "PipeFrame.run() has no option cpu_count=2: it belongs to the frame: write PipeFrame(cpu_count=...)"
+    )
+    with pytest.raises(ConfigError) as caught:
+        async with PipeFrame(1).stream(Fine, timeout=3):  # type: ignore[arg-type]
+            pass
+    assert str(caught.value) == (
+        "PipeFrame.stream() has no option timeout=3: it belongs to the pipeline: set `timeout` in its class"
+    )
+
+
 async def test_a_step_that_cannot_be_shipped_is_named() -> None:
     lock = threading.Lock()
 
@@ -183,6 +204,13 @@ async def test_a_pipeline_that_cannot_be_shipped_is_named_where_workers_need_it(
 
     with pytest.raises(ConfigError, match=r"Holding cannot be sent to the workers.*setup"):
         await PipeFrame(1).run(Holding())
+
+
+def test_the_options_of_the_synchronous_front_are_those_of_the_frame() -> None:
+    assert script.Options.__annotations__.keys() == inspect.signature(PipeFrame).parameters.keys() - {"unknown"}
+    by_frame = inspect.signature(PipeFrame, eval_str=True).parameters
+    by_script = typing.get_type_hints(script.Options)
+    assert by_script == {name: one.annotation for name, one in by_frame.items() if name != "unknown"}
 
 
 async def test_the_synchronous_front_says_what_to_write_inside_a_running_loop() -> None:

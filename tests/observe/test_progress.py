@@ -24,7 +24,7 @@ from pipeframe_async.model import Chunk
 from pipeframe_async.observe.bar import ERASE, Bar, Line
 from pipeframe_async.observe.counters import Rate, phrases
 from pipeframe_async.observe.progress import Lines, json_line, progress_display
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 from pipeframe_async.stats import Stats, WorkerStats
 from pipeframe_async.steps import apply
 

@@ -5,6 +5,7 @@ An HTML comment on the line above a block steers it:
     <!-- snippet: continues -->            goes on where the python block before it ended
     <!-- snippet: file NAME.py -->         its script has this name, and the page's commands find it
     <!-- snippet: skip REASON -->          is not run
+    <!-- types: skip REASON -->            is not given to type checkers; above the other comment, where it has one
     <!-- snippet: of LIBRARY -->           is another library's, for comparison: it compiles, and is not run
 
 A line of its own says of the whole page
@@ -23,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w+-]*|\{[\w-]+\}.*?)\s*$")
+TYPES = re.compile(r"^ *<!-- types: skip (?P<reason>.*?) -->\s*$")
 STEER = re.compile(r"^ *<!-- snippet: (?P<verb>\w+)(?P<rest>.*?) -->\s*$")
 
 ONE_FOLDER = "<!-- page: one folder -->"
@@ -44,15 +46,20 @@ class Block:
     text: str
     verb: str = ""
     rest: str = ""
+    untyped: str = ""
 
 
 @dataclass(slots=True)
 class Script:
-    """Python blocks that run as one file. `name` is empty where the page gives none."""
+    """Python blocks that run as one file. `name` is empty where the page gives none.
+
+    `untyped`: why no type checker sees it; empty where they do.
+    """
 
     line: int
     name: str = ""
     text: str = ""
+    untyped: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,7 @@ def blocks(text: str) -> Iterator[Block]:
     """The fenced blocks of a page, each with the comment just above it."""
     lines = text.splitlines()
     steer: re.Match[str] | None = None
+    untyped = ""
     at = 0
     while at < len(lines):
         fence = FENCE.match(lines[at])
@@ -110,15 +118,18 @@ def blocks(text: str) -> Iterator[Block]:
             if steer is not None:
                 raise PageError(f"line {at}: a snippet comment must stand just above a block")
             steer = _steer(lines[at], at + 1)
+            if untyped and steer is None:
+                raise PageError(f"line {at}: a comment on types must stand just above a block, or its snippet comment")
+            untyped = untyped or _untyped(lines[at], at + 1)
             at += 1
             continue
         end = _end_of(lines, at, fence["indent"])
         body = [line.removeprefix(fence["indent"]) for line in lines[at + 1 : end]]
         verb, rest = (steer["verb"], steer["rest"].strip()) if steer else ("", "")
-        yield Block(at + 1, fence["language"], "\n".join([*body, ""]), verb, rest)
-        steer = None
+        yield Block(at + 1, fence["language"], "\n".join([*body, ""]), verb, rest, untyped)
+        steer, untyped = None, ""
         at = end + 1
-    if steer is not None:
+    if steer is not None or untyped:
         raise PageError(f"line {at}: a snippet comment must stand just above a block")
 
 
@@ -127,6 +138,16 @@ def _steer(line: str, number: int) -> re.Match[str] | None:
     if steer is None and "<!-- snippet" in line:
         raise PageError(f"line {number}: not a snippet comment: {line.strip()}")
     return steer
+
+
+def _untyped(line: str, number: int) -> str:
+    """The reason for which a block is not given to type checkers."""
+    if "<!-- types" not in line:
+        return ""
+    found = TYPES.match(line)
+    if found is None or len(found["reason"].split()) < 2:
+        raise PageError(f"line {number}: a block without types needs its reason, in words: <!-- types: skip REASON -->")
+    return found["reason"]
 
 
 def _end_of(lines: list[str], start: int, indent: str) -> int:
@@ -155,15 +176,16 @@ def _compiled(block: Block) -> Block:
 def _add_python(page: Page, block: Block) -> None:
     match block.verb:
         case "":
-            page.scripts.append(Script(block.line, "", block.text))
+            page.scripts.append(Script(block.line, "", block.text, block.untyped))
         case "file":
             if not re.fullmatch(r"[a-z_][a-z0-9_]*\.py", block.rest):
                 raise PageError(f"line {block.line}: {block.rest!r} is no name for a script")
-            page.scripts.append(Script(block.line, block.rest, block.text))
+            page.scripts.append(Script(block.line, block.rest, block.text, block.untyped))
         case "continues":
             if not page.scripts:
                 raise PageError(f"line {block.line}: there is no python block to continue")
             page.scripts[-1].text += "\n" + block.text
+            page.scripts[-1].untyped = page.scripts[-1].untyped or block.untyped
         case _:
             raise PageError(f"line {block.line}: a block cannot {block.verb!r}")
 

@@ -76,6 +76,15 @@ def test_commands_of_ours_are_found_among_others_and_their_output() -> None:
     ]
 
 
+def test_a_block_may_be_kept_from_type_checkers_with_a_reason() -> None:
+    text = (
+        "<!-- types: skip it is wrong -->\n<!-- snippet: file a.py -->\n```python\na = 1\n```\n"
+        "```python\nb = 1\n```\n<!-- types: skip so is this -->\n<!-- snippet: continues -->\n```python\nc = 1\n```\n"
+        "```python\nd = 1\n```\n"
+    )
+    assert [script.untyped for script in read_page(text).scripts] == ["it is wrong", "so is this", ""]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -95,6 +104,13 @@ def test_commands_of_ours_are_found_among_others_and_their_output() -> None:
         ),
         ("text\n<!-- snippet: continues -->\n", "line 2: a snippet comment must stand just above"),
         ("<!-- snippet continues -->\n", "line 1: not a snippet comment"),
+        ("<!-- types: skip -->\n```python\n```\n", "line 1: a block without types needs its reason"),
+        ("<!-- types: wrong -->\n```python\n```\n", "line 1: a block without types needs its reason"),
+        (
+            "<!-- types: skip is wrong -->\n\n```python\n```\n",
+            "line 1: a comment on types must stand just above a block",
+        ),
+        ("<!-- types: skip is wrong -->\n", "line 1: a snippet comment must stand just above a block"),
     ],
 )
 def test_a_page_that_is_written_wrong_is_refused(text: str, message: str) -> None:

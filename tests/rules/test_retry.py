@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeframe_async._rules.retry import Retrying
 from pipeframe_async.errors import WorkerLost
-from pipeframe_async.pipeline import Retry
+from pipeframe_async.pipeline_engine import Retry
 
 WHOLE = lambda: 1.0  # noqa: E731
 

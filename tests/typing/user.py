@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, assert_type
+from typing import Any, Literal, assert_type
 
 import numpy as np
 import numpy.typing as npt
@@ -13,23 +13,29 @@ import numpy.typing as npt
 import pipeframe_async
 from pipeframe_async import (
     DROP,
+    AsyncBucket,
+    Bucket,
     Chunk,
     Delivery,
+    Drop,
     Failure,
     PipeFrame,
     PipelineEngine,
     PipelineFailed,
+    Results,
     Retry,
     RunReport,
     Stats,
     StepError,
     apply,
     expand,
+    fold,
     keep_if,
+    pipeline,
+    stream,
     vectorize,
 )
 from pipeframe_async.contracts import Executor
-from pipeframe_async.model import Drop
 from pipeframe_async.testing import FakeExecutor
 
 
@@ -123,6 +129,63 @@ class WithArguments(PipelineEngine[int, float]):
         self.start = start
 
 
+class Untold(PipelineEngine):
+    """Of lambdas, and methods that are named in the class body."""
+
+    def half(self, order: Order) -> Order:
+        return order
+
+    def halves(self, order: Order) -> list[Order]:
+        return [order]
+
+    def is_whole(self, order: Order) -> bool:
+        return order.cents % 100 == 0
+
+    def totals(self, orders: list[Order]) -> list[int | Drop]:
+        return [order.cents if order.cents else DROP for order in orders]
+
+    steps = [
+        apply(lambda n: n * n),
+        apply(lambda order: order.cents),
+        keep_if(lambda order: order.cents > 0),
+        expand(lambda order: [order, order]),
+        vectorize(lambda orders: [order.cents for order in orders]),
+        vectorize(lambda orders: np.asarray(orders) * 2, size=16),
+        apply(half),
+        expand(halves),
+        keep_if(is_whole),
+        vectorize(totals),
+    ]
+
+
+class FromBucket(PipelineEngine[str, Order | Drop]):
+    steps = [parse]
+
+    async def feed(self, bucket: AsyncBucket[str]) -> None:
+        await bucket.put("1 250")
+        await bucket.put(Chunk(["2 99"]))
+
+
+class FromBlockingBucket(PipelineEngine[str]):
+    steps = [parse]
+
+    def feed(self, bucket: Bucket[str]) -> None:
+        bucket.put("1 250")
+        bucket.put(Delivery("2 99", ack=lambda: print("taken")))
+
+
+async def totals_of(results: Results[Order]) -> int:
+    return sum([order.cents async for order in results])
+
+
+async def use_of_what_is_untold(frame: PipeFrame) -> None:
+    assert_type(await frame.run(Untold, range(3)), RunReport)
+    assert_type(await frame.call(Untold, 3), Any)
+    assert_type(await frame.call(FromBucket, "1 2"), Order | Drop)
+    async with frame.stream(Orders) as results:
+        await totals_of(results)
+
+
 async def use() -> None:
     frame = PipeFrame(cpu_count=2, buffer_size=100)
     assert_type(await frame.run(Orders), RunReport)
@@ -145,6 +208,21 @@ async def use() -> None:
         assert_type(await warm.call(Orders, "1 2"), Order)
         assert_type(await warm.call(WithArguments(3), 7), float)
     assert_type(frame.stats(), Stats)
+
+
+def with_cents(total: int, order: Order) -> int:
+    return total + order.cents
+
+
+def short() -> None:
+    fold(lambda so_far, square: so_far + square, 0)
+    for order in stream(Orders, ["1 2"], cpu_count=2):
+        assert_type(order, Order)
+    made = pipeline(apply(lambda n: n * n), keep_if(is_paid), order=lambda n: n % 2, sink=print, max_failures=None)
+    assert_type(list(stream(made, range(3))), list[Any])
+    total = fold(with_cents, 0)
+    assert_type(total.value, int)
+    pipeline(parse, sink=total, order="completion", setup=lambda: None)
 
 
 def script() -> None:

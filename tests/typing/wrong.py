@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeframe_async import PipeFrame, PipelineEngine, Retry, vectorize
+from pipeframe_async import Bucket, PipeFrame, PipelineEngine, Retry, apply, pipeline, run, stream, vectorize
 
 
 def length(text: str) -> Any:
@@ -13,6 +13,14 @@ def length(text: str) -> Any:
 
 def len_of_all(texts: list[str]) -> list[int]:
     return [len(text) for text in texts]
+
+
+def cut(text: str, length: int) -> str:
+    return text[:length]
+
+
+def fill(bucket: Bucket[str]) -> None:
+    bucket.put(3)  # wrong: its records are strings
 
 
 class Lengths(PipelineEngine[str, int]):
@@ -39,6 +47,17 @@ async def use() -> None:
     await frame.run(str)  # wrong: no pipeline
     Retry("3")  # wrong: a count
     vectorize(len_of_all, "3")  # wrong: a count
+    apply(cut)  # wrong: of two, and it is no method
+    apply(3)  # wrong: no function
+    run(Lengths, cpu_cuont=2)  # wrong: no such option
+    run(Lengths, timeout=3)  # wrong: of the pipeline
+    run(Lengths, cpu_count="2")  # wrong: a count
+    stream(Lengths, [1])  # wrong: its records are strings
+    pipeline(length, time_out=3)  # wrong: no such attribute
+    pipeline(length, timeout="3")  # wrong: seconds are a number
+    PipeFrame(max_workers=2)  # wrong: no such option
+    await frame.run(Lengths, cpu_count=2)  # wrong: of the frame
+    frame.stream(Lengths, cpu_count=2)  # wrong: of the frame
     async with frame.stream(Lengths) as lengths:
         async for each in lengths:
             each.upper()  # wrong: an int

@@ -11,7 +11,7 @@ import pytest
 
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.model import DROP, Chunk, Delivery, Drop, Failure, FailureKind
-from pipeframe_async.pipeline import Retry
+from pipeframe_async.pipeline_engine import Retry
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import operator
+import typing
 from collections.abc import AsyncIterator, Iterator
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.pipeline import PipelineEngine, Retry
+from pipeframe_async.pipeline_engine import PipelineEngine, Retry
 from pipeframe_async.plan import AsyncSteps, DefSteps, Plan, feed_of, plan_of
 from pipeframe_async.steps import apply, expand, keep_if, vectorize
 from pipeframe_async.wire import ChainSpec
+
+T = TypeVar("T")
 
 
 def parse(record: Any) -> Any:
@@ -547,23 +550,20 @@ def test_steps_that_can_be_iterated_only_once_are_refused_for_a_second_run_would
     assert "must be a list of steps" in refused(steps=map(apply, [str, int]))
 
 
-def test_what_looks_like_a_knob_and_is_none_is_worth_a_word(caplog: pytest.LogCaptureFixture) -> None:
-    class Misspelt(PipelineEngine[Any, Any]):
+def test_what_looks_like_a_knob_and_is_none_is_refused_with_what_was_meant() -> None:
+    assert refused(time_out=3.0) == (
+        "Orders has `time_out`, which means nothing here: did you mean `timeout`? If it is your own, let its name "
+        "begin with an underscore"
+    )
+
+
+def test_a_pipeline_may_leave_out_its_types_or_the_second() -> None:
+    assert typing.get_args(PipelineEngine[int]) == (int, Any)
+    assert typing.get_args(PipelineEngine[int, str]) == (int, str)
+
+
+def test_a_generic_pipeline_of_ones_own_has_its_own_parameters() -> None:
+    class Same(PipelineEngine[T, T]):
         steps = (parse,)
-        time_out = 3.0
-        orders = ("a", "b")  # something of its own
-        sources = 5
-        patch_size = 16
-        line_limit = 80
-        max_features = 3
 
-        def sinks(self, results: list[Any]) -> None: ...
-
-        def dead_letters(self, failures: list[Any]) -> None: ...
-
-    plan_of(Misspelt)
-    assert [record.getMessage() for record in caplog.records] == [
-        "Misspelt has `time_out`, which means nothing here: did you mean `timeout`?",
-        "Misspelt has `sinks`, which means nothing here: did you mean `sink`?",
-        "Misspelt has `dead_letters`, which means nothing here: did you mean `dead_letter`?",
-    ]
+    assert typing.get_args(Same[int]) == (int,)

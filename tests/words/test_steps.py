@@ -88,7 +88,7 @@ def test_what_is_no_function_is_refused_with_the_word_and_the_value(make: Callab
 
 def test_a_refused_predicate_is_told_by_the_name_the_user_wrote() -> None:
     with pytest.raises(ConfigError, match=r"^keep_if\(5\)"):
-        keep_if(5)  # type: ignore[arg-type]
+        keep_if(5)  # type: ignore[call-overload]
 
 
 @MAKERS

@@ -18,7 +18,7 @@ from pipeframe_async import Shared, share, shared
 from pipeframe_async._worker import codec, envelope
 from pipeframe_async._worker.cursor import Cursor
 from pipeframe_async.model import DROP
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 from pipeframe_async.steps import vectorize
 from pipeframe_async.wire import (
     BROKEN_CHAIN,

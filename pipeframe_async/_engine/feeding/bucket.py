@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Generic
 
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async.errors import DrainTimeout, StateError
-from pipeframe_async.model import Chunk
+from pipeframe_async.model import Chunk, Fed, T
 
 
-class AsyncBucket:
-    """What an async `feed(bucket)` puts its records in."""
+class AsyncBucket(Generic[T]):
+    """What an async `feed(bucket)` puts its records in: `async def feed(self, bucket: AsyncBucket[str])`."""
 
     def __init__(self, pump: BucketPump) -> None:
         self._pump = pump
 
-    def put(self, record: Any) -> Coroutine[Any, Any, None]:
+    def put(self, record: Fed[T]) -> Coroutine[Any, Any, None]:
         """Hand over one record, or a `Chunk` of them, when it is awaited; waits while the buffer is full.
 
         Args:
-            record: anything that pickles.
+            record: anything that pickles; a `Delivery` where it has a handle to its source.
 
         Raises:
             StateError: the feed has returned, and with it the stream has ended.
 
         Cancellation: a record whose `put` was cancelled while it waited was not handed over.
+
+        Process: the parent, on the run's loop.
         """
         self._pump.promised()
         return self._put(record)

@@ -26,13 +26,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
 from operator import itemgetter
-from typing import Any
+from typing import Any, Generic
 
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._rules.feed_forms import length_of
 from pipeframe_async.errors import StateError
 from pipeframe_async.gil import gil_enabled
-from pipeframe_async.model import Chunk
+from pipeframe_async.model import Chunk, Fed, T
 
 logger = logging.getLogger("pipeframe_async")
 
@@ -272,17 +272,17 @@ class Pump:
             self._loop.call_soon_threadsafe(callback)
 
 
-class Bucket:
-    """What a sync `feed(bucket)` puts its records in."""
+class Bucket(Generic[T]):
+    """What a sync `feed(bucket)` puts its records in: `def feed(self, bucket: Bucket[str])`."""
 
     def __init__(self, pump: Pump) -> None:
         self._pump = pump
 
-    def put(self, record: Any) -> None:
+    def put(self, record: Fed[T]) -> None:
         """Hand over one record, or a `Chunk` of them; blocks while the buffer is full.
 
         Args:
-            record: anything that pickles.
+            record: anything that pickles; a `Delivery` where it has a handle to its source.
 
         Raises:
             StateError: the feed has returned, or the run has ended.

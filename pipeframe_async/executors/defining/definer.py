@@ -31,7 +31,7 @@ from pipeframe_async._worker.standin import MAIN, MAINS, Name
 from pipeframe_async.executors.defining.modules import about, by_value, guarded, importable, needed
 from pipeframe_async.executors.defining.reducers import REDUCERS, Boxed
 from pipeframe_async.executors.defining.structs import struct_of, without
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 
 LARGEST_GUESS = 2**20
 """Bytes of what goes along since its name may be looked up. Less leaves functions behind that use a table; more sends

@@ -30,7 +30,7 @@ from pipeframe_async.executors.processes import living
 
 PRELOAD = [
     "pipeframe_async.executors.processes.launch",
-    "pipeframe_async.pipeline",
+    "pipeframe_async.pipeline_engine",
     "concurrent.futures.process",
 ]
 

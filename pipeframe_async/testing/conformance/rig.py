@@ -17,7 +17,7 @@ from pipeframe_async._worker import codec
 from pipeframe_async.errors import PipeFrameError
 from pipeframe_async.frame import PipeFrame
 from pipeframe_async.model import AnyFailure, FailureKind
-from pipeframe_async.pipeline import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine
 from pipeframe_async.report import RunReport
 from pipeframe_async.testing.conformance.clusters import DASK, local_cluster
 

@@ -9,13 +9,22 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from pipeframe_async.checkpoint import Checkpoint
 from pipeframe_async.errors import ConfigError
+from pipeframe_async.steps import step_name
 
-In = TypeVar("In")
-Out = TypeVar("Out")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # a checker has it, also where it is not installed
+
+    In = TypeVar("In", default=Any)
+    Out = TypeVar("Out", default=Any)
+else:
+    from typing import TypeVar
+
+    In = TypeVar("In")
+    Out = TypeVar("Out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +71,8 @@ class Retry:
 class PipelineEngine(Generic[In, Out]):
     """A pipeline: steps, a feed, and the few knobs that belong to the work rather than the machine.
 
-    Subclass it, list `steps`, write `feed`, and hand the class (or an instance, when it takes constructor
+    `PipelineEngine[In, Out]` says to a type checker what is fed and what the results are; either may be left out, and
+    is `Any` then. Subclass it, list `steps`, write `feed`, and hand the class (or an instance, when it takes
     arguments) to `PipeFrame().run`. Optional hooks are found by name: `feed`, `async def sink(self, records)`,
     `async def dead_letter(self, failures)`, `async def on_progress(self, watermark)`, `setup(self)` and
     `teardown(self)`. `feed`, `sink` and `dead_letter` may be objects: a `Source`, and a `Sink` each. The watermark is
@@ -110,3 +120,27 @@ class PipelineEngine(Generic[In, Out]):
     max_failures: int | float | None
     batch_size: int | None = None
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None
+
+    if not TYPE_CHECKING:  # `TypeVar` has defaults from CPython 3.13 on only
+
+        def __class_getitem__(cls, types):
+            alone = cls is PipelineEngine and not isinstance(types, tuple)
+            return super().__class_getitem__((types, Any) if alone else types)
+
+
+class Pipeline(PipelineEngine[In, Out]):
+    """A pipeline without a class of its own: what `pipeline` makes. Its hooks are functions, and no methods.
+
+    Args:
+        attributes: what a class would have.
+    """
+
+    def __init__(self, attributes: dict[str, Any]) -> None:
+        vars(self).update(attributes)
+
+    def __repr__(self) -> str:
+        return f"<pipeline of {', '.join(map(step_name, self.steps))}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For workers, which have its steps already."""
+        return {hook: function for hook, function in vars(self).items() if hook in ("setup", "teardown")}

@@ -1,0 +1,145 @@
+"""Results of a run for a plain `for`: the loop is in a thread of its own, and lists of results come over from there.
+
+One list is at hand while the consumer is at the one before it, so that neither waits for the other; no more are taken
+from the run, whose backpressure is the consumer's pace.
+
+Threads: the consumer's, which may be any and more than one in turn, and the loop's, which ends when the consumer has
+left. Between them are a queue and the loop's `call_soon_threadsafe`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any
+
+from pipeframe_async.frame import PipeFrame
+from pipeframe_async.portal import loop_factory
+from pipeframe_async.report import RunReport
+
+
+def iterated(frame: PipeFrame, pipeline: Any, feed: Any, *, restart: bool) -> Generator[Any, None, RunReport]:
+    """The results of a run, which begins with the first `next` and has ended when the generator has.
+
+    Raises:
+        PipeFrameError: as `PipeFrame.stream`, after the last result. From `close`: the run could not be left well.
+    """
+    work = _Work(frame, pipeline, feed, restart=restart)
+    try:
+        while (batch := work.taken()) is not None:
+            yield from batch
+    finally:
+        work.leave()
+    return work.report()
+
+
+class _Work:
+    """A run in a thread of its own."""
+
+    def __init__(self, frame: PipeFrame, pipeline: Any, feed: Any, *, restart: bool) -> None:
+        self._frame, self._pipeline, self._feed, self._restart = frame, pipeline, feed, restart
+        self._handed: SimpleQueue[list[Any] | None] = SimpleQueue()  # None: there is no more
+        self._begun = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._next = asyncio.Event()  # the loop's: the consumer has taken what it was handed
+        self._report: RunReport | None = None
+        self._error: BaseException | None = None
+        self._process = os.getpid()
+        self._thread = threading.Thread(target=self._main, name=f"{frame.name}-stream", daemon=True)
+        self._thread.start()
+        _open.add(self)
+
+    def taken(self) -> list[Any] | None:
+        """The next results; None where the run has ended."""
+        batch = self._handed.get()  # blocks until the loop hands over a list, or ends
+        if batch is not None:
+            _end_at_exit()
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._next.set)
+        return batch
+
+    def leave(self) -> None:
+        """Have the run end, if it has not, and wait until nothing of it is left.
+
+        Raises:
+            PipeFrameError: it has failed, or could not be ended well.
+        """
+        self.end()
+        _open.discard(self)
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # it knows this frame
+
+    def report(self) -> RunReport:
+        """Of a run that has ended by itself, and well."""
+        assert self._report is not None
+        return self._report
+
+    def end(self) -> None:
+        """Have the run end, whatever it has come to, and wait for it."""
+        if self._process != os.getpid():
+            return  # in a fork there is no thread to end
+        self._begun.wait()
+        if self._loop is not None and self._task is not None:
+            with suppress(RuntimeError):  # it has ended, and its loop was closed
+                self._loop.call_soon_threadsafe(self._task.cancel)
+        if threading.current_thread() is not self._thread:  # where a collector runs there
+            self._thread.join()
+
+    def _main(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                self._report = runner.run(self._serve())
+        except asyncio.CancelledError:  # the consumer has left
+            pass
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._begun.set()
+            self._handed.put(None)
+
+    async def _serve(self) -> RunReport:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        self._begun.set()
+        async with self._frame.stream(self._pipeline, self._feed, restart=self._restart) as results:
+            async for batch in results.batches():
+                self._handed.put(batch)
+                await self._next.wait()  # set by the consumer's thread; cancelled where it leaves
+                self._next.clear()
+        return results.report
+
+
+_open: set[_Work] = set()
+"""Those whose generator has not ended."""
+
+_ends_at_exit_of = 0
+"""The process that has been told."""
+
+
+def _end_at_exit() -> None:
+    """Have all that are open ended when the program ends and still holds their generators.
+
+    That is done where the standard pools join their threads, which a run needs to end in good order, and before them.
+    Workers are there by now, so it comes before they are killed, too.
+    """
+    global _ends_at_exit_of
+    if _ends_at_exit_of == os.getpid():
+        return
+    _ends_at_exit_of = os.getpid()
+    register: Callable[..., None] | None = getattr(threading, "_register_atexit", None)
+    if register is not None:
+        with suppress(RuntimeError):  # exiting already
+            register(_end_all)
+
+
+def _end_all() -> None:
+    for work in [*_open]:
+        work.end()
