@@ -49,10 +49,12 @@ nitpick_ignore_regex = [
     # Of the standard library and pyarrow, whose own reference is on the network.
     ("py:.*", r"(asyncio|collections|concurrent|contextlib|os|pa|pathlib|types|typing)\..*"),
     # Type variables say what they are.
-    ("py:class", r"(pipeframe_async\..*\.)?(A|B|In|Out|T|T_co|T_contra)"),
+    ("py:class", r"(pipeframe_async\..*\.)?(A|B|In|Out|T|T_co|T_contra|Value)"),
     # Types that nobody writes: of steps that were made, of DROP, of how a record is kept, of lanes.
     ("py:class", r"pipeframe_async\.(steps\.\w+|model\.Drop|keeping\.Kept)"),
     ("py:class", r"AnyExecutor|(pipeframe_async\.(contracts|testing\.trying)\.)?(Executor|FrameOptions)"),
+    # What `run` and `pipeline` take by name, which is said where it belongs.
+    ("py:class", r"(pipeframe_async\.(script|folding)\.)?(Attributes|Options|Fold)"),
 ]
 
 # ----------------------------------------------------------------------------------- links to files above docs/

@@ -21,7 +21,8 @@ def scripts(page: Page) -> list[Script]:
 
 
 def written(folder: Path, root: Path = ROOT) -> dict[Path, str]:
-    """Every script of the pages as a file, and where each is from. One that a page names is imported as it is here."""
+    """Every script of the pages as a file, and where each is from. One that a page names is imported as it is here; of
+    one that it changes, as it is last."""
     files = {}
     for page in pages(root):
         name = re.sub(r"\W", "_", str(page.relative_to(root).with_suffix("")))
@@ -31,7 +32,8 @@ def written(folder: Path, root: Path = ROOT) -> dict[Path, str]:
             if script.untyped:
                 continue
             text = re.sub(rf"^(from|import) ({named})\b", rf"\1 {name}__\2", script.text, flags=re.MULTILINE)
-            file = folder / f"{name}__{script.name or f'{script.line}.py'}"
+            changed = any(other.name == script.name and other.line > script.line for other in shown)
+            file = folder / f"{name}__{f'{script.line}.py' if changed or not script.name else script.name}"
             file.write_text(text, "utf-8")
             files[file] = f"{page.relative_to(root)}:{script.line}"
     return files
