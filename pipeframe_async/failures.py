@@ -55,22 +55,24 @@ def wrong_shape(name: str, outcome: object, verb: str) -> str:
     shown = shown if len(shown) <= SHOWN else shown[: SHOWN - 3] + "..."
     return (
         f"step {name!r} {verb} {shown} ({type(outcome).__name__}); expected (record, True) to go on, "
-        f"(record, False) to bypass the other steps, DROP to filter, or a generator of such pairs{_remedy(outcome)}"
+        f"(record, False) to bypass the other steps, DROP to filter, or a generator of such pairs"
+        f"{_remedy(name, outcome)}"
     )
 
 
-def _remedy(outcome: object) -> str:
+def _remedy(name: str, outcome: object) -> str:
     """What may be meant by a wrong outcome, and what to write."""
+    function = name if name.isidentifier() else "function"
     if inspect.iscoroutine(outcome):
         outcome.close()  # nobody will await it, and that has been said
         return ". It is a coroutine: a step that awaits is written as `async def`, and so is what decorates it"
     if inspect.isasyncgen(outcome):
         return ". It is an async generator: a step that awaits is written as `async def`, and so is what decorates it"
     if isinstance(outcome, bool):
-        return ". keep_if(function) makes a step of one that says yes or no"
+        return f". Does it say yes or no? Then write keep_if({function})"
     if isinstance(outcome, tuple) and len(outcome) == 2:
         return f". The second of the pair is of type {type(outcome[1]).__name__}, and must be True or False"
-    return ". apply(function) makes a step of one that returns the next record"
+    return f". Does it return the next record? Then write apply({function})"
 
 
 def pair_of(name: str, outcome: object, verb: str) -> tuple[Any, bool]:

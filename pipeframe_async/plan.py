@@ -10,7 +10,8 @@ import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
-from itertools import count, groupby
+from itertools import count, cycle, groupby, repeat
+from operator import length_hint
 from types import FunctionType
 from typing import Any
 
@@ -148,7 +149,7 @@ def plan_of(pipeline: object, feed: Feed | None = None, *, streams: bool = False
         pipeline=engine,
         segments=segments,
         chain=_chain(engine, name, all_steps, segments, ends),
-        source=_source(engine, name, streams=streams or feed_streams),
+        source=_source(engine, name, feed, streams=streams or feed_streams),
         timeout=_timeout(engine, name, feed_streams=feed_streams, iterated=streams),
         order=_order(engine, name, ends.decode, live=live),
         retry=_retry(engine, name),
@@ -277,7 +278,9 @@ def instance_of(pipeline: object) -> PipelineEngine[Any, Any]:
     if isinstance(pipeline, PipelineEngine):
         return pipeline
     if not isinstance(pipeline, type) or not issubclass(pipeline, PipelineEngine):
-        raise ConfigError(f"{pipeline!r} is no pipeline: pass a subclass of PipelineEngine, or an instance of one")
+        raise ConfigError(
+            f"{pipeline!r} is no pipeline: pass a subclass of PipelineEngine, an instance of one, or pipeline(...)"
+        )
     if pipeline is PipelineEngine:
         raise ConfigError("PipelineEngine itself has no steps: subclass it and pass the subclass")
     try:
@@ -440,9 +443,20 @@ def _of_decoded(order: Callable[[Any], Hashable], decode: Callable[[Any], Any]) 
     return key
 
 
-def _source(engine: PipelineEngine[Any, Any], name: str, *, streams: bool) -> str:
+def _source(engine: PipelineEngine[Any, Any], name: str, feed: Feed | None, *, streams: bool) -> str:
     said = "stream" if streams and not _says(engine, "source") else engine.source
-    return knobs.one_of(f"{name}.source", said, ("batch", "stream"))
+    source = knobs.one_of(f"{name}.source", said, ("batch", "stream"))
+    if source == "batch" and feed is not None and _endless(feed.value):
+        raise ConfigError(
+            f"the feed of {name} is {feed.value!r}, which has no end, and {name}.source is 'batch', where no step runs "
+            "before it has ended: write source = 'stream'"
+        )
+    return source
+
+
+def _endless(feed: object) -> bool:
+    """Whether it is known to have no end."""
+    return isinstance(feed, (count, cycle)) or (isinstance(feed, repeat) and length_hint(feed, -1) < 0)
 
 
 def _timeout(engine: PipelineEngine[Any, Any], name: str, *, feed_streams: bool, iterated: bool) -> float | None:

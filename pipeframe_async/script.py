@@ -89,6 +89,8 @@ def pipeline(*steps: Callable[..., object], **attributes: Unpack[Attributes]) ->
     """
     if not steps:
         raise ConfigError("pipeline() needs at least one step, e.g. pipeline(apply(parse))")
+    if isinstance(steps[0], (list, tuple)):
+        raise ConfigError("pipeline() takes its steps one by one, not in a list: pipeline(apply(parse), price)")
     refuse_options("pipeline()", attributes, tuple(Attributes.__annotations__))
     return Pipeline({"steps": steps, **attributes})
 

@@ -35,11 +35,16 @@ def steps_of(engine: PipelineEngine[Any, Any], name: str) -> tuple[Callable[...,
     """
     steps = engine.steps
     if callable(steps) or isinstance(steps, (str, bytes)) or not isinstance(steps, Sequence):
-        hint = f"; write `steps = [{getattr(steps, '__name__', '...')}]`" if callable(steps) else ""
+        hint = f"; write `steps = [{_written(steps)}]`" if callable(steps) else ""
         raise ConfigError(f"{name}.steps={steps!r}: must be a list of steps{hint}")
     if not (listed := list(steps)):
         raise ConfigError(f"{name}.steps is empty: list at least one step, e.g. steps = [parse]")
     return tuple(_step(engine, f"{name}.steps[{i}]", step) for i, step in enumerate(listed))
+
+
+def _written(step: Any) -> str:
+    name = getattr(step, "__name__", "...")
+    return f"{step.verb}({name})" if isinstance(step, Wrapped) else name
 
 
 def _step(engine: PipelineEngine[Any, Any], place: str, step: Any) -> Callable[..., Any]:

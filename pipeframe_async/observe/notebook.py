@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from html import escape
+from importlib import import_module
 from typing import Any
 
 from pipeframe_async.observe.counters import Rate, overall_rate, phrases, reached
@@ -63,8 +64,7 @@ class NotebookBar:
 
     def start(self) -> None:
         """Appear below the cell."""
-        from IPython.display import display  # it is loaded: this is its kernel
-
+        display: Any = import_module("IPython.display").display  # its kernel has loaded it
         stats = self._stats()
         self._handle = display(Shown(stats, self._rate.at(stats)), display_id=True)
 

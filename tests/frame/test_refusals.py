@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import pipeframe_async
-from pipeframe_async import ConfigError, PipeFrame, PipelineEngine, Retry, StateError, apply, script
+from pipeframe_async import ConfigError, PipeFrame, PipelineEngine, PipelineFailed, Retry, StateError, apply, script
 
 
 def step(record: int) -> tuple[int, bool]:
@@ -150,6 +150,87 @@ async def test_a_wrong_pipeline_is_refused_with_its_name_and_the_remedy(pipeline
         await PipeFrame(1).run(pipeline)
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert not Fine.started
+
+
+class Nothing(Fine):
+    """Its feed has lost its `yield`."""
+
+    def feed(self) -> None:  # type: ignore[override]
+        pass
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "sentence"),
+    [
+        (
+            with_steps(str),
+            "Wrong.steps[0] is the class str: apply(str) makes a step of it, where calling it with a record is what is "
+            "wanted; else pass an instance that can be called",
+        ),
+        (
+            having(steps=apply(str)),
+            "Wrong.steps=<step str by Apply>: must be a list of steps; write `steps = [apply(str)]`",
+        ),
+        (
+            Nothing,
+            "the feed of Nothing returned None: is a `yield` missing in it, or a `return`? write `async def "
+            "feed(self)` with `yield record`, or pass an iterable or async iterable as feed=",
+        ),
+        (
+            having(sinks=lambda self, records: None),
+            "Wrong has `sinks`, which means nothing here: did you mean `sink`? If it is your own, let its name begin "
+            "with an underscore",
+        ),
+        (
+            having(deadletter=lambda self, failures: None),
+            "Wrong has `deadletter`, which means nothing here: did you mean `dead_letter`? If it is your own, let its "
+            "name begin with an underscore",
+        ),
+        (
+            having(batchsize=100),
+            "Wrong has `batchsize`, which means nothing here: did you mean `batch_size`? If it is your own, let its "
+            "name begin with an underscore",
+        ),
+        ([1], "[1] is no pipeline: pass a subclass of PipelineEngine, an instance of one, or pipeline(...)"),
+    ],
+)
+async def test_what_is_often_meant_otherwise_is_said_in_one_sentence(pipeline: Any, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        await PipeFrame(1).run(pipeline)
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("returned", "remedy"),
+    [
+        (1, "Does it return the next record? Then write apply(plain)"),
+        (True, "Does it say yes or no? Then write keep_if(plain)"),
+    ],
+)
+async def test_a_plain_function_as_a_step_is_told_what_makes_one_of_it(returned: Any, remedy: str) -> None:
+    def plain(record: int) -> Any:
+        return returned
+
+    with pytest.raises(PipelineFailed) as caught:
+        await PipeFrame(1, executor="inline").run(with_steps(plain))
+    assert caught.value.failures[0].message == (
+        f"step 'plain' returned {returned} ({type(returned).__name__}); expected (record, True) to go on, (record, "
+        f"False) to bypass the other steps, DROP to filter, or a generator of such pairs. {remedy}"
+    )
+
+
+async def test_a_lambda_as_a_step_is_told_so_too() -> None:
+    with pytest.raises(PipelineFailed) as caught:
+        await PipeFrame(1, executor="inline").run(with_steps(lambda record: record + 1))
+    assert caught.value.failures[0].message.endswith(
+        " pairs. Does it return the next record? Then write apply(function)"
+    )
+
+
+def test_a_retry_of_a_word_is_told_what_it_takes() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Retry("3")  # type: ignore[arg-type]
+    assert str(caught.value) == "Retry(attempts='3'): must be an int of at least 2 (the first try counts)"
 
 
 async def test_a_feed_that_is_a_coroutine_is_refused_and_closed() -> None:

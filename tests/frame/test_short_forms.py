@@ -312,6 +312,12 @@ def test_a_pipeline_without_steps_is_refused() -> None:
     assert str(caught.value) == "pipeline() needs at least one step, e.g. pipeline(apply(parse))"
 
 
+def test_steps_in_a_list_are_told_to_come_one_by_one() -> None:
+    with pytest.raises(ConfigError) as caught:
+        pipeline([apply(squared)])  # type: ignore[arg-type]
+    assert str(caught.value) == ("pipeline() takes its steps one by one, not in a list: pipeline(apply(parse), price)")
+
+
 async def test_a_pipeline_is_one_for_a_frame_too() -> None:
     async with PipeFrame(executor="inline") as frame:
         assert await frame.call(SQUARES, 3) == 9

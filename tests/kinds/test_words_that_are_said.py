@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
-from pipeframe_async import ConfigError, FeedError, PipelineEngine, PipelineFailed, StateError, run
+from pipeframe_async import Chunk, ConfigError, FeedError, PipelineEngine, PipelineFailed, StateError, run
 from tests.engine.harness import FakeFrame, Sunk, now, passing
 
 pytestmark = pytest.mark.virtual_clock
@@ -35,6 +36,25 @@ async def test_a_feed_that_has_ended_is_not(caplog: pytest.LogCaptureFixture) ->
     assert "had not ended" not in str(report)
 
 
+@pytest.mark.parametrize("feed", [itertools.count(3), itertools.cycle([1]), itertools.repeat(1)])
+async def test_a_batch_that_is_known_to_have_no_end_is_refused(feed: Any) -> None:
+    for streams in (False, True):
+        with pytest.raises(ConfigError) as caught:
+            if streams:
+                async with FakeFrame().stream(Sunk(source="batch"), feed):
+                    pass
+            else:
+                await FakeFrame().run(Sunk(source="batch"), feed)
+        assert str(caught.value) == (
+            f"the feed of Sunk is {feed!r}, which has no end, and Sunk.source is 'batch', where no step runs before it "
+            "has ended: write source = 'stream'"
+        )
+
+
+async def test_a_repetition_that_ends_is_a_batch() -> None:
+    assert (await FakeFrame().run(Sunk(source="batch"), itertools.repeat(1, 3))).delivered == 3
+
+
 async def test_a_put_that_nobody_has_awaited_is_an_error() -> None:
     kept: list[Any] = []
 
@@ -43,11 +63,41 @@ async def test_a_put_that_nobody_has_awaited_is_an_error() -> None:
         kept.extend(bucket.put(n) for n in (2, 3))
 
     pipeline = Sunk(feed)
-    with pytest.raises(FeedError, match=r"2 calls of bucket\.put were not awaited"):
+    with pytest.raises(FeedError, match=r"StateError: a bucket\.put was not awaited"):
         await FakeFrame().run(pipeline)
     assert pipeline.taken == [1]
     for put in kept:
         put.close()
+
+
+@pytest.mark.parametrize("endless", [False, True])
+async def test_a_put_that_is_let_go_without_being_awaited_is_an_error_at_once(endless: bool) -> None:
+    async def feed(bucket: Any) -> None:
+        bucket.put(1)
+        while endless:
+            await asyncio.sleep(0.01)
+
+    with pytest.raises(FeedError) as caught:
+        await FakeFrame().run(Sunk(feed))
+    assert str(caught.value) == (
+        "the feed of Sunk raised StateError: a bucket.put was not awaited, so what it was given was not handed over: "
+        "write `await bucket.put(record)`"
+    )
+
+
+async def test_a_put_may_be_a_task_and_be_gathered() -> None:
+    async def feed(bucket: Any) -> None:
+        await asyncio.gather(bucket.put(1), bucket.put(2))
+        await asyncio.create_task(bucket.put(Chunk([3, 4])))
+        await asyncio.wait_for(bucket.put(5), 10)
+        dropped = asyncio.create_task(bucket.put(6))
+        dropped.cancel()
+        bucket.put(7).close()
+        await asyncio.sleep(0)
+
+    pipeline = Sunk(feed)
+    await FakeFrame().run(pipeline)
+    assert pipeline.taken == [1, 2, 3, 4, 5]
 
 
 class Live(PipelineEngine[int, int]):
@@ -82,8 +132,8 @@ async def test_a_batch_feed_that_does_not_end_is_worth_a_word(
     report = await FakeFrame().run(make())
     assert report.delivered == 6
     (word,) = [record.getMessage() for record in caplog.records]
-    assert word.startswith(f"the feed of {make.__name__} has not ended for 5 s, and no step has run")
-    assert "source='stream'" in word
+    assert word.startswith(f"the feed of {make.__name__} has not ended for 5 s, and no step has run: source='batch', ")
+    assert word.endswith("For a feed that goes on, set source='stream' (and timeout=None, where it may be quiet)")
 
 
 async def test_what_says_batch_is_fed_as_it_says_also_where_its_results_are_iterated() -> None:
@@ -146,8 +196,8 @@ def wraps_an_async_generator(n: int) -> Any:
 @pytest.mark.parametrize(
     ("step", "remedy"),
     [
-        (returns_one, "apply(function) makes a step of one that returns the next record"),
-        (says_yes, "keep_if(function) makes a step of one that says yes or no"),
+        (returns_one, "pairs. Does it return the next record? Then write apply(returns_one)"),
+        (says_yes, "pairs. Does it say yes or no? Then write keep_if(says_yes)"),
         (says_so_with_an_int, "The second of the pair is of type int, and must be True or False"),
         (
             wraps_a_coroutine,

@@ -91,7 +91,8 @@ def refused(**attributes: Any) -> str:
 
 @pytest.mark.parametrize("value", [None, 5, "Orders", parse, int, [parse], object()])
 def test_what_is_no_pipeline_is_refused(value: object) -> None:
-    assert refusal(value) == f"{value!r} is no pipeline: pass a subclass of PipelineEngine, or an instance of one"
+    said = "is no pipeline: pass a subclass of PipelineEngine, an instance of one, or pipeline(...)"
+    assert refusal(value) == f"{value!r} {said}"
 
 
 def test_the_engine_itself_is_no_pipeline() -> None:

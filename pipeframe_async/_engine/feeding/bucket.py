@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Generic
 
 from pipeframe_async._engine.bell import Bell
@@ -30,13 +30,44 @@ class AsyncBucket(Generic[T]):
 
         Process: the parent, on the run's loop.
         """
-        self._pump.promised()
-        return self._put(record)
+        return _Put(self._pump, record)
 
-    async def _put(self, record: Any) -> None:
-        self._pump.claimed()
-        for one in record.records if isinstance(record, Chunk) else (record,):
-            await self._pump.put(one)
+
+UNAWAITED = "a bucket.put was not awaited, so what it was given was not handed over: write `await bucket.put(record)`"
+
+
+class _Put(Coroutine[Any, Any, None]):
+    """One call of `put`: a coroutine that tells when it is let go and nobody has awaited it."""
+
+    __slots__ = ("_begun", "_pump", "_record")
+
+    def __init__(self, pump: BucketPump, record: Any) -> None:
+        self._pump, self._record = pump, record
+        self._begun: Coroutine[Any, Any, None] | None = None
+        pump.promised()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._begin().__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._begin().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._begin().throw(*error)
+
+    def close(self) -> None:
+        self._begin().close()
+
+    def _begin(self) -> Coroutine[Any, Any, None]:
+        if self._begun is None:
+            self._pump.claimed()
+            record = self._record
+            self._begun = self._pump.put_all(record) if isinstance(record, Chunk) else self._pump.put(record)
+        return self._begun
+
+    def __del__(self) -> None:
+        if self._begun is None:
+            self._pump.forgotten()
 
 
 class BucketPump:
@@ -51,7 +82,7 @@ class BucketPump:
         self._put = Bell()
         self._taken = Bell()
         self._asked = 0  # calls of `put` that nobody has awaited yet
-        self._ended = self._held = False
+        self._ended = self._held = self._forgotten = False
         self._task = asyncio.ensure_future(self._run(feed))
 
     def promised(self) -> None:
@@ -62,18 +93,25 @@ class BucketPump:
         """It was awaited."""
         self._asked -= 1
 
+    def forgotten(self) -> None:
+        """It will never be: `take` says so, which a feed without an end does not come to by itself."""
+        self._forgotten = True
+        self._put.ring()
+
     async def _run(self, feed: Callable[[AsyncBucket], Awaitable[None]]) -> None:
         try:
             await feed(AsyncBucket(self))  # the user's, in a task of its own that `aclose` cancels
             if self._asked:
-                raise StateError(
-                    f"{self._asked} calls of bucket.put were not awaited by the end of feed, and what they were given "
-                    "was not handed over: write `await bucket.put(record)`"
-                )
+                raise StateError(UNAWAITED)
         finally:
             self._ended = True
             self._put.ring()
             self._taken.ring()
+
+    async def put_all(self, chunk: Chunk[Any]) -> None:
+        """Hand over each record of a chunk."""
+        for record in chunk.records:
+            await self.put(record)
 
     async def put(self, record: Any) -> None:
         """Wait for room, then hand over."""
@@ -92,6 +130,8 @@ class BucketPump:
             if self._task.done():
                 self._task.result()
                 return None
+            if self._forgotten:
+                raise StateError(UNAWAITED)
             await self._put.wait()  # rung by `put`, in the feed's task or one it has started
         records = self._buffer[:room]
         del self._buffer[: len(records)]
