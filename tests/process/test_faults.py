@@ -19,7 +19,7 @@ from pipeframe_async import Failure, PipeFrame, PipelineEngine, RunReport
 from pipeframe_async.executors.processes import launch
 from pipeframe_async.executors.processes.fleet import ProcessLanes
 from pipeframe_async.testing import leaks, procfs
-from tests.conftest import REAL_LOOPS
+from tests.conftest import REAL_LOOPS, one_of
 
 pytest.importorskip("resource", reason="the faults are those of a POSIX system")
 
@@ -41,6 +41,8 @@ CASES = [
     *((name, launch.DEFAULT_METHOD, loop) for name in FAULTS for loop in REAL_LOOPS),
     *((name, "spawn", "asyncio") for name in faults.REPRESENTATIVES if launch.DEFAULT_METHOD != "spawn"),
 ]
+ONCE = {(name, launch.DEFAULT_METHOD, loop) for name in FAULTS for loop in one_of(REAL_LOOPS, name)}
+"""Those that are met where nobody asks for all of them: each fault once."""
 
 
 class Numbers(PipelineEngine[Any, tuple[Any, int]]):
@@ -145,7 +147,10 @@ async def warm(method: str) -> AsyncIterator[PipeFrame]:
         await lanes.close(kill=False, timeout=1.0)
 
 
-@pytest.mark.parametrize(("name", "method", "loop"), CASES, ids=[f"{name}, {m}, {loop}" for name, m, loop in CASES])
+@pytest.mark.parametrize(
+    ("name", "method", "loop"),
+    [pytest.param(*case, id=", ".join(case), marks=() if case in ONCE else pytest.mark.full) for case in CASES],
+)
 def test_a_bad_record_costs_itself_and_nothing_else(name: str, method: str, loop: str) -> None:
     with asyncio.Runner(loop_factory=REAL_LOOPS[loop]) as runner:
         runner.run(meet(FAULTS[name], method))
