@@ -7,6 +7,7 @@ What is run where nobody asks for more takes three minutes: a coroutine test on 
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -49,8 +50,18 @@ def pytest_configure(config: pytest.Config) -> None:
         new_loop().close()
 
 
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def shown(value: object) -> str:
+    """A value as the id of a test: as it is written, without where it is in memory."""
+    return ADDRESS.sub("", repr(value))
+
+
 @pytest.hookimpl(tryfirst=True)  # before those that are not asked for are left out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if named := [item.nodeid for item in items if ADDRESS.search(item.nodeid)]:
+        raise pytest.UsageError(f"these have another name in each process, which pytest-xdist cannot have: {named}")
     slow = {*SLOW.read_text("utf-8").split()}
     for item in items:
         if function_of(item.nodeid) in slow:

@@ -14,6 +14,7 @@ from pipeframe_async.testing import conform
 from pipeframe_async.testing.conformance import suite
 from pipeframe_async.testing.conformance.__main__ import main
 from tests.conformance import doubles
+from tests.conftest import shown
 
 pytestmark = pytest.mark.process
 
@@ -94,7 +95,7 @@ def test_what_is_about_given_executors_does_not_apply_to_ours() -> None:
         ({"executor": doubles.nothing, "cases": [ORDER]}, "returned None; expected a concurrent.futures.Executor"),
         ({"executor": doubles.unlucky, "cases": [ORDER]}, "raised OSError: no cluster today"),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=lambda value: shown(value)[:40],
 )
 def test_what_cannot_be_tried_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):

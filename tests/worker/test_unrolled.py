@@ -23,6 +23,7 @@ from pipeframe_async.failures import failure_of, wrong_shape
 from pipeframe_async.model import DROP
 from pipeframe_async.steps import apply, expand, keep_if, step_name
 from pipeframe_async.wire import ChainSpec
+from tests.conftest import shown
 
 Step = Callable[[Any], Any]
 Pair = namedtuple("Pair", "record keep_going")
@@ -394,7 +395,7 @@ def raises_in_a_generator(record: Any) -> Any:
         raises_in_a_generator,
         functools.partial(raises_key_error),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_a_traceback_starts_at_the_users_own_function(step: Step, cost: float) -> None:
     for before in ([], [fans_out]):  # children of a fan-out go another way

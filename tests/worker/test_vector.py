@@ -22,6 +22,7 @@ from pipeframe_async.model import DROP
 from pipeframe_async.steps import Named, apply, expand, keep_if, vectorize
 from pipeframe_async.traceparent import current_traceparent
 from pipeframe_async.wire import ChainSpec, Live, Spot, WireFailure
+from tests.conftest import shown
 from tests.worker.programs import ACTION, Action, Program, chain_of
 
 T = TypeVar("T")
@@ -279,7 +280,7 @@ class Table:
 
 
 @pytest.mark.parametrize(
-    "outcome", [None, 3, "ab", b"ab", {1: 2, 3: 4}, {1, 2}, iter([1, 2]), np.array(2.0), Table()], ids=repr
+    "outcome", [None, 3, "ab", b"ab", {1: 2, 3: 4}, {1, 2}, iter([1, 2]), np.array(2.0), Table()], ids=shown
 )
 def test_what_is_no_list_fails_with_its_type_and_the_number_of_records(outcome: Any) -> None:
     with pytest.raises(
