@@ -142,7 +142,3 @@ class Pipeline(PipelineEngine[In, Out]):
 
     def __repr__(self) -> str:
         return f"<pipeline of {', '.join(map(step_name, self.steps))}>"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For workers, which have its steps already."""
-        return {hook: function for hook, function in vars(self).items() if hook in ("setup", "teardown")}
