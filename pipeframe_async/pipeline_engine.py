@@ -105,6 +105,8 @@ class PipelineEngine(Generic[In, Out]):
         checkpoint: the path of a file in which it is kept how far the run has come, or a `Checkpoint`: a run that was
             killed is gone on with by the next one. Not for `PipeFrame.call`.
 
+    What `teardown` returns is in the report's `teardowns`.
+
     Process: `def` steps, `setup` and `teardown` run in worker processes; `async def` steps, `feed`, `order`, `sink`,
     `dead_letter` and `on_progress` in the parent. An instance is shipped to the workers only where a `def` step is one
     of its methods or it has a `setup` or `teardown`; then its attributes must pickle.
@@ -140,7 +142,3 @@ class Pipeline(PipelineEngine[In, Out]):
 
     def __repr__(self) -> str:
         return f"<pipeline of {', '.join(map(step_name, self.steps))}>"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For workers, which have its steps already."""
-        return {hook: function for hook, function in vars(self).items() if hook in ("setup", "teardown")}

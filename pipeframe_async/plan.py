@@ -23,7 +23,7 @@ from pipeframe_async._rules.spelling import misspelt
 from pipeframe_async._rules.step_forms import at_once, fans_out, is_async, signature, steps_of
 from pipeframe_async.checkpoint import Checkpoint
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.pipeline_engine import PipelineEngine, Retry
+from pipeframe_async.pipeline_engine import Pipeline, PipelineEngine, Retry
 from pipeframe_async.steps import Named, OnLoop, Wrapped, step_name
 from pipeframe_async.wire import ChainSpec
 
@@ -327,7 +327,7 @@ def _chain(
         else ChainSpec(
             names=tuple(map(step_name, shipped)),
             steps=shipped,
-            pipeline=engine if _travels(engine, shipped) else None,
+            pipeline=_travelling(engine) if _travels(engine, shipped) else None,
             time_limit=_time_limit(engine, name),
             retry_on=() if retry is None else retry.on,
             segments=lengths if len(lengths) > 1 else (),
@@ -360,6 +360,13 @@ def _lease(engine: PipelineEngine[Any, Any], name: str, feed: Feed | None) -> No
             f"{name}.time_limit={limit:g} with a feed whose server gives a record to others after {feed.lease:g} s "
             f"without an answer: let that be twice the time limit at least, {2 * limit:g}"
         )
+
+
+def _travelling(engine: PipelineEngine[Any, Any]) -> PipelineEngine[Any, Any]:
+    """What workers need of it: of one without a class, whose steps are functions, no more than two hooks."""
+    if not isinstance(engine, Pipeline):
+        return engine
+    return Pipeline({hook: vars(engine)[hook] for hook in ("setup", "teardown") if hook in vars(engine)})
 
 
 def _travels(engine: PipelineEngine[Any, Any], steps: tuple[Callable[..., Any], ...]) -> bool:

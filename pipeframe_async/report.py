@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
+from typing import Any
 
 from pipeframe_async.stats import EndedBy, StepReport
 
@@ -42,6 +43,10 @@ class RunReport:
         steps: one `StepReport` a step.
         bottleneck: a sentence that says what bounded the run.
         counters: what steps have counted, by name (`pipeframe_async.count`).
+        teardowns: what the pipeline's `teardown` has returned: one value for each worker that had its steps, in no
+            order. It fills when workers end, which is before `run` returns; in an open frame, when that is left, and
+            then the reports of all runs of the pipeline have them all. A worker that died has none, nor have those of
+            a cluster or of an executor of yours.
     """
 
     fed: int = 0
@@ -66,6 +71,7 @@ class RunReport:
     skipped: int = 0
     skipping: float = 0.0
     counters: Mapping[str, int] = field(default_factory=dict)
+    teardowns: list[Any] = field(default_factory=list, compare=False)
 
     def __repr__(self) -> str:
         return f"<RunReport {self.ended_by} after {duration(self.elapsed)}: {', '.join(self._books())}>"

@@ -96,7 +96,8 @@ class ChainRef(NamedTuple):
     """A chain ready to be run by an executor: `data` is its pickle, or None where it need not travel.
 
     `more`: what its records name that workers cannot import, as far as it is known. `modules`: those that its pickle
-    names, which workers must have; the library and what comes with Python left out.
+    names, which workers must have; the library and what comes with Python left out. `teardowns`: what
+    `teardown` has returned in workers that have ended, and will have; None where nobody says.
     """
 
     key: str
@@ -104,6 +105,7 @@ class ChainRef(NamedTuple):
     time_limit: float | None = None
     more: Supply | None = None
     modules: frozenset[str] = frozenset()
+    teardowns: list[Any] | None = None
 
     @property
     def label(self) -> str:

@@ -139,7 +139,9 @@ class Accounts:
         """The run is over: its report."""
         self._ended = time.perf_counter()
         stats = self.stats()
-        return summary(stats, self._steps(), self._usage(stats.elapsed), ended_by)
+        report = summary(stats, self._steps(), self._usage(stats.elapsed), ended_by)
+        there = [stage.places.teardowns for stage in self._organs.def_stages]
+        return replace(report, teardowns=there[0]) if there and there[0] is not None else report
 
     def _steps(self) -> list[StepReport]:
         """What each step has done."""

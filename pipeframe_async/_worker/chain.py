@@ -114,12 +114,14 @@ class Chain:
         else:
             self._vector.prepare()
 
-    def teardown(self) -> None:
-        """Run the pipeline's `teardown` hook, where it has one and `setup` was done."""
+    def teardown(self) -> list[Any]:
+        """Run the pipeline's `teardown` hook, where it has one and `setup` was done: what it returns, or nothing."""
+        returned = []
         if self.ready and (hook := getattr(self._pipeline, "teardown", None)) is not None:
             with forks.kept():
-                hook()
+                returned.append(hook())
         self.ready = False
+        return returned
 
     def run(self, records: Sequence[Any], cells: Any, tally: Tally | None = None) -> Tally:
         """Take each record through the steps. Never raises what a step raises.

@@ -53,6 +53,7 @@ MOST_CHAINS = 1024
 _chains: OrderedDict[str, Chain] = OrderedDict()  # those that travelled here, the least used first
 _standins: dict[str, StandIns] = {}  # where their definitions are, of those that came from another process
 _installed: dict[str, Chain] = {}  # those that are here because the parent is
+_returned: dict[str, list[Any]] = {}  # by the teardown of those that are here no more, until it is asked for
 _inherited: list[Any] = []  # in a fork, the same of its parent: kept, for what is dropped may close what both have
 _loading = Lock()  # threads of one process share its chains, and `setup` runs once
 _cursor: Cursor | None = None
@@ -197,6 +198,16 @@ def forget(key: str | None = None) -> list[str]:
         return [text for key, chain in forgotten if (text := _teardown(key, chain))]
 
 
+def returned(key: str | None = None) -> list[tuple[str, Any]]:
+    """What the `teardown` of chains that were dropped has returned, each with its chain's key; all, or one's. Once.
+
+    In a worker each is pickled.
+    """
+    with _loading:
+        keys = [*_returned] if key is None else [key]
+        return [(key, value) for key in keys for value in _returned.pop(key, ())]
+
+
 def _chain(label: str, data: tuple[Any, ...] | bytes | None) -> tuple[Chain | Refusal, StandIns | None, bool]:
     """A chain, or a segment of one; where its definitions are; and whether it was set up just now."""
     label, _, tag = label.partition(STATE)
@@ -275,7 +286,8 @@ def _teardown(key: str, chain: Chain) -> str:
             drop(token)
     try:
         with standin.at_work(_standins.pop(key, None), keep=_cursor is not None):
-            chain.teardown()
+            for value in chain.teardown():
+                _returned.setdefault(key, []).append(value if _cursor is None else codec.dumps(value))
     except BaseException as error:
         return failure_of(0, 0, error).traceback
     return ""

@@ -131,13 +131,15 @@ def serve() -> None:
     _session.serve()
 
 
-def conclude() -> tuple[list[str], list[Chunk]]:
+def conclude() -> tuple[list[str], list[Chunk], list[tuple[str, bytes]]]:
     """Run the teardown of each chain: the traceback of each that raised, and the log lines that were not sent.
+
+    And what the others have returned, pickled, with the keys of their chains.
 
     The function the parent calls in its worker when it has hung up, through the pool's queues.
     """
     problems = envelope.forget()
-    return problems, [] if _session is None else _session.rest()
+    return problems, [] if _session is None else _session.rest(), envelope.returned()
 
 
 def flush_streams() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -67,6 +67,7 @@ def print_report(report: RunReport, *, as_json: bool, aside: bool = False, error
     """Print a report as its table, or as one line of JSON with the error's text in it; `aside`: to standard error."""
     if as_json:
         text = None if error is None else f"{type(error).__name__}: {error}"
-        click.echo(json.dumps({"event": "report", **asdict(report), "error": text}), err=aside)
+        told = {**asdict(replace(report, teardowns=[])), "teardowns": report.teardowns, "error": text}
+        click.echo(json.dumps({"event": "report", **told}, default=repr), err=aside)
     else:
         click.echo(str(report), err=aside)

@@ -11,6 +11,7 @@ from pipeframe_async._rules.wear import NO_WEAR, Wear
 from pipeframe_async.contracts import Codec, Executor, Lane
 from pipeframe_async.executors.inline import CopiedChains
 from pipeframe_async.executors.processes.fleet import ProcessLanes
+from pipeframe_async.executors.returned import Returned
 from pipeframe_async.executors.threads import ThreadsExecutor
 from pipeframe_async.gil import gil_enabled
 from pipeframe_async.wire import ChainRef, ChainSpec
@@ -33,14 +34,15 @@ class AutoExecutor:
     where = "worker"
 
     def __init__(self, workers: int, wear: Wear = NO_WEAR, *, gil: bool | None = None) -> None:
-        self._processes = ProcessLanes(workers, wear=wear)
+        returned = Returned()
+        self._processes = ProcessLanes(workers, wear=wear, returned=returned)
         self.codec: Codec = self._processes.codec
         self.lanes: tuple[Lane, ...] = self._processes.lanes
         self.beside: Executor | None = None
         self.threads: tuple[Executor, ...] = ()
         if wear == NO_WEAR:
             shared = gil_enabled() if gil is None else gil
-            threads = tuple(ThreadsExecutor(1, chains=CopiedChains()) for _ in range(1 if shared else workers))
+            threads = tuple(ThreadsExecutor(1, chains=CopiedChains(returned)) for _ in range(1 if shared else workers))
             self.beside, self.threads = threads[0], () if shared else threads
 
     @property

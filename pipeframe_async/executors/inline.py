@@ -16,6 +16,7 @@ from pipeframe_async.contracts import Executor
 from pipeframe_async.errors import StepError
 from pipeframe_async.executors import attributes
 from pipeframe_async.executors.packing import Packing
+from pipeframe_async.executors.returned import Returned
 from pipeframe_async.executors.shipping import ship as ship_chain
 from pipeframe_async.wire import ChainRef, ChainSpec, Packed, Reply
 
@@ -35,10 +36,11 @@ def warn_of_time_limit(chain: ChainSpec, where: str) -> None:
 class InProcessChains:
     """Chains given to this very process, unpickled: steps see the program's own objects."""
 
-    def __init__(self) -> None:
+    def __init__(self, returned: Returned | None = None) -> None:
         self._in_use = False
         self._keys: list[str] = []
         self._own = next(_keys)
+        self._returned = returned or Returned()
 
     def load(self, chain: ChainSpec) -> ChainRef:
         """Install the chain in this process."""
@@ -47,7 +49,7 @@ class InProcessChains:
         key = f"in-process-{next(_keys)}"
         envelope.install(key, chain)
         self._keys.append(key)
-        return ChainRef(key, None)
+        return ChainRef(key, None, teardowns=self._returned.of(key))
 
     def _used(self) -> None:
         """From here on what steps log has its attributes."""
@@ -55,10 +57,17 @@ class InProcessChains:
             self._in_use = True
             attributes.enter()
 
+    def _known_as(self, key: str) -> str:
+        """By what key the executor knows a chain."""
+        return key
+
     def close(self) -> None:
         """Run the chains' `teardown`s and drop them."""
         keys, self._keys = self._keys, []
         problems = [text for key in keys for text in envelope.forget(key)]  # what they log has its attributes too
+        for key in keys:
+            for _, value in envelope.returned(key):
+                self._returned.came(self._known_as(key), value)
         if self._in_use:
             self._in_use = False
             attributes.leave()
@@ -79,7 +88,10 @@ class CopiedChains(InProcessChains):
         key = f"copied-{self._own}-{shipped.key}"
         if key not in self._keys:
             self._keys.append(key)
-        return ChainRef(key, shipped.data)
+        return ChainRef(key, shipped.data, teardowns=self._returned.of(shipped.key))
+
+    def _known_as(self, key: str) -> str:
+        return key.removeprefix(f"copied-{self._own}-")
 
 
 class InlineLane:

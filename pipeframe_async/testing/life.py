@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TextIO
@@ -114,7 +114,7 @@ async def _live(engine: PipelineEngine[Any, Any], options: dict[str, Any], told:
         looking.cancel()
         with suppress(asyncio.CancelledError):
             await looking
-    _tell(told, report=asdict(report))
+    _tell(told, report=asdict(replace(report, teardowns=[])))
 
 
 async def _look(frame: PipeFrame, told: TextIO) -> None:

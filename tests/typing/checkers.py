@@ -41,7 +41,7 @@ def by_pyright(*files: Path, mode: str = "strict") -> Found:
         "venvPath": str(place.parent),
         "venv": place.name,
     }
-    (settings := files[0].with_name("pyright.json")).write_text(json.dumps(config))
+    (settings := files[0].with_name(f"pyright-{os.getpid()}.json")).write_text(json.dumps(config))
     try:
         command = [sys.executable, "-m", "basedpyright", "--outputjson", "--project", str(settings)]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -235,9 +235,9 @@ def test_log_lines_that_cannot_be_sent_wait_for_the_end(
     with pytest.raises(OSError, match=r"."):
         lines.send()
     monkeypatch.setattr(session, "_session", parent.session)
-    assert session.conclude() == ([], [CHUNK])
+    assert session.conclude() == ([], [CHUNK], [])
     monkeypatch.setattr(session, "_session", None)
-    assert session.conclude() == ([], [])
+    assert session.conclude() == ([], [], [])
 
 
 def test_streams_that_are_not_there_are_not_flushed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,7 @@ class Places:
         worked: seconds in the steps that those batches had.
         records: how many were run at each kind of place.
         seconds: of work that was done at each kind of place of this process.
+        teardowns: what `teardown` has returned in workers that have ended, and will have.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Places:
     ) -> None:
         self._away = Place(executor.codec, loaded.segment(segment), sizer)
         self._spec = chain
+        self.teardowns = loaded.teardowns
         self._segment = segment
         self._executor = executor
         self._threads: Sequence[Executor] = executor.threads if isinstance(executor, Threaded) else ()

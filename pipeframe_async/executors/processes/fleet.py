@@ -24,6 +24,7 @@ from pipeframe_async.executors.packing import Packing
 from pipeframe_async.executors.processes.lane import Hired, ProcessLane
 from pipeframe_async.executors.processes.launch import DEFAULT_METHOD
 from pipeframe_async.executors.processes.worker import Worker
+from pipeframe_async.executors.returned import Returned
 from pipeframe_async.executors.shipping import ship as ship_chain
 from pipeframe_async.wire import ChainRef, ChainSpec
 
@@ -46,7 +47,13 @@ class ProcessLanes:
     where = "worker"
     beside: Executor | None = None
 
-    def __init__(self, workers: int, method: str = DEFAULT_METHOD, wear: Wear = NO_WEAR) -> None:
+    def __init__(
+        self,
+        workers: int,
+        method: str = DEFAULT_METHOD,
+        wear: Wear = NO_WEAR,
+        returned: Returned | None = None,
+    ) -> None:
         self.codec = Packing(out_of_band=True)
         open_standard_streams()  # before anything is opened that would take their place
         make_room(workers)
@@ -55,7 +62,10 @@ class ProcessLanes:
         new_worker = partial(
             Worker, method, weigh=wear.max_rss is not None, inner_threads=inner_threads, logs=self._logs
         )
-        self.lanes = tuple(ProcessLane(i, wear, partial(new_worker, name=f"lane {i}")) for i in range(workers))
+        self._returned = returned or Returned()
+        self.lanes = tuple(
+            ProcessLane(i, wear, partial(new_worker, name=f"lane {i}"), self._returned) for i in range(workers)
+        )
         self._forgotten = weakref.finalize(self, _dropped, [lane.hired for lane in self.lanes], self._logs)
         self._forgotten.atexit = False  # then workers are ended without a word, as those of any open frame
 
@@ -75,7 +85,8 @@ class ProcessLanes:
 
     def load(self, chain: ChainSpec) -> ChainRef:
         """Pickle the chain; each worker gets it with its first batch."""
-        return ship_chain(chain)
+        shipped = ship_chain(chain)
+        return shipped._replace(teardowns=self._returned.of(shipped.key))
 
     async def close(self, *, kill: bool, timeout: float) -> None:
         """End all workers; what does not end within `timeout` seconds is killed.

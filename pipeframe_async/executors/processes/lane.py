@@ -35,6 +35,7 @@ from pipeframe_async.executors.processes.autopsy import cause_of, death_of
 from pipeframe_async.executors.processes.guard import Guard
 from pipeframe_async.executors.processes.remains import Remains
 from pipeframe_async.executors.processes.worker import StartFailed, Worker
+from pipeframe_async.executors.returned import Returned
 from pipeframe_async.stats import WorkerStats
 from pipeframe_async.wire import GONE, UNKNOWN_CHAIN, WANTED, ChainRef, Death, Packed, Phase, Refusal, Reply
 
@@ -101,12 +102,15 @@ class ProcessLane:
         number: the lane's place in the fleet.
         wear: when its worker is replaced.
         new_worker: makes one that has not started; called in the lane's thread.
+        returned: takes what teardowns return.
     """
 
     workers = 1
     slots = BATCHES_IN_LANE
 
-    def __init__(self, number: int, wear: Wear, new_worker: Callable[[], Worker]) -> None:
+    def __init__(
+        self, number: int, wear: Wear, new_worker: Callable[[], Worker], returned: Returned | None = None
+    ) -> None:
         self.name = f"lane {number}"
         self.starts = 0
         self._wear = wear
@@ -124,6 +128,7 @@ class ProcessLane:
         self._replaced: Counter[str] = Counter()  # workers that are no more, by cause
         self._under_way: dict[int, tuple[Hired, int]] = {}  # who has a batch, and its ticket; by its identity
         self._problems: list[str] = []
+        self._returned = returned or Returned()
         self._last = ""  # why the last worker died that had done nothing
 
     @property
@@ -437,6 +442,7 @@ class ProcessLane:
         worker, interrupted = hired.worker, False
         try:
             self._problems += worker.teardown() if graceful and worker.alive else []
+            self._problems += self._returned.pickled(worker.returned)
         except BrokenExecutor:
             interrupted = True
         remains = worker.end()

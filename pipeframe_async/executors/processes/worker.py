@@ -84,6 +84,7 @@ class Worker:
                 files.close()
             raise StartFailed(f"a worker process could not be started: {error}") from error
         self._chains: set[str] = set()
+        self.returned: list[tuple[str, bytes]] = []  # by the teardown of chains, by their keys
         self._listens = False
         self.given = self.answered = 0  # batches; turned by `gets` and `has_answered`
         self._asked: set[asyncio.Future[Reply]] = set()  # of the pool, where there is no channel
@@ -238,7 +239,7 @@ class Worker:
         self._channel.finish()
         if not self._chains:
             return []
-        problems, chunks = self.pool.submit(session.conclude).result()
+        problems, chunks, self.returned = self.pool.submit(session.conclude).result()
         for chunk in chunks:
             self._channel.logged(chunk)
         return problems

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
 from typing import Any
 
@@ -86,6 +86,8 @@ class FakeWorker:
         self.done.append("kill")
         self.alive = False
         self.killed.set()
+
+    returned: Sequence[tuple[str, bytes]] = ()
 
     def teardown(self) -> list[str]:
         self._note("teardown")

@@ -230,9 +230,10 @@ async def test_a_teardown_ends_the_session_and_says_what_went_wrong(worker: Work
         theirs.settimeout(5)
         worker.start()
         asked(worker)
-        pool_of(worker).answers["conclude"] = ["Traceback: no"], []
+        pool_of(worker).answers["conclude"] = ["Traceback: no"], [], [("key", b"value")]
         worker.hang_up()
         assert worker.teardown() == ["Traceback: no"]
+        assert worker.returned == [("key", b"value")]
         while theirs.recv(65536):  # the batch, and then the end
             pass
 
