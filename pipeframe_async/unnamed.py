@@ -64,6 +64,15 @@ def make(name: str, nbytes: int = 0) -> int:
     raise OSError(f"there is no place for a file without a name: no memfd, no {MEMORY}, no directory for such files")
 
 
+def has_memfd() -> bool:
+    """Whether a file without a name is memory here that no directory is needed for."""
+    try:
+        os.close(os.memfd_create("pipeframe-try"))
+    except (AttributeError, OSError):  # as in `make`
+        return False
+    return True
+
+
 def can_be_found() -> bool:
     """Whether other processes of this user can open what this one has open: on Linux, unless it hides that.
 
