@@ -161,8 +161,8 @@ def _extra(about: dict[str, Any]) -> str:
     there = ", ".join(f"{name} {version}" for name, version in about["installed"].items())
     if not about["lacking"]:
         return there or "needs nothing on this Python"
-    lacking = f"needs {', '.join(about['lacking'])}: {about['command']}"
-    return f"{lacking} (there is {there})" if there else lacking
+    lacking = f"needs {', '.join(about['lacking'])}" + (f"; there is {there}" if there else "")
+    return f"{lacking}\n{about['command']}"  # which stays in one piece, to be copied
 
 
 def _show(rows: Iterable[tuple[str, str]]) -> None:
