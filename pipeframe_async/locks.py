@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 
 
@@ -51,10 +52,10 @@ class Lock:
 
 def locked(file: int) -> bool:
     """Whether an open file is this process's alone, until it is closed."""
-    try:
-        import fcntl
-    except ImportError:
-        return True  # not on Windows
+    if sys.platform == "win32":
+        return True  # it has no such locks
+    import fcntl
+
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

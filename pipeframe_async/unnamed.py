@@ -11,6 +11,7 @@ import stat
 import sys
 from contextlib import suppress
 from functools import cache
+from platform import node
 from typing import NamedTuple
 
 from pipeframe_async.errors import ConfigError, StateError
@@ -52,8 +53,8 @@ def make(name: str, nbytes: int = 0) -> int:
     Raises:
         OSError: there is no place for one.
     """
-    with suppress(AttributeError, OSError):  # a Python built without it; a sandbox that refuses it
-        return os.memfd_create(name)
+    if (fd := _memfd(name)) is not None:
+        return fd
     import tempfile
 
     for place in (MEMORY, None):
@@ -62,6 +63,22 @@ def make(name: str, nbytes: int = 0) -> int:
                 os.posix_fallocate(file.fileno(), 0, nbytes)
             return os.dup(file.fileno())
     raise OSError(f"there is no place for a file without a name: no memfd, no {MEMORY}, no directory for such files")
+
+
+def has_memfd() -> bool:
+    """Whether a file without a name is memory here that no directory is needed for."""
+    if (fd := _memfd("pipeframe-try")) is None:
+        return False
+    os.close(fd)
+    return True
+
+
+def _memfd(name: str) -> int | None:
+    """A file in memory, where there is such a thing: a Python may be built without it, a sandbox may refuse it."""
+    if sys.platform == "linux":
+        with suppress(AttributeError, OSError):
+            return os.memfd_create(name)
+    return None
 
 
 def can_be_found() -> bool:
@@ -79,11 +96,13 @@ def can_be_found() -> bool:
 
 def address_of(fd: int) -> Address:
     """Where others find a file of this process."""
-    return Address(os.uname().nodename, _kernel(), os.getpid(), fd)
+    return Address(node(), _kernel(), os.getpid(), fd)
 
 
 def is_here(fd: int, token: bytes) -> bool:
     """Whether this descriptor still is the file with this token: somebody may have closed all there were."""
+    if sys.platform == "win32":
+        return False  # where none is made
     try:
         return stat.S_ISREG(os.fstat(fd).st_mode) and os.pread(fd, TOKEN_BYTES, 0) == token
     except OSError:
@@ -97,10 +116,10 @@ def opened(address: Address, token: bytes) -> int:
         ConfigError: that process is on another host or in another container, or cannot be looked into.
         StateError: it is gone, or does not have the file any more.
     """
-    if address.kernel != _kernel():
+    if sys.platform != "linux" or address.kernel != _kernel():
         raise ConfigError(
             f"what was shared in process {address.pid} on {address.host} cannot be read in process {os.getpid()} on "
-            f"{os.uname().nodename}: they are on different hosts, or in different containers. Load it in setup(self)"
+            f"{node()}: they are on different hosts, or in different containers. Load it in setup(self)"
         )
     path = _OPEN.format(address.pid, address.fd)
     try:

@@ -97,6 +97,14 @@ def test_a_thread_that_is_about_to_end_is_waited_for() -> None:
     assert leaks.left_behind(before, 10) == []
 
 
+def test_the_file_that_libffi_keeps_open_is_no_leak(tmp_path: Path) -> None:
+    library = tmp_path / "libffi.so.8.5.0"
+    library.touch()
+    before = leaks.snapshot()
+    with library.open():
+        assert left(before, "descriptor") == []
+
+
 @linux
 def test_a_child_is_found() -> None:
     before = leaks.snapshot()

@@ -101,6 +101,8 @@ class SharedFile:
         self.fd = fd
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if sys.platform == "win32":
+            raise NotImplementedError  # a worker there is given none
         return _received, (multiprocessing.reduction.DupFd(self.fd),)
 
 

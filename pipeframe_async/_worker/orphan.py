@@ -21,8 +21,7 @@ def end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is None:
         return
-    if sys.platform == "linux":
-        _ask_the_kernel(parent.sentinel)
+    _ask_the_kernel(parent.sentinel)
     if not parent.is_alive():
         _end()  # it went before the kernel was asked, which tells of changes only
     threading.Thread(target=_follow, args=(parent,), name="pipeframe-parent-watch", daemon=True).start()
@@ -30,7 +29,7 @@ def end_with_parent() -> None:
 
 def leads_a_group() -> bool:
     """Whether a process group is this worker's own: then all in it were started by this worker."""
-    return hasattr(os, "getpgrp") and os.getpgrp() == os.getpid()
+    return sys.platform != "win32" and os.getpgrp() == os.getpid()
 
 
 def _ask_the_kernel(sentinel: int) -> None:
@@ -39,6 +38,8 @@ def _ask_the_kernel(sentinel: int) -> None:
     Nothing more is ever written to the pipe once a worker runs, so its end is the only change to tell of. The
     request belongs to the open file: it holds as long as somebody here, or a child of ours, has that open.
     """
+    if sys.platform != "linux":
+        return  # nobody else can be asked
     import fcntl
 
     try:
@@ -59,6 +60,6 @@ def _follow(parent: Any) -> None:
 
 
 def _end() -> NoReturn:
-    if leads_a_group():
+    if sys.platform != "win32" and leads_a_group():
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)

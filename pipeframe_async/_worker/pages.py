@@ -7,10 +7,13 @@ which no other thread has the GIL.
 from __future__ import annotations
 
 import mmap
+import sys
 from typing import Any
 
-_PRIVATE: dict[str, Any] = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+_PRIVATE: dict[str, Any] = {}
 """What is shared with nobody may grow; where a system has no such thing it is copied as it does."""
+if sys.platform != "win32":
+    _PRIVATE["flags"] = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
 
 class Pages:

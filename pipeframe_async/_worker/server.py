@@ -25,14 +25,13 @@ from importlib import import_module
 from multiprocessing import forkserver as standard
 from multiprocessing import resource_tracker, spawn
 
-from pipeframe_async._worker.surroundings import open_standard_streams, raise_descriptors
+from pipeframe_async._worker.surroundings import MARK, open_standard_streams, raise_descriptors
 
 HELLO = b"!"
 """What the server says first: whoever started it then knows that it was Python that has started."""
-MARK = "PIPEFRAME_ASYNC_FORK_SERVER_OF"
-"""Variable of the server's environment, taken out as it begins. Whoever still has it, with its parent's pid, was
-started to be a fork server and became something else: a copy of the program."""
 MAX_FDS = 64
+
+assert sys.platform != "win32", "there is no fork on Windows: workers are spawned"
 
 
 def forkserver(control: int, preload: Sequence[str]) -> None:

@@ -18,8 +18,10 @@ from pipeframe_async.steps import Apply, KeepIf, Named, Wrapped
 
 Step = Callable[[Any], Any]
 
-KNOWN_BYTECODE = sys.implementation.name == "cpython" and (3, 11) <= sys.version_info < (3, 14)
+KNOWN_BYTECODE = sys.implementation.name == "cpython" and (3, 11) <= sys.version_info < (3, 16)
 """Whether this is an interpreter whose bytecode the proof was tried on; of any other nothing is certain."""
+CONSTANTS = ("LOAD_CONST", "LOAD_COMMON_CONSTANT")
+"""What pushes a constant of the code; the second is how 3.15 has True, and what else everybody has."""
 
 
 class Form(Enum):
@@ -73,7 +75,7 @@ def _form_of_return(second: dis.Instruction, build: dis.Instruction, leave: dis.
     """What these leave behind: a return and the two instructions before it, which jumps may go round."""
     if (build.opname, build.arg, leave.opname) != ("BUILD_TUPLE", 2, "RETURN_VALUE") or leave.is_jump_target:
         return Form.ANY
-    ends_in_true = second.opname == "LOAD_CONST" and second.argval is True and not build.is_jump_target
+    ends_in_true = second.opname in CONSTANTS and second.argval is True and not build.is_jump_target
     return Form.GOES_ON if ends_in_true else Form.PAIR
 
 

@@ -17,6 +17,9 @@ from multiprocessing import process
 from pathlib import Path
 from typing import NamedTuple
 
+MARK = "PIPEFRAME_ASYNC_FORK_SERVER_OF"
+"""Variable of the fork server's environment, taken out as it begins. Whoever still has it, with its parent's pid, was
+started to be a fork server and became something else: a copy of the program."""
 _STATUS = Path("/proc/self/status")
 
 INNER_THREADS = (
@@ -63,7 +66,7 @@ class Surroundings(NamedTuple):
             directory=_directory(),
             umask=_umask(),
             limits=dict(_limits()),
-            niceness=os.getpriority(os.PRIO_PROCESS, os.getpid()) if hasattr(os, "getpriority") else None,
+            niceness=_niceness(),
             affinity=frozenset(os.sched_getaffinity(os.getpid())) if hasattr(os, "sched_getaffinity") else None,
             recursion=sys.getrecursionlimit(),
         )
@@ -78,10 +81,10 @@ class Surroundings(NamedTuple):
             os.umask(self.umask)
         for which, limit in self.limits.items():
             _set_limit(which, limit)
-        if self.niceness is not None:
+        if sys.platform != "win32" and self.niceness is not None:
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, 0, self.niceness)
-        if self.affinity is not None:
+        if sys.platform == "linux" and self.affinity is not None:
             with suppress(OSError):
                 os.sched_setaffinity(0, self.affinity)
         with suppress(RecursionError, ValueError):
@@ -145,6 +148,12 @@ def _directory() -> str | None:
         return os.getcwd()
     except OSError:  # it was removed
         return None
+
+
+def _niceness() -> int | None:
+    if sys.platform == "win32":
+        return None
+    return os.getpriority(os.PRIO_PROCESS, os.getpid())
 
 
 def _umask() -> int | None:

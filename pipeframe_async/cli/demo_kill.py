@@ -38,7 +38,7 @@ def killed_and_resumed(root: Path | None, limit: int | None, options: FrameOptio
     Raises:
         CommandFailed: it has failed by itself, or something was lost or is there twice.
     """
-    if not hasattr(os, "killpg"):
+    if sys.platform == "win32":
         raise click.UsageError("--kill needs process groups, which this system has none of")
     place = Path(tempfile.mkdtemp(prefix="pipeframe-demo-"))
     total = asyncio.run(_count(root or STDLIB, limit))
@@ -68,6 +68,12 @@ def _command(root: Path | None, limit: int | None, options: FrameOptions) -> lis
     return [*PROGRAM, "run", "pipeframe_async.cli.demo_job:StdlibJob", *ends, *sets, *chosen]
 
 
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """With all that it has started."""
+    if sys.platform != "win32":
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def _run(command: list[str], place: Path, *, kill_at: int | None = None) -> bool:
     """Run a command and show it; whether it was killed, which it is when so many records are done."""
     _say(f"\n$ {shlex.join(['pipeframe', *command[len(PROGRAM) :]])}")
@@ -76,13 +82,13 @@ def _run(command: list[str], place: Path, *, kill_at: int | None = None) -> bool
             while process.poll() is None:
                 time.sleep(LOOK)
                 if kill_at is not None and _done(place) >= kill_at:
-                    os.killpg(process.pid, signal.SIGKILL)
+                    _kill(process)
                     process.wait()
                     _say(f"\nkill -9 {-process.pid}: the job and all its workers, at {_done(place):,} files.")
                     return True
         except BaseException:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+                _kill(process)
             raise
     if process.returncode not in (0, 1):  # some files are broken on purpose
         raise CommandFailed(f"it ended with {process.returncode}; what it left is in {place}")

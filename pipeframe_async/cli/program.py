@@ -10,6 +10,7 @@ import click
 from pipeframe_async.cli.check import check
 from pipeframe_async.cli.dead import dead
 from pipeframe_async.cli.demo import demo
+from pipeframe_async.cli.doctor import doctor
 from pipeframe_async.cli.exits import DONE, INTERRUPTED
 from pipeframe_async.cli.health import health
 from pipeframe_async.cli.run import run
@@ -25,7 +26,7 @@ def commands() -> None:
     """
 
 
-for command in (run, check, demo, state, dead, health):
+for command in (run, check, demo, state, dead, health, doctor):
     commands.add_command(command)
 
 

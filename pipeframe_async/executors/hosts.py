@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
-from pipeframe_async._worker.server import MARK
+from pipeframe_async._worker.surroundings import MARK
 from pipeframe_async.errors import ConfigError, StateError
 
 FREEZE_SUPPORT = "freeze_support"
@@ -51,10 +51,10 @@ def make_room(workers: int) -> None:
 
     What lanes cannot start then do without; the log says which.
     """
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
+    if sys.platform == "win32":
+        return  # it has no such limit
+    import resource
+
     needed = OTHER_DESCRIPTORS + workers * DESCRIPTORS_A_LANE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:

@@ -16,6 +16,7 @@ import logging
 import os
 import socket
 import stat
+import sys
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -338,6 +339,8 @@ def _address(address: str) -> tuple[str, int] | str:
     if not isinstance(address, str):
         raise ConfigError(f"address={address!r}: must be 'host:port' or 'unix:path'")
     if address.startswith("unix:") and len(address) > len("unix:"):
+        if sys.platform == "win32":
+            raise ConfigError(f"address={address!r}: asyncio has no Unix sockets on Windows: listen at 'host:port'")
         return address.removeprefix("unix:")
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65_535:
@@ -351,6 +354,8 @@ def _remove_dead(path: str) -> None:
     Raises:
         OSError: somebody listens at it; asyncio would take it away from them.
     """
+    if sys.platform == "win32":
+        return  # it has none, see `_address`
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return

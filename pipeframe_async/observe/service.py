@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
@@ -59,6 +60,8 @@ class Service:
         self._send("STOPPING=1", "STATUS=draining")
 
     def _send(self, *lines: str) -> bool:
+        if sys.platform == "win32":
+            return False  # no service manager there listens so
         with suppress(OSError, ValueError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
             sending.sendto("\n".join(lines).encode("utf-8", "backslashreplace"), self._address)
             return True

@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import signal
+import sys
 import threading
 import time
 import uuid
@@ -28,6 +30,8 @@ from pipeframe_async.testing import procfs
 from pipeframe_async.testing.clock import Deadlock, Overdue
 
 TAG_NAME: Final = "PIPEFRAME_TEST_SESSION"
+STAYING: Final = re.compile(r"/libffi\.so")
+"""What a library has open from its first use on: libffi its own file, since the first callback that ctypes makes."""
 SHARED_MEMORY: Final = Path("/dev/shm")
 
 MARK_LENGTH: Final = 5
@@ -112,6 +116,8 @@ def left_behind(before: Snapshot, patience: float | None = None) -> list[str]:
 
 def end_new_processes(before: Snapshot) -> None:
     """Kill what the test left running, so that it harms no other test."""
+    if sys.platform == "win32":
+        return  # where none is found
     for process in _new_processes(before):
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
@@ -146,13 +152,13 @@ def _new_processes(before: Snapshot) -> list[procfs.Process]:
 
 
 def _new_descriptors(before: Snapshot) -> dict[int, str]:
-    """New descriptors, without the ends of pipes that a service holds the other ends of."""
+    """New descriptors, without those that stay, and the ends of pipes that a service holds the other ends of."""
     if not procfs.AVAILABLE:
         return {}
     new = {
         number: target
         for number, target in procfs.descriptors(os.getpid()).items()
-        if before.descriptors.get(number) != target
+        if before.descriptors.get(number) != target and not STAYING.search(target)
     }
     if new:
         shared = {target for process in _services() for target in process.descriptors().values()}

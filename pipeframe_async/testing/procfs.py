@@ -6,6 +6,7 @@ Processes come and go while one looks: what has vanished, or may not be read, is
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,8 @@ class Process:
 
     def _mapped_files(self) -> set[tuple[int, int]]:
         found: set[tuple[int, int]] = set()
+        if sys.platform == "win32":
+            return found
         for line in _read(self.pid, "maps").splitlines():
             _, _, _, device, inode = line.split(maxsplit=5)[:5]
             major, _, minor = device.partition(b":")

@@ -31,21 +31,52 @@ def test_every_row_of_the_table_names_rooms_that_have_a_row() -> None:
     assert {name: row.ours - set(ROOMS) for name, row in ROOMS.items() if row.ours - set(ROOMS)} == {}
 
 
-EXTRAS = {"click", "rich", "aiostream", "uvloop", "matplotlib"}
+EXTRAS = {
+    *(
+        "aiokafka",
+        "aiostream",
+        "backports.zstd",
+        "click",
+        "distributed",
+        "matplotlib",
+        "nats",
+        "obstore",
+        "opentelemetry",
+    ),
+    *("prometheus_client", "psycopg", "pyarrow", "redis", "rich", "starlette", "tenacity", "uvicorn", "uvloop"),
+}
+OUTER = {
+    f"{NAME}.{room}"
+    for room in ("cli", "feeds", "sinks", "servers", "testing", "observe.bar", "observe.monitor.server")
+}
+"""What a program pays for that uses it."""
 
 
 @pytest.mark.parametrize(
     ("module", "never"),
     [
-        (NAME, EXTRAS),
         (f"{NAME}.pipeline_engine", EXTRAS | {"asyncio", "multiprocessing", "concurrent.futures"}),
         (f"{NAME}.steps", EXTRAS | {"asyncio", "multiprocessing", "concurrent.futures"}),
         (f"{NAME}._worker.envelope", EXTRAS | {"asyncio", "concurrent.futures", "cloudpickle"}),
-        (f"{NAME}.frame", EXTRAS),
+        (f"{NAME}.frame", EXTRAS | OUTER),
+        (f"{NAME}.script", EXTRAS | OUTER),
     ],
 )
 def test_importing_a_module_does_not_load_what_it_need_not(module: str, never: set[str]) -> None:
     code = f"import sys, {module}; print(*sorted({never!r} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (run.returncode, run.stdout.strip()) == (0, ""), run.stderr
+
+
+def test_importing_the_package_loads_nothing_but_its_door() -> None:
+    """Over asyncio, which who imports it has. Speed is not asked for: what is not loaded takes no time."""
+    code = f"import asyncio, sys; before = {{*sys.modules}}; import {NAME}; print(*sorted({{*sys.modules}} - before))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert set(run.stdout.split()) - {"__future__"} == {NAME}, run.stderr
+
+
+def test_the_public_names_load_no_extra_and_no_edge_that_is_not_used() -> None:
+    code = f"import sys; from {NAME} import *; print(*sorted({EXTRAS | OUTER!r} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert (run.returncode, run.stdout.strip()) == (0, ""), run.stderr
 

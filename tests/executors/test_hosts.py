@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeframe_async._worker.server import MARK
+from pipeframe_async._worker.surroundings import MARK
 from pipeframe_async.errors import ConfigError, StateError
 from pipeframe_async.executors import hosts
 

@@ -98,6 +98,18 @@ def test_who_may_not_look_is_told_so(file: int, monkeypatch: pytest.MonkeyPatch)
         unnamed.opened(unnamed.address_of(file), TOKEN)
 
 
+def test_it_is_said_whether_there_is_memory_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unnamed.has_memfd() is hasattr(os, "memfd_create")
+
+    def refused(name: str) -> int:
+        raise PermissionError(name)
+
+    monkeypatch.setattr(os, "memfd_create", refused, raising=False)
+    assert not unnamed.has_memfd()
+    monkeypatch.delattr(os, "memfd_create")
+    assert not unnamed.has_memfd()
+
+
 @pytest.mark.usefixtures("without_memfd")
 @pytest.mark.parametrize("memory", [unnamed.MEMORY, "/nowhere"])
 def test_without_memfd_it_is_a_file_whose_name_is_gone(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,8 +94,19 @@ def worth(reply: Reply) -> tuple[Any, ...]:
     counts = reply.records, reply.delivered, reply.bypassed, reply.filtered, reply.emitted
     # Libraries may have errors pickled with their tracebacks, as tblib does: with the lines of whoever called.
     raised = [failure.raised and type(codec.loads(failure.raised)) for failure in reply.failures]
-    failures = [failure._replace(raised=None) for failure in reply.failures], raised
+    failures = (
+        [
+            failure._replace(raised=None, message=placeless(failure.message), traceback=placeless(failure.traceback))
+            for failure in reply.failures
+        ],
+        raised,
+    )
     return *counts, read, reply.spans, failures, reply.owners()
+
+
+def placeless(text: str) -> str:
+    """Without where objects are in memory, which what cannot be pickled is told with since 3.14."""
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
 def lawful(reply: Reply) -> bool:

@@ -100,11 +100,13 @@ def by_value(name: object) -> bool:
 def _can_be_imported(name: str, module: ModuleType) -> bool:
     """Whether a finder knows it; a part of something compiled is the affair of the package it is in."""
     file = getattr(module, "__file__", None)
-    parent, _, _ = name.rpartition(".")
+    parent, _, tail = name.rpartition(".")
     if parent:
         above = sys.modules.get(parent)
         if above is None or by_value(parent):
             return above is not None and not by_value(parent)
+        if not hasattr(above, "__path__") and getattr(above, tail, None) is module:
+            return True  # no finder knows `os.path`: `os` has it
         if not isinstance(file, str) or not file.endswith(".py"):
             return True
     elif name in sys.builtin_module_names or isinstance(getattr(module, "__loader__", None), BuiltinImporter):

@@ -21,11 +21,13 @@ from multiprocessing import resource_tracker, spawn, util
 from typing import Any
 
 from pipeframe_async._worker.channel import NO_SIGNAL
-from pipeframe_async._worker.server import HELLO, MARK
-from pipeframe_async._worker.surroundings import search_path
+from pipeframe_async._worker.server import HELLO
+from pipeframe_async._worker.surroundings import MARK, search_path
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors import hosts
 from pipeframe_async.executors.processes import living
+
+assert sys.platform != "win32", "there is no fork on Windows: workers are spawned"
 
 HELLO_SECONDS = 60.0
 """A server that has not said hello by then is given up. It takes 0.05; shorter fails on a machine that swaps."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -477,5 +478,5 @@ def _hold_back_sigpipe() -> None:
 
     The pool's threads, which write to workers too, are started in these and have it from them.
     """
-    if hasattr(signal, "pthread_sigmask"):
+    if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})

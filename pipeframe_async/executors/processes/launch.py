@@ -112,14 +112,14 @@ def ready(method: str) -> None:
 
 def popen(process: LaneProcess) -> Any:
     """Start a worker; called by `LaneProcess.start`."""
-    if sys.platform == "win32":
-        from multiprocessing import popen_spawn_win32
+    if sys.platform != "win32":
+        return _Spawned(process) if process._start_method == "spawn" else _Served(process)
+    from multiprocessing import popen_spawn_win32
 
-        with _hidden_main():
-            started = popen_spawn_win32.Popen(process)
-        living.hold(started)
-        return started
-    return _Spawned(process) if process._start_method == "spawn" else _Served(process)
+    with _hidden_main():
+        started = popen_spawn_win32.Popen(process)
+    living.hold(started)
+    return started
 
 
 if sys.platform != "win32":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
@@ -72,7 +73,7 @@ class Worker:
         files = self._channel = None
         try:
             launch.ready(method)
-            self._files = files = TraceFiles() if os.name == "posix" else None
+            self._files = files = TraceFiles() if sys.platform != "win32" else None
             self.cursor = Cursor(files.cursor if files else -1)
             self._channel = Channel(logs, name) if CAN_HAND_OVER_SOCKETS else None
             traces, ends = files.shared() if files else None, self._channel.ends() if self._channel else None
@@ -219,7 +220,7 @@ class Worker:
         if process is None or process.pid is None or self._killing or not process.is_alive():
             return
         self._killing = True
-        if hasattr(os, "killpg"):
+        if sys.platform != "win32":
             # In a thread of its own: it looks at every process of the machine, and the loop is not to wait for that.
             killing = threading.Thread(target=kill_family, args=(process.pid,), name="pipeframe-kill", daemon=True)
             try:

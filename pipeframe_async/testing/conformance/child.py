@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import pickle
+import sys
 import tempfile
 import time
 import traceback
@@ -81,7 +82,9 @@ def _tell(findings: TextIO, **what: Any) -> None:
 
 def _no_core_dumps() -> None:
     """Processes are about to die on purpose: nobody wants their memory on disk."""
-    with suppress(ImportError, ValueError, OSError):
-        import resource
+    if sys.platform == "win32":
+        return  # it makes none
+    import resource
 
+    with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

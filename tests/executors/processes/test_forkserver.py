@@ -18,7 +18,8 @@ from pipeframe_async import ConfigError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="fork servers are POSIX's")
 if os.name == "posix":
-    from pipeframe_async._worker.server import HELLO, MARK
+    from pipeframe_async._worker.server import HELLO
+    from pipeframe_async._worker.surroundings import MARK
     from pipeframe_async.executors.processes import forkserver
     from pipeframe_async.executors.processes.forkserver import ForkServer
 
