@@ -94,7 +94,7 @@ class Empty(PipelineEngine[int, int]):
         lambda: run(Listed),
         lambda: run(Empty),
         lambda: run(Squares, [1], load=[2]),
-        lambda: run(Squares, [1], cpu_cuont=2),
+        lambda: cast("Any", run)(Squares, [1], cpu_cuont=2),
         lambda: run(cast("Any", int)),
     ],
 )
