@@ -382,6 +382,36 @@ def test_a_setup_that_raises_is_a_fault_with_its_traceback(log: list[str], fail:
     assert log == ["setup", "setup"]
 
 
+class Sums(PipelineEngine):
+    """Returns something when it is torn down."""
+
+    def teardown(self) -> list[int]:
+        return [1, 2]
+
+
+def test_what_a_teardown_returns_is_kept_until_it_is_asked_for() -> None:
+    chain = shipped(hostile.passes, pipeline=Sums())
+    for _ in range(2):
+        work(chain, packed(1))
+        assert envelope.forget(chain.key) == []
+    assert envelope.returned("another") == []
+    assert envelope.returned(chain.key) == [(chain.key, [1, 2]), (chain.key, [1, 2])]
+    assert envelope.returned(chain.key) == []
+
+
+def test_in_a_worker_it_is_pickled_with_what_cannot_be_told_as_its_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(envelope, "_cursor", Cursor())
+    chain = shipped(hostile.passes, pipeline=Sums())
+    work(chain, packed(1))
+    assert envelope.forget(chain.key) == []
+    assert envelope.returned(chain.key) == [(chain.key, codec.dumps([1, 2]))]
+    monkeypatch.setattr(Sums, "teardown", lambda self: lambda: 1)
+    work(chain, packed(1))
+    (problem,) = envelope.forget(chain.key)
+    assert "Can't pickle" in problem
+    assert envelope.returned(chain.key) == []
+
+
 @pytest.mark.parametrize(("fail", "says"), [("teardown", "still open"), ("teardown exits", "torn down to exit")])
 def test_a_teardown_that_raises_is_told_and_the_others_run(log: list[str], fail: str, says: str) -> None:
     for chain in (hooked(" a"), hooked(" b", fail), hooked(" c")):
