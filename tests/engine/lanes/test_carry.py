@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeframe_async import StepError, WorkerLost
+from pipeframe_async._engine.aside import DaemonThread
 from pipeframe_async._engine.lanes.batch import Batch, Line
 from pipeframe_async._engine.lanes.carry import Carrier
 from pipeframe_async._engine.lanes.places import Places
@@ -420,7 +422,7 @@ class Ceding(MortalLane):
         return await super().run(chain, number, left, ship=ship)
 
 
-def a_carrier(ledger: Ledger) -> Carrier:
+def a_carrier(ledger: Ledger, aside: DaemonThread | None = None) -> Carrier:
     return Carrier(
         places=PLACES,
         names=["step"],
@@ -431,6 +433,7 @@ def a_carrier(ledger: Ledger) -> Carrier:
         traces=Traces(),
         batches=BatchClock(),
         numbers=count(6),
+        aside=aside,
     )
 
 
@@ -465,16 +468,20 @@ async def test_what_a_lane_cedes_is_a_batch_of_its_own(kinds: tuple[str, ...]) -
 
 async def test_who_has_nothing_to_do_waits_for_a_batch_that_is_still_being_packed() -> None:
     items, ledger = items_of(*["passes"] * 6), Ledger(1000, 2**30)
-    lane, carrier = Ceding(items, None), a_carrier(ledger)
+    aside, may_pack = DaemonThread("aside"), threading.Event()
+    aside.submit(may_pack.wait)
+    lane, carrier = Ceding(items, None), a_carrier(ledger, aside)
     batch = Batch(5, NO_LINE, 5, Packed(6, Live([*items])), items, {}, PLACES.now)
     carrying = asyncio.ensure_future(carrier.carry(cast(Lane, lane), batch))
     await asyncio.sleep(0)
     assert carrier.may_cede
     assert carrier.held_up(0.0) is None
     assert carrier.held_up(1.0) is None
+    may_pack.set()
     lane.may_go_on.set()
     assert (await carrying).results == results_of(items)
     assert not carrier.may_cede
+    aside.shutdown()
 
 
 @pytest.mark.virtual_clock
