@@ -125,8 +125,8 @@ def test_one_that_has_called_it_on_the_way_here_is_known_by_the_stack(monkeypatc
         ((1024, 4096), 8, None),
         ((1024, 4096), 64, 1280),
         ((1024, 1100), 64, 1100),
-        ((256, -1), 16, 512),
-        ((-1, -1), 1000, None),
+        ((256, resource.RLIM_INFINITY), 16, 512),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 1000, None),
     ],
 )
 def test_the_limit_of_open_files_is_raised_where_so_many_workers_need_it(

@@ -252,6 +252,7 @@ def test_descriptors_that_somebody_has_closed_are_made_anew(elsewhere: Callable[
 
 
 @needs_proc
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_fork_sends_the_memory_as_its_own_also_when_its_parent_was_at_that() -> None:
     handle = share([1])
     pickle.dumps(handle)

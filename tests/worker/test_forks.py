@@ -16,7 +16,10 @@ from pipeframe_async._worker.chain import Chain
 from pipeframe_async._worker.cursor import Cursor
 from pipeframe_async.wire import ChainSpec
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
 Step = Callable[[int], Any]
 
 
