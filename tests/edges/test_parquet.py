@@ -355,6 +355,7 @@ async def test_a_whole_number_is_a_decimal_where_it_has_the_room(tmp_path: Path)
     assert pq.read_table(tmp_path / "out").to_pylist() == rows[:2]
 
 
+PYARROW = int(pa.__version__.split(".")[0])
 MAP = pa.map_(pa.string(), pa.int64())
 
 
@@ -712,7 +713,11 @@ def test_where_pyarrow_is_missing_the_command_is_said() -> None:
         (lambda: ParquetOut("a", schema=pa.schema([("x", pa.struct([]))])), "must be a pyarrow.Schema that Parquet"),
         (lambda: ParquetOut("a", schema=pa.schema([("x", pa.int8())] * 2)), "a name is there twice"),
         (lambda: ParquetOut("a", schema={}), "it has no columns"),
-        (lambda: ParquetOut("a", schema={"x": reduce(lambda of, _: pa.list_(of), range(60), pa.int8())}), "deep"),
+        pytest.param(
+            lambda: ParquetOut("a", schema={"x": reduce(lambda of, _: pa.list_(of), range(60), pa.int8())}),
+            "deep",
+            marks=pytest.mark.skipif(PYARROW < 26, reason="older ones read what is nested so deeply"),
+        ),
     ],
 )
 def test_what_is_wrong_is_said_at_once(make: Any, says: str) -> None:
