@@ -155,6 +155,16 @@ async def test_a_record_that_ends_its_worker_is_a_failure_like_any_other(step: A
     assert report.worker_restarts >= 1
 
 
+async def test_a_python_that_was_built_without_memfd_runs_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)  # as many are that are not the system's own
+    pipeline = p.Collected(1000)
+    report = await PipeFrame(2).run(pipeline)
+    assert pipeline.taken == [(i + 1) * 2 for i in range(1000)]
+    assert report.ended_by == "exhausted"
+    with pytest.raises(PipelineFailed, match="died: it was killed by SIGKILL"):
+        await PipeFrame(1).run(type("Deadly", (p.Numbers,), {"steps": (p.kill_at_three,)}))
+
+
 async def test_where_no_failure_is_borne_it_ends_the_run_and_says_how_the_worker_died() -> None:
     with pytest.raises(PipelineFailed, match=r"lane \d \(pid \d+\) died: it exited with code 7") as caught:
         async with asyncio.timeout(20):

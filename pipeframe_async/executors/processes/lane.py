@@ -422,7 +422,9 @@ class ProcessLane:
         After `closing`, and once. It is not to be cancelled: the fleet sees to that, and kills what takes too long.
         """
         # Those on their way out first; none is added to them meanwhile, since the lane is closing.
-        await asyncio.gather(*self._going(), return_exceptions=True)
+        while going := self._going():
+            await asyncio.gather(*going, return_exceptions=True)
+            await asyncio.sleep(0)  # to `_forget` them: `gather` does not wait for what is done, since 3.12
         for hired in [*self.hired]:
             hired.worker.hang_up()
         # Behind a start that may be at work in the same thread: `_close` finds its worker, whether it came or not.
