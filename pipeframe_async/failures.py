@@ -22,6 +22,8 @@ MESSAGE_LIMIT = 8 * 1024
 """Characters of an exception's message that travel. Smaller loses the cause, larger lets one record flood the pipe."""
 TRACEBACK_LIMIT = 64 * 1024
 """Characters of traceback that travel; of a longer one the innermost frames and the message, half of it each."""
+SHORT_FRAMES = 20
+"""The innermost frames of a traceback that is made where there is no memory for a whole one."""
 RAISED_LIMIT = 64 * 1024
 """Bytes of an exception's pickle that travel: one that holds its whole record would double what a failure weighs."""
 _PACKAGE = os.path.dirname(__file__)
@@ -189,6 +191,18 @@ def _trace(error: BaseException, caller: str) -> str:
             return text
         last = "".join(traceback.format_exception_only(type(error), error))
         return "".join(traceback.format_tb(frames))[-TRACEBACK_LIMIT // 2 :] + last[: TRACEBACK_LIMIT // 2]
+    except MemoryError:  # its frames still hold what has filled that, and lines of source take more than there is
+        return _without_source(error)
+    except BaseException as problem:
+        return f"<the traceback could not be made: {type(problem).__name__}>"
+
+
+def _without_source(error: BaseException) -> str:
+    """The last places it came through, as a traceback has them, and its type."""
+    try:
+        places = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)][-SHORT_FRAMES:]
+        lines = [f'  File "{code.co_filename}", line {line}, in {code.co_name}\n' for code, line in places]
+        return "".join(["Traceback (most recent call last):\n", *lines, type(error).__name__, "\n"])
     except BaseException as problem:
         return f"<the traceback could not be made: {type(problem).__name__}>"
 

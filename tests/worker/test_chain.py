@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -347,6 +348,19 @@ def test_a_traceback_shows_the_users_frames_and_none_of_ours() -> None:
     assert "in inner" in failure.traceback
     assert failure.traceback.rstrip().endswith("ZeroDivisionError: division by zero")
     assert chain_module.__file__ not in failure.traceback
+
+
+def test_where_there_is_no_memory_for_a_traceback_it_has_the_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    def parse(record: int) -> Any:
+        raise MemoryError
+
+    def formats(*of: object) -> list[str]:
+        raise MemoryError
+
+    monkeypatch.setattr(traceback, "format_exception", formats)
+    first, *places, last = one_failure(parse).traceback.splitlines()
+    assert (first, last) == ("Traceback (most recent call last):", "MemoryError")
+    assert places[-1].endswith(", in parse")
 
 
 def test_a_traceback_has_what_the_error_came_from() -> None:

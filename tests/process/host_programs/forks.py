@@ -9,11 +9,14 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from pipeframe_async import PipeFrame, StateError
 from tests.process import pipelines as p
+
+warnings.filterwarnings("ignore", ".*multi-threaded.*fork", DeprecationWarning)  # which it is, and forks all the same
 
 
 def in_child() -> None:
