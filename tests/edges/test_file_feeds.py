@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backports import zstd
 
 from pipeframe_async import ConfigError, Failure, FeedError, PipeFrame, PipelineEngine
 from pipeframe_async.feeds import Csv, CsvRow, JsonLines, Lines, TooLong, reading
 from pipeframe_async.plan import feed_of, plan_of
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 COMPRESS: dict[str, Any] = {
     "": bytes,

@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backports import zstd
 
 from pipeframe_async import ConfigError, Failure, PipeFrame, PipelineEngine, SinkError, StateError
 from pipeframe_async.locks import locked
 from pipeframe_async.sinks import Csv, JsonLines, Lines, writing
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 READ: dict[str, Any] = {
     "": bytes,
