@@ -140,7 +140,17 @@ def _near(attribute: str, knob: str) -> bool:
         return knob in MAY_BE_MANY
     if written + "s" == meant:
         return knob != "steps"
-    if sorted(written) == sorted(meant):
+    if written == meant or _swapped(written, meant):
         return True
     of_its_own = attribute.startswith(f"{knob}_") or attribute.endswith(f"_{knob}") or not written.isalpha()
     return not of_its_own and written[0] == meant[0] and SequenceMatcher(None, written, meant).ratio() >= NEAR
+
+
+def _swapped(written: str, meant: str) -> bool:
+    """Whether two neighbours have changed places: `skin` is no slip of `sink`, nor `upset` of `setup`."""
+    if len(written) != len(meant):
+        return False
+    off = [at for at, pair in enumerate(zip(written, meant, strict=True)) if pair[0] != pair[1]]
+    return (
+        len(off) == 2 and off[1] == off[0] + 1 and written[off[0]] == meant[off[1]] and written[off[1]] == meant[off[0]]
+    )

@@ -97,6 +97,8 @@ def test_a_slip_of_a_name_is_found_with_what_was_meant(attribute: str, value: An
         ("sinks", JsonLines),
         ("sort", "completion"),
         ("link", of_one),
+        ("skin", of_one),
+        ("upset", of_none),
         ("_time_out", 3.0),
         ("__slots__", ()),
     ],
