@@ -25,6 +25,9 @@ ELSEWHERE = {
 }
 """What other libraries call them."""
 
+OF_RUN = ("load", "restart")
+"""What neither the frame has nor the pipeline."""
+
 NEAR = 0.85
 """How alike two names are, by difflib's ratio, that are taken for one. Lower refuses what is a user's own, such as
 `max_features`; higher takes a lost letter for one."""
@@ -98,6 +101,8 @@ def refuse_option(
 
 
 def _where(name: str, options: Collection[str], of_frame: Collection[str]) -> str:
+    if name in OF_RUN and name not in options:
+        return f"it belongs to the run: write run(P, {name}=...)"
     known = list(dict.fromkeys((*options, *of_frame, *KINDS)))
     near = [name] if name in known else [ELSEWHERE[name]] if name in ELSEWHERE else get_close_matches(name, known, 1)
     if not near:
@@ -108,7 +113,8 @@ def _where(name: str, options: Collection[str], of_frame: Collection[str]) -> st
     elif meant in of_frame:
         place = f"it belongs to the frame: write PipeFrame({meant}=...)"
     else:
-        place = f"it belongs to the pipeline: set `{meant}` in its class"
+        by_name = "" if meant == "steps" else f", or pipeline(..., {meant}=...)"
+        place = f"it belongs to the pipeline: set `{meant}` in its class{by_name}"
     return place if meant == name else f"did you mean {meant}?{place and f' I{place[1:]}'}"
 
 

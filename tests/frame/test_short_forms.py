@@ -161,7 +161,8 @@ def test_options_are_checked_before_anything_begins() -> None:
     with pytest.raises(ConfigError) as caught:
         stream(SQUARES, [1], timeout=3)  # type: ignore[call-arg]
     assert str(caught.value) == (
-        "stream() has no option timeout=3: it belongs to the pipeline: set `timeout` in its class"
+        "stream() has no option timeout=3: "
+        "it belongs to the pipeline: set `timeout` in its class, or pipeline(..., timeout=...)"
     )
     with pytest.raises(ConfigError, match="two names for one thing"):
         stream(SQUARES, [1], load=[2])
@@ -351,9 +352,11 @@ def test_a_pipeline_without_steps_is_refused() -> None:
     assert str(caught.value) == "pipeline() needs at least one step, e.g. pipeline(apply(parse))"
 
 
-def test_steps_in_a_list_are_told_to_come_one_by_one() -> None:
+@pytest.mark.parametrize("given", [([apply(squared)], {}), (None, {"steps": [apply(squared)]})])
+def test_steps_in_a_list_are_told_to_come_one_by_one(given: tuple[Any, dict[str, Any]]) -> None:
+    first, attributes = given
     with pytest.raises(ConfigError) as caught:
-        pipeline([apply(squared)])  # type: ignore[arg-type]
+        pipeline(*([] if first is None else [first]), **attributes)
     assert str(caught.value) == ("pipeline() takes its steps one by one, not in a list: pipeline(apply(parse), price)")
 
 
