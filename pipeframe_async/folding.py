@@ -37,23 +37,31 @@ class Fold(Generic[Value]):
         """Take results."""
         self.value = reduce(self._fn, records, self.value)
 
-    def position(self) -> Any:
-        """The value, for a job that goes on.
+    def position(self) -> str:
+        """The value as JSON, for a job that goes on: what is kept must not change with the value.
 
         Raises:
             TypeError: JSON does not give it back as it is.
         """
         try:
-            stays = json.loads(json.dumps(self.value)) == self.value
+            text = json.dumps(self.value)
+            stays = json.loads(text) == self.value and _plain(self.value)
         except (TypeError, ValueError):
             stays = False
         if not stays:
             raise TypeError(f"in a job with a checkpoint a fold needs a value that JSON gives back, not {self.value!r}")
-        return self.value
+        return text
 
-    def restore(self, position: Any) -> None:
+    def restore(self, position: str | None) -> None:
         """Go on with the value of an earlier life."""
-        self.value = deepcopy(self._initial) if position is None else position
+        self.value = deepcopy(self._initial) if position is None else json.loads(position)
+
+
+def _plain(value: object) -> bool:
+    """Whether dicts and lists are just that: a `Counter` equals a dict, and would come back as one."""
+    if isinstance(value, dict):
+        return type(value) is dict and all(map(_plain, value.values()))
+    return not isinstance(value, list) or (type(value) is list and all(map(_plain, value)))
 
 
 def fold(fn: Callable[[Value, Any], Value], initial: Value) -> Fold[Value]:
@@ -63,7 +71,8 @@ def fold(fn: Callable[[Value, Any], Value], initial: Value) -> Fold[Value]:
         fn: gets the value so far and a result, returns the next value; it may change and return the one it was given.
             As `functools.reduce`.
         initial: what each run begins with: a copy of it, by `copy.deepcopy`. In a job with a `checkpoint` the value is
-            kept with its state: then it must be one that JSON gives back as it is, and not None.
+            kept with its state: then it must be one that JSON gives back as it is, which a
+            `Counter` is not.
 
     Returns:
         The sink; its `value` is there also while the run goes on, of all results it has taken so far.

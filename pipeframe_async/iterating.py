@@ -17,15 +17,20 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
+from pipeframe_async.errors import StateError
 from pipeframe_async.frame import PipeFrame
 from pipeframe_async.portal import loop_factory
 from pipeframe_async.report import RunReport
+
+FORKED = "a stream() cannot be gone on with in a fork: its run is in the process that has begun it"
+ENDED_EARLY = "the program has ended while a thread was iterating a stream(), so results are missing: join that thread"
 
 
 def iterated(frame: PipeFrame, pipeline: Any, feed: Any, *, restart: bool) -> Generator[Any, None, RunReport]:
     """The results of a run, which begins with the first `next` and has ended when the generator has.
 
     Raises:
+        StateError: this is a fork of the process that has begun; or the program ends, and another thread iterates.
         PipeFrameError: as `PipeFrame.stream`, after the last result. From `close`: the run could not be left well.
     """
     work = _Work(frame, pipeline, feed, restart=restart)
@@ -56,11 +61,14 @@ class _Work:
 
     def taken(self) -> list[Any] | None:
         """The next results; None where the run has ended."""
+        if self._process != os.getpid():
+            raise StateError(FORKED)
         batch = self._handed.get()  # blocks until the loop hands over a list, or ends
         if batch is not None:
             _end_at_exit()
             assert self._loop is not None
-            self._loop.call_soon_threadsafe(self._next.set)
+            with suppress(RuntimeError):  # it was ended at the program's end, and its loop was closed
+                self._loop.call_soon_threadsafe(self._next.set)
         return batch
 
     def leave(self) -> None:
@@ -79,8 +87,13 @@ class _Work:
                 del error  # it knows this frame
 
     def report(self) -> RunReport:
-        """Of a run that has ended by itself, and well."""
-        assert self._report is not None
+        """Of a run that has ended by itself, and well.
+
+        Raises:
+            StateError: it was ended by the end of the program, which its consumer's thread has not waited for.
+        """
+        if self._report is None:
+            raise StateError(ENDED_EARLY)
         return self._report
 
     def end(self) -> None:

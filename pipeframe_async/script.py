@@ -87,10 +87,10 @@ def pipeline(*steps: Callable[..., object], **attributes: Unpack[Attributes]) ->
     Raises:
         ConfigError: there are no steps; or an attribute is none a pipeline has, and the message says what it is.
     """
+    if "steps" in attributes or isinstance(next(iter(steps), None), (list, tuple)):
+        raise ConfigError("pipeline() takes its steps one by one, not in a list: pipeline(apply(parse), price)")
     if not steps:
         raise ConfigError("pipeline() needs at least one step, e.g. pipeline(apply(parse))")
-    if isinstance(steps[0], (list, tuple)):
-        raise ConfigError("pipeline() takes its steps one by one, not in a list: pipeline(apply(parse), price)")
     refuse_options("pipeline()", attributes, tuple(Attributes.__annotations__))
     return Pipeline({"steps": steps, **attributes})
 

@@ -25,6 +25,9 @@ ELSEWHERE = {
 }
 """What other libraries call them."""
 
+OF_RUN = ("load", "restart")
+"""What neither the frame has nor the pipeline."""
+
 NEAR = 0.85
 """How alike two names are, by difflib's ratio, that are taken for one. Lower refuses what is a user's own, such as
 `max_features`; higher takes a lost letter for one."""
@@ -98,6 +101,8 @@ def refuse_option(
 
 
 def _where(name: str, options: Collection[str], of_frame: Collection[str]) -> str:
+    if name in OF_RUN and name not in options:
+        return f"it belongs to the run: write run(P, {name}=...)"
     known = list(dict.fromkeys((*options, *of_frame, *KINDS)))
     near = [name] if name in known else [ELSEWHERE[name]] if name in ELSEWHERE else get_close_matches(name, known, 1)
     if not near:
@@ -108,7 +113,8 @@ def _where(name: str, options: Collection[str], of_frame: Collection[str]) -> st
     elif meant in of_frame:
         place = f"it belongs to the frame: write PipeFrame({meant}=...)"
     else:
-        place = f"it belongs to the pipeline: set `{meant}` in its class"
+        by_name = "" if meant == "steps" else f", or pipeline(..., {meant}=...)"
+        place = f"it belongs to the pipeline: set `{meant}` in its class{by_name}"
     return place if meant == name else f"did you mean {meant}?{place and f' I{place[1:]}'}"
 
 
@@ -140,7 +146,17 @@ def _near(attribute: str, knob: str) -> bool:
         return knob in MAY_BE_MANY
     if written + "s" == meant:
         return knob != "steps"
-    if sorted(written) == sorted(meant):
+    if written == meant or _swapped(written, meant):
         return True
     of_its_own = attribute.startswith(f"{knob}_") or attribute.endswith(f"_{knob}") or not written.isalpha()
     return not of_its_own and written[0] == meant[0] and SequenceMatcher(None, written, meant).ratio() >= NEAR
+
+
+def _swapped(written: str, meant: str) -> bool:
+    """Whether two neighbours have changed places: `skin` is no slip of `sink`, nor `upset` of `setup`."""
+    if len(written) != len(meant):
+        return False
+    off = [at for at, pair in enumerate(zip(written, meant, strict=True)) if pair[0] != pair[1]]
+    return (
+        len(off) == 2 and off[1] == off[0] + 1 and written[off[0]] == meant[off[1]] and written[off[1]] == meant[off[0]]
+    )

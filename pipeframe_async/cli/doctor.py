@@ -30,6 +30,7 @@ from pipeframe_async.gil import gil_enabled
 from pipeframe_async.unnamed import has_memfd
 
 NAME: Final = "pipeframe_async"
+VERSION: Final[str] = sys.modules[NAME].__version__  # of the door, which rooms do not import; metadata may not be there
 NOT_FOR_USERS: Final = frozenset({"bench", "dev", "docs", "test"})
 """Extras for those who work on the package itself."""
 REQUIREMENT: Final = re.compile(r"(?P<name>[\w.-]+)(?:\[[^]]*])?(?P<bound>[^;]*)(?:;(?P<when>.*))?")
@@ -54,7 +55,7 @@ def doctor(*, as_json: bool) -> int:
 def examined() -> dict[str, Any]:
     """What there is, as values that JSON knows."""
     return {
-        "version": version(NAME),
+        "version": VERSION,
         "path": str(Path(__file__).parents[1]),
         "python": {
             "version": platform.python_version(),
@@ -75,8 +76,16 @@ def examined() -> dict[str, Any]:
         },
         "memfd": has_memfd(),
         "no_processes": _no_processes(),
-        "extras": extras_of(requires(NAME) or [], sys.version_info[:2]),
+        "extras": extras_of(_requirements(), sys.version_info[:2]),
     }
+
+
+def _requirements() -> list[str]:
+    """Of the package, by its metadata; none where it is run from files that were never installed."""
+    try:
+        return requires(NAME) or []
+    except PackageNotFoundError:
+        return []
 
 
 def extras_of(requirements: Iterable[str], python: tuple[int, ...]) -> dict[str, dict[str, Any]]:

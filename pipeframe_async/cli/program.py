@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 
 import click
 
 from pipeframe_async.cli.check import check
 from pipeframe_async.cli.dead import dead
 from pipeframe_async.cli.demo import demo
-from pipeframe_async.cli.doctor import doctor
+from pipeframe_async.cli.doctor import VERSION, doctor
 from pipeframe_async.cli.exits import DONE, INTERRUPTED
 from pipeframe_async.cli.health import health
 from pipeframe_async.cli.run import run
@@ -18,7 +17,7 @@ from pipeframe_async.cli.state import state
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(version("pipeframe_async"), prog_name="pipeframe_async")
+@click.version_option(VERSION, prog_name="pipeframe_async")
 def commands() -> None:
     """An async feed, steps in all your cores, results in order.
 

@@ -6,9 +6,11 @@ import json
 import os
 import sys
 import tomllib
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 
+from pipeframe_async import __version__
 from pipeframe_async.cli import doctor
 from pipeframe_async.cli.doctor import NOT_FOR_USERS, extras_of, numbers
 from pipeframe_async.errors import ConfigError
@@ -93,6 +95,18 @@ def test_what_everybody_needs_and_what_is_for_the_package_itself_is_no_extra() -
 )
 def test_versions_are_compared_by_their_release(version: str, release: tuple[int, ...]) -> None:
     assert numbers(version) == release
+
+
+def test_files_that_were_never_installed_have_no_extras_and_a_version(
+    pipeframe: Pipeframe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(name: str) -> list[str]:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor, "requires", gone)
+    ending = pipeframe("doctor", "--json")
+    found = json.loads(ending.out)
+    assert (ending.code, found["version"], found["extras"]) == (0, __version__, {})
 
 
 def test_what_is_lacking_is_said(pipeframe: Pipeframe, monkeypatch: pytest.MonkeyPatch) -> None:

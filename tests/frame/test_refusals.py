@@ -58,7 +58,10 @@ class Fine(PipelineEngine[int, int]):
         ({"max_workers": 2}, ["PipeFrame() has no option max_workers=2: did you mean cpu_count?"]),
         (
             {"max_failures": 1},
-            ["PipeFrame() has no option max_failures=1: it belongs to the pipeline: set `max_failures` in its class"],
+            [
+                "PipeFrame() has no option max_failures=1: "
+                "it belongs to the pipeline: set `max_failures` in its class, or pipeline(..., max_failures=...)"
+            ],
         ),
     ],
 )
@@ -261,7 +264,8 @@ async def test_an_option_of_another_place_is_told_where_it_belongs() -> None:
         async with PipeFrame(1).stream(Fine, timeout=3):  # type: ignore[arg-type]
             pass
     assert str(caught.value) == (
-        "PipeFrame.stream() has no option timeout=3: it belongs to the pipeline: set `timeout` in its class"
+        "PipeFrame.stream() has no option timeout=3: "
+        "it belongs to the pipeline: set `timeout` in its class, or pipeline(..., timeout=...)"
     )
 
 

@@ -161,7 +161,8 @@ def test_options_are_checked_before_anything_begins() -> None:
     with pytest.raises(ConfigError) as caught:
         stream(SQUARES, [1], timeout=3)  # type: ignore[call-arg]
     assert str(caught.value) == (
-        "stream() has no option timeout=3: it belongs to the pipeline: set `timeout` in its class"
+        "stream() has no option timeout=3: "
+        "it belongs to the pipeline: set `timeout` in its class, or pipeline(..., timeout=...)"
     )
     with pytest.raises(ConfigError, match="two names for one thing"):
         stream(SQUARES, [1], load=[2])
@@ -239,6 +240,45 @@ def test_a_ctrl_c_is_raised_in_the_for(tmp_path: Path) -> None:
     assert (out, err, process.returncode) == ("interrupted\n", "", 0)
 
 
+@pytest.mark.process
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_fork_is_told_that_the_results_come_elsewhere(tmp_path: Path) -> None:
+    program = (
+        "import os\n"
+        "results = stream(pipeline(apply(abs)), itertools.count(), executor='inline')\n"
+        "print(next(results), flush=True)\n"
+        "if (child := os.fork()) == 0:\n"
+        "    try:\n        list(results)\n"
+        "    except Exception as error:\n        print(type(error).__name__, error, flush=True)\n"
+        "    os._exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "results.close()\n"
+    )
+    with ended(program, tmp_path) as process:
+        out, err = process.communicate(timeout=30)
+    said = "StateError a stream() cannot be gone on with in a fork: its run is in the process that has begun it"
+    assert (out, err, process.returncode) == (f"0\n{said}\n", "", 0)
+
+
+@pytest.mark.process
+def test_a_thread_that_iterates_when_the_program_ends_is_told_that_results_are_missing(tmp_path: Path) -> None:
+    program = (
+        "import threading\n"
+        "begun = threading.Event()\n"
+        "def iterate():\n"
+        "    try:\n"
+        "        for _ in stream(pipeline(apply(abs)), itertools.count(), executor='inline'):\n"
+        "            begun.set()\n"
+        "    except Exception as error:\n        print(type(error).__name__, error, flush=True)\n"
+        "threading.Thread(target=iterate).start()\n"
+        "begun.wait()\n"
+    )
+    with ended(program, tmp_path) as process:
+        out, err = process.communicate(timeout=30)
+    said = "the program has ended while a thread was iterating a stream(), so results are missing: join that thread"
+    assert (out, err, process.returncode) == (f"StateError {said}\n", "", 0)
+
+
 # A pipeline without a class.
 
 
@@ -312,9 +352,11 @@ def test_a_pipeline_without_steps_is_refused() -> None:
     assert str(caught.value) == "pipeline() needs at least one step, e.g. pipeline(apply(parse))"
 
 
-def test_steps_in_a_list_are_told_to_come_one_by_one() -> None:
+@pytest.mark.parametrize("given", [([apply(squared)], {}), (None, {"steps": [apply(squared)]})])
+def test_steps_in_a_list_are_told_to_come_one_by_one(given: tuple[Any, dict[str, Any]]) -> None:
+    first, attributes = given
     with pytest.raises(ConfigError) as caught:
-        pipeline([apply(squared)])  # type: ignore[arg-type]
+        pipeline(*([] if first is None else [first]), **attributes)
     assert str(caught.value) == ("pipeline() takes its steps one by one, not in a list: pipeline(apply(parse), price)")
 
 

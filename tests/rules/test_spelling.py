@@ -97,6 +97,8 @@ def test_a_slip_of_a_name_is_found_with_what_was_meant(attribute: str, value: An
         ("sinks", JsonLines),
         ("sort", "completion"),
         ("link", of_one),
+        ("skin", of_one),
+        ("upset", of_none),
         ("_time_out", 3.0),
         ("__slots__", ()),
     ],
@@ -133,6 +135,10 @@ def test_what_a_class_inherits_of_a_pipeline_is_looked_at_and_a_mixin_is_not() -
     assert list(misspelt(Orders, ())) == [("time_out", "timeout")]
 
 
+def of_pipeline(name: str) -> str:
+    return f"belongs to the pipeline: set `{name}` in its class, or pipeline(..., {name}=...)"
+
+
 def refusal(name: str, value: object = 3) -> str:
     with pytest.raises(ConfigError) as caught:
         refuse_option("run()", ["cpu_count", "name", "restart"], ["cpu_count", "name", "monitor"], {name: value})
@@ -142,11 +148,13 @@ def refusal(name: str, value: object = 3) -> str:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("timeout", "it belongs to the pipeline: set `timeout` in its class"),
-        ("max_failures", "it belongs to the pipeline: set `max_failures` in its class"),
-        ("dead_letter", "it belongs to the pipeline: set `dead_letter` in its class"),
-        ("timeot", "did you mean timeout? It belongs to the pipeline: set `timeout` in its class"),
-        ("chunksize", "did you mean batch_size? It belongs to the pipeline: set `batch_size` in its class"),
+        ("timeout", f"it {of_pipeline('timeout')}"),
+        ("max_failures", f"it {of_pipeline('max_failures')}"),
+        ("dead_letter", f"it {of_pipeline('dead_letter')}"),
+        ("timeot", f"did you mean timeout? It {of_pipeline('timeout')}"),
+        ("chunksize", f"did you mean batch_size? It {of_pipeline('batch_size')}"),
+        ("steps", "it belongs to the pipeline: set `steps` in its class"),
+        ("load", "it belongs to the run: write run(P, load=...)"),
         ("monitor", "it belongs to the frame: write PipeFrame(monitor=...)"),
         ("moniter", "did you mean monitor? It belongs to the frame: write PipeFrame(monitor=...)"),
         ("max_workers", "did you mean cpu_count?"),

@@ -101,11 +101,23 @@ def test_a_job_that_goes_on_has_the_value_of_its_earlier_life(tmp_path: Path) ->
     assert (report.skipped, Job.sink.value) == (5, 28)
 
 
-@pytest.mark.parametrize("value", [{1: 2}, (1, 2), {1}])
+@pytest.mark.parametrize("value", [{1: 2}, (1, 2), {1}, Counter("ab"), {"words": Counter("ab")}, [Counter("ab")]])
 def test_a_value_that_json_does_not_give_back_is_none_for_a_job(value: Any) -> None:
     with pytest.raises(TypeError) as caught:
         Fold(operator.add, value).position()
     assert str(caught.value) == f"in a job with a checkpoint a fold needs a value that JSON gives back, not {value!r}"
+
+
+@pytest.mark.parametrize("value", [None, 3, {"a": [1, 2]}])
+def test_what_is_kept_of_a_job_is_the_value_as_it_was(value: Any) -> None:
+    begun = fold(lambda _, result: result, 0)
+    begun.write([value])
+    kept = begun.position()
+    if isinstance(value, dict):
+        value["a"].append(3)
+        value = {"a": [1, 2]}
+    begun.restore(kept)
+    assert begun.value == value
 
 
 def test_a_job_begins_with_a_copy_of_the_initial_value() -> None:
