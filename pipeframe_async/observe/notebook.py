@@ -80,5 +80,5 @@ class NotebookBar:
 
     def _show(self, shown: Shown) -> None:
         if self._handle is not None:
-            with suppress(OSError, RuntimeError):  # the page, or the kernel's end of it, has gone: the run goes on
+            with suppress(Exception):  # the page has gone, which a kernel says by errors of its own: the run goes on
                 self._handle.update(shown)
