@@ -244,7 +244,8 @@ def test_a_ctrl_c_is_raised_in_the_for(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_fork_is_told_that_the_results_come_elsewhere(tmp_path: Path) -> None:
     program = (
-        "import os\n"
+        "import os, warnings\n"
+        "warnings.simplefilter('ignore', DeprecationWarning)  # of 3.12: a fork beside threads\n"
         "results = stream(pipeline(apply(abs)), itertools.count(), executor='inline')\n"
         "print(next(results), flush=True)\n"
         "if (child := os.fork()) == 0:\n"
