@@ -53,7 +53,7 @@ MOST_CHAINS = 1024
 _chains: OrderedDict[str, Chain] = OrderedDict()  # those that travelled here, the least used first
 _standins: dict[str, StandIns] = {}  # where their definitions are, of those that came from another process
 _installed: dict[str, Chain] = {}  # those that are here because the parent is
-_returned: dict[str, list[Any]] = {}  # by the teardown of those that are here no more, until it is asked for
+_returned: dict[str, list[Any]] = {}  # by the teardown of as many that are here no more, until it is asked for
 _inherited: list[Any] = []  # in a fork, the same of its parent: kept, for what is dropped may close what both have
 _loading = Lock()  # threads of one process share its chains, and `setup` runs once
 _cursor: Cursor | None = None
@@ -288,6 +288,8 @@ def _teardown(key: str, chain: Chain) -> str:
         with standin.at_work(_standins.pop(key, None), keep=_cursor is not None):
             for value in chain.teardown():
                 _returned.setdefault(key, []).append(value if _cursor is None else codec.dumps(value))
+            while len(_returned) > MOST_CHAINS:
+                del _returned[next(iter(_returned))]
     except BaseException as error:
         return failure_of(0, 0, error).traceback
     return ""

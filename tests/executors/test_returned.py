@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 from typing import Any
 
@@ -79,14 +80,35 @@ async def test_a_value_that_cannot_be_sent_is_an_error_of_the_teardown() -> None
 
 def test_values_are_kept_by_chain() -> None:
     returned = Returned()
-    first = returned.of("one")
-    assert returned.pickled([("one", pickle.dumps(1)), ("two", pickle.dumps(2))]) == []
+    first, second = returned.of("one"), returned.of("two")
+    assert returned.pickled([("one", pickle.dumps(1)), ("two", pickle.dumps(2)), ("nobody's", pickle.dumps(4))]) == []
     returned.came("one", 3)
-    assert (first, returned.of("two")) == ([1, 3], [2])
+    assert (first, second, returned.of("nobody's")) == ([1, 3], [2], [])
 
 
 def test_one_that_cannot_be_read_is_told_and_does_not_keep_the_others() -> None:
     returned = Returned()
+    values = returned.of("one")
     (problem,) = returned.pickled([("one", b"no pickle"), ("one", pickle.dumps(2))])
     assert "UnpicklingError" in problem
-    assert returned.of("one") == [2]
+    assert values == [2]
+
+
+@pytest.mark.parametrize("executor", [pytest.param("processes", marks=pytest.mark.process), "threads", "inline"])
+async def test_what_nobody_has_a_report_of_is_not_kept(executor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that makes a pipeline for each request, in a frame that is open for months."""
+    made: list[Returned] = []
+    begins = Returned.__init__
+
+    def noted(self: Returned) -> None:
+        begins(self)
+        made.append(self)
+
+    monkeypatch.setattr(Returned, "__init__", noted)
+    async with PipeFrame(1, executor=executor) as frame:
+        for _ in range(20):
+            await frame.run(Sum(), range(3))
+        kept = await frame.run(Sum(), range(3))
+        gc.collect()  # a plan and its pipeline refer to each other
+        assert sum(len(returned._lists) for returned in made) <= 3
+    assert len(kept.teardowns) == 1
