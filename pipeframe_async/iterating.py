@@ -10,6 +10,7 @@ left. Between them are a queue and the loop's `call_soon_threadsafe`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Callable, Generator
@@ -22,6 +23,8 @@ from pipeframe_async.frame import PipeFrame
 from pipeframe_async.portal import loop_factory
 from pipeframe_async.report import RunReport
 
+logger = logging.getLogger("pipeframe_async")
+
 FORKED = "a stream() cannot be gone on with in a fork: its run is in the process that has begun it"
 ENDED_EARLY = "the program has ended while a thread was iterating a stream(), so results are missing: join that thread"
 
@@ -31,14 +34,26 @@ def iterated(frame: PipeFrame, pipeline: Any, feed: Any, *, restart: bool) -> Ge
 
     Raises:
         StateError: this is a fork of the process that has begun; or the program ends, and another thread iterates.
-        PipeFrameError: as `PipeFrame.stream`, after the last result. From `close`: the run could not be left well.
+        PipeFrameError: as `PipeFrame.stream`, after the last result. Where the generator is closed or dropped before
+            that, which nobody could catch, it is logged.
     """
     work = _Work(frame, pipeline, feed, restart=restart)
     try:
         while (batch := work.taken()) is not None:
             yield from batch
-    finally:
-        work.leave()
+    except GeneratorExit:
+        if (error := work.left()) is not None:
+            logger.warning("a stream() was left before its end, and its run had failed by then: %s", error)
+        raise
+    except BaseException:
+        work.left()  # what was thrown in here says more
+        raise
+    error = work.left()
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error  # it knows this frame
     return work.report()
 
 
@@ -71,20 +86,12 @@ class _Work:
                 self._loop.call_soon_threadsafe(self._next.set)
         return batch
 
-    def leave(self) -> None:
-        """Have the run end, if it has not, and wait until nothing of it is left.
-
-        Raises:
-            PipeFrameError: it has failed, or could not be ended well.
-        """
+    def left(self) -> BaseException | None:
+        """Have the run end, if it has not, and wait until nothing of it is left; returns what it failed of, once."""
         self.end()
         _open.discard(self)
         error, self._error = self._error, None
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error  # it knows this frame
+        return error
 
     def report(self) -> RunReport:
         """Of a run that has ended by itself, and well.

@@ -99,6 +99,20 @@ def test_closing_and_dropping_the_generator_stop_the_work(leave: Callable[[Any],
     assert threads() == []
 
 
+@pytest.mark.parametrize("leave", [lambda results: results.close(), lambda results: None])
+def test_a_failure_behind_what_was_taken_is_logged_where_the_generator_is_left(
+    leave: Callable[[Any], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    results = stream(pipeline(apply(lambda n: 1 / (2 - n)), source="stream"), range(5), executor="inline")
+    assert [next(results), next(results)] == [0.5, 1.0]
+    while threads():  # the run fails, and its thread ends
+        time.sleep(0.01)
+    leave(results)
+    del results
+    assert threads() == []
+    assert "a stream() was left before its end, and its run had failed by then" in caplog.text
+
+
 def test_a_generator_that_is_found_by_the_collector_stops_the_work() -> None:
     ring: list[Any] = [stream(SQUARES, Fed(), executor="inline")]
     next(ring[0])
