@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError
@@ -124,5 +125,5 @@ def test_what_is_lacking_is_said(pipeframe: Pipeframe, monkeypatch: pytest.Monke
     assert rows["memory of batches"] == "sent through sockets: there is no memfd here"
     assert rows["processes"] == "no semaphores here"
     assert "its cgroup grants 1" in rows["cores"]
-    assert rows["extra cli"] == "needs click>=8.1, rich>=13.7; there is click 8.0"
+    assert re.fullmatch(r"needs click>=[\d.]+, rich>=[\d.]+; there is click 8\.0", rows["extra cli"])
     assert ("", 'pip install "pipeframe_async[dask]"') in lines
