@@ -1,12 +1,14 @@
 """For every test: both event loops, nothing left behind, and how much of all is run.
 
 What is run where nobody asks for more takes three minutes: a coroutine test on one of the two loops, and nothing marked
-`full`, which are tests that are like others or, by `slow.txt`, take long. `-m full` asks for all of it.
+`full`, which are tests that are like others or, by `slow.txt`, take long. `-m full` asks for all of it: then those that
+take long have one loop each, and all others both.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -33,10 +35,14 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 
+@functools.cache
+def slow_functions() -> frozenset[str]:
+    """Those whose tests take long, all together: `python -m tests.durations` says which."""
+    return frozenset(Path(__file__).with_name("slow.txt").read_text("utf-8").split())
+
+
 ALL = "not soak and not cluster"
 """What `-m full` is: those that are left out otherwise, and all others."""
-SLOW = Path(__file__).with_name("slow.txt")
-"""Functions whose tests take long, all together: `python -m tests.durations` says which."""
 whole = pytest.StashKey[bool]()
 
 
@@ -62,9 +68,8 @@ def shown(value: object) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if named := [item.nodeid for item in items if ADDRESS.search(item.nodeid)]:
         raise pytest.UsageError(f"these have another name in each process, which pytest-xdist cannot have: {named}")
-    slow = {*SLOW.read_text("utf-8").split()}
     for item in items:
-        if function_of(item.nodeid) in slow:
+        if function_of(item.nodeid) in slow_functions():
             item.add_marker(pytest.mark.full)
 
 
@@ -74,7 +79,7 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
         return {"virtual": VirtualClockLoop}
     if item.get_closest_marker("one_loop"):
         return {"asyncio": REAL_LOOPS["asyncio"]}
-    if config.stash[whole]:
+    if config.stash[whole] and function_of(item.nodeid) not in slow_functions():
         return REAL_LOOPS
     return one_of(REAL_LOOPS, item.nodeid)
 

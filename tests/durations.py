@@ -1,7 +1,7 @@
 """Which tests take long: what `slow.txt` has, and what stays, made of how long all of them have taken.
 
     python -m pytest -m full --junitxml=all.xml
-    python -m tests.durations [--seconds 0.4] all.xml … > tests/slow.txt
+    python -m tests.durations [--seconds 0.25] all.xml … > tests/slow.txt
 
 On a machine with nothing else to do: a busy one makes all of them slow. What is left runs on one loop, so that a test
 of both counts half then.
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-SECONDS = 0.4
+SECONDS = 0.25
 """A function whose tests take longer is slow. There are three thousand functions, and three minutes."""
 KEPT = (
     "tests/process/test_faults.py::test_a_bad_record_costs_itself_and_nothing_else",
@@ -34,7 +34,10 @@ def timed(junit: str) -> Iterator[tuple[str, float]]:
     """Each test of a file of results, by its function, and its seconds."""
     for case in ElementTree.parse(junit).getroot().iter("testcase"):
         parts = [*case.get("classname", "").split("."), case.get("name", "")]
-        module = next(at for at in range(len(parts), 0, -1) if Path(*parts[:at]).with_suffix(".py").is_file())
+        paths = {at: Path(*parts[:at], "_").parent for at in range(len(parts), 0, -1) if parts[0]}
+        module = next((at for at, path in paths.items() if path.with_suffix(".py").is_file()), 0)
+        if not module:  # a whole module was skipped
+            continue
         file = Path(*parts[:module]).with_suffix(".py").as_posix()
         yield function_of("::".join([file, *parts[module:]])), float(case.get("time", 0))
 

@@ -242,6 +242,8 @@ def test_a_program_may_end_with_a_generator_in_its_hands(executor: str, tmp_path
 @pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
 def test_a_ctrl_c_is_raised_in_the_for(tmp_path: Path) -> None:
     program = (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
         "try:\n    for n in stream(pipeline(apply(abs)), itertools.count(), cpu_count=1):\n"
         "        if n == 10:\n            print('begun', flush=True)\n"
         "except KeyboardInterrupt:\n    print('interrupted')\n"

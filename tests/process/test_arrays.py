@@ -366,7 +366,8 @@ def test_the_parent_s_memory_stays_flat_over_a_thousand_arrays() -> None:
 
     async def looked_at() -> list[int]:
         array = numpy.ones(2**17)
-        async with PipeFrame(2).stream(Arrays(same, records=1000, make=lambda number: array.copy())) as results:
+        pipeline = Arrays(same, records=1000, make=lambda number: array.copy())
+        async with PipeFrame(2, buffer_bytes=8 * 2**20).stream(pipeline) as results:
             return [resident() async for _ in results]
 
     seen = asyncio.run(looked_at())
