@@ -1,7 +1,7 @@
 """Which tests take long: what `slow.txt` has, and what stays, made of how long all of them have taken.
 
     python -m pytest -m full --junitxml=all.xml
-    python -m tests.durations [--seconds 0.25] all.xml … > tests/slow.txt
+    python -m tests.durations [--seconds 0.2] all.xml … > tests/slow.txt
 
 On a machine with nothing else to do: a busy one makes all of them slow. What is left runs on one loop, so that a test
 of both counts half then.
@@ -16,8 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-SECONDS = 0.25
+SECONDS = 0.2
 """A function whose tests take longer is slow. There are three thousand functions, and three minutes."""
+WITH_SERVERS = ("tests/real/", "tests/benchmarks/", "tests/web/")
+"""Rooms whose tests share what takes long to start, and counts for whoever comes first: all of them are slow."""
 KEPT = (
     "tests/process/test_faults.py::test_a_bad_record_costs_itself_and_nothing_else",
     "tests/engine/test_simulation.py::test_nothing_is_lost_delivered_twice_or_blamed_wrongly_whatever_happens",
@@ -52,7 +54,11 @@ def main() -> None:
     for junit in asked.junit:
         for function, spent in timed(junit):
             seconds[function] += spent
-    slow = sorted(function for function, spent in seconds.items() if spent > asked.seconds and function not in KEPT)
+    slow = sorted(
+        function
+        for function, spent in seconds.items()
+        if (spent > asked.seconds or function.startswith(WITH_SERVERS)) and function not in KEPT
+    )
     print(*slow, sep="\n")
     left = sum(spent for function, spent in seconds.items() if function not in {*slow})
     print(f"{len(slow)} of {len(seconds)} are slow; the others take {left:.0f} s, all together", file=sys.stderr)

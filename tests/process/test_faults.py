@@ -38,7 +38,11 @@ BAD_AT = 2 * SIZE + MATES // 2
 MAX_SECONDS = 5.0
 
 CASES = [
-    *((name, launch.DEFAULT_METHOD, loop) for name in FAULTS for loop in REAL_LOOPS),
+    *(
+        (name, launch.DEFAULT_METHOD, loop)
+        for name in FAULTS
+        for loop in (REAL_LOOPS if name in faults.REPRESENTATIVES else one_of(REAL_LOOPS, name))
+    ),
     *((name, "spawn", "asyncio") for name in faults.REPRESENTATIVES if launch.DEFAULT_METHOD != "spawn"),
 ]
 ONCE = {(name, launch.DEFAULT_METHOD, loop) for name in FAULTS for loop in one_of(REAL_LOOPS, name)}
