@@ -51,7 +51,10 @@ def _of_some(some: Iterable[Any], count: int, depth: int, most: int = 2 * MOST_L
         looked_at = [*islice(some, most)]
     except RuntimeError:  # a thread of the user's has just changed it
         return LEAST * (1 + count)
-    return LEAST + (sum(weight(one, depth + 1) for one in looked_at) * count // len(looked_at) if looked_at else 0)
+    if not looked_at:
+        return LEAST
+    nbytes = sum([LEAST if type(one) is int else weight(one, depth + 1) for one in looked_at])
+    return LEAST + nbytes * count // len(looked_at)
 
 
 def _of_object(value: Any, kind: type, depth: int) -> int:

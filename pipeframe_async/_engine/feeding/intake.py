@@ -443,18 +443,18 @@ class Intake:
                 raise Stopped
             while at < len(records):
                 self._backlog.note()
-                while (
-                    not self._whole and self._room == 0
-                ):  # it shrinks when a record was large, or some were given back
+                # It shrinks when a record was large, or some were given back.
+                while (room := self._room) == 0 and not self._whole:
                     await self._wait_for_room()
                     if self._stopped:
                         raise Stopped
-                piece = records[at : at + (self._room or self._block)]
+                piece = records[at : at + (room or self._block)]
                 self._append(piece, deliveries=deliveries)  # of a batch feed, what has no room is spilled
                 at += len(piece)
                 await self._checkpoint()
         finally:
-            self._books.refuse(records[at:])
+            if at < len(records):
+                self._books.refuse(records[at:])
 
     async def _checkpoint(self) -> None:
         """Book what came in, wake who waits for it, and see to it that the next record has a permit."""
@@ -482,7 +482,8 @@ class Intake:
             self._armed = True
             backlog.flow()
             asyncio.get_running_loop().call_soon(self._paused)
-        backlog.look_after(max(1, min(self._room or self._block, self._unwatched, self._shortfall())))
+        if self._source is None:  # else records come as many at a time as it has
+            backlog.look_after(max(1, min(self._room or self._block, self._unwatched, self._shortfall())))
 
     def _look_for_reuse(self) -> None:
         """A feed that has yielded an object twice in a row, of which the first still waits, has changed it."""

@@ -21,8 +21,8 @@ CLOSE_TIMEOUT = 5.0
 """Seconds a feed has to clean up. Less cuts off polite protocols; more makes a stuck feed hold up the end."""
 
 
-SLICE = 1_000
-"""Records taken from a list at once. More keeps the loop longer, fewer cost checkpoints."""
+SLICE = 10_000
+"""Records taken from a list at once: 0.1 ms. More keeps the loop longer, fewer cost checkpoints."""
 
 
 class Buffered(Protocol):

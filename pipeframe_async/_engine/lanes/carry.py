@@ -14,10 +14,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from operator import attrgetter, itemgetter
-from typing import Any
+from typing import Any, cast
 
 from pipeframe_async._engine.journeys.frozen import Frozen
 from pipeframe_async._engine.lanes.batch import Batch
@@ -59,6 +59,12 @@ DEATHS: dict[FailureKind, str] = {"timeout": "TimeoutError", "crashed": "WorkerL
 
 RESULT_BYTES = 100
 """What a result of a portion counts at least: there may be any number, and small ones take more as objects."""
+
+
+@cache
+def _cedes(kind: type) -> bool:
+    """Whether lanes of this kind cede some of a batch. Remembered: to look takes 10 us, and idle slots look often."""
+    return issubclass(kind, Cedes)
 
 
 @dataclass(slots=True)
@@ -106,15 +112,15 @@ class _Trial:
     def may_give(self) -> bool:
         """Whether others could have some of it, now or once its lane has it: it is as it was cut, and more than one."""
         batch = self.batch
-        if not isinstance(self.lane, Cedes) or batch.parts or batch.rejected or batch.packed.framed or self.pieces:
+        if batch.parts or batch.rejected or batch.packed.framed or self.pieces or self.paused is not None:
             return False
-        return self.inquest.stretch == (0, batch.count) and self.paused is None and batch.count > 1
+        return batch.count > 1 and self.inquest.stretch == (0, batch.count) and _cedes(type(self.lane))
 
     @property
     def gives(self) -> tuple[Cedes, Packed] | None:
         """Who could cede some of it now, and of what; None where nobody could."""
-        packed, lane = self.packed, self.lane
-        return (lane, packed) if packed is not None and self.may_give and isinstance(lane, Cedes) else None
+        packed = self.packed
+        return (cast(Cedes, self.lane), packed) if packed is not None and self.may_give else None
 
 
 @dataclass(slots=True)
