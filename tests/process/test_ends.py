@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -186,12 +185,7 @@ async def test_no_handler_is_installed_where_nobody_asked_for_it() -> None:
 
 @pytest.mark.parametrize("what", ["idle", "hang", "c_code"])
 @pytest.mark.parametrize("how", ["abandoned", "asyncio_run", "child_process"])
-def test_an_interpreter_with_an_open_frame_exits(
-    tmp_path: Path, how: str, what: str, request: pytest.FixtureRequest
-) -> None:
-    if sys.version_info >= (3, 14) and how == "abandoned" and what != "idle":
-        crashes = "CPython crashes in its very last steps, when all is written and no worker left; why is not known"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=crashes))
+def test_an_interpreter_with_an_open_frame_exits(tmp_path: Path, how: str, what: str) -> None:
     with program(tmp_path, *module("never_closed"), how, what) as running:
         if what == "idle":
             assert running.ends(within=10.0) == 0, running.written

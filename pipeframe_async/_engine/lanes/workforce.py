@@ -218,7 +218,9 @@ class Workforce:
 
     def got_back(self, given: Given) -> None:
         """A lane has one batch less."""
-        kept_waiting = any(not held.share.first for held, _ in self._held)
+        # No generator: an abandoned run comes here in the last steps of an interpreter, where CPython from 3.14 on has
+        # freed the `any` that is compiled for one.
+        kept_waiting = False in [held.share.first for held, _ in self._held]
         self.rests(given, resting=True)
         del self._given[given]
         share = given.claim.share
