@@ -13,12 +13,13 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
 from pipeframe_async.errors import StateError
+from pipeframe_async.exiting import before_threads_are_joined
 from pipeframe_async.frame import PipeFrame
 from pipeframe_async.portal import loop_factory
 from pipeframe_async.report import RunReport
@@ -80,7 +81,7 @@ class _Work:
             raise StateError(FORKED)
         batch = self._handed.get()  # blocks until the loop hands over a list, or ends
         if batch is not None:
-            _end_at_exit()
+            before_threads_are_joined(_end_all)  # workers are there by now: it comes before they are killed, too
             assert self._loop is not None
             with suppress(RuntimeError):  # it was ended at the program's end, and its loop was closed
                 self._loop.call_soon_threadsafe(self._next.set)
@@ -140,26 +141,8 @@ class _Work:
 _open: set[_Work] = set()
 """Those whose generator has not ended."""
 
-_ends_at_exit_of = 0
-"""The process that has been told."""
-
-
-def _end_at_exit() -> None:
-    """Have all that are open ended when the program ends and still holds their generators.
-
-    That is done where the standard pools join their threads, which a run needs to end in good order, and before them.
-    Workers are there by now, so it comes before they are killed, too.
-    """
-    global _ends_at_exit_of
-    if _ends_at_exit_of == os.getpid():
-        return
-    _ends_at_exit_of = os.getpid()
-    register: Callable[..., None] | None = getattr(threading, "_register_atexit", None)
-    if register is not None:
-        with suppress(RuntimeError):  # exiting already
-            register(_end_all)
-
 
 def _end_all() -> None:
+    """Those that are still open when the program ends, with their generators in somebody's hands, end in good order."""
     for work in [*_open]:
         work.end()

@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from pipeframe_async.cli.exits import DONE, explained, printable
+from pipeframe_async.cli.exits import DONE, explained
+from pipeframe_async.cli.rows import print_rows
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.executors.cores import default_workers, granted_cores, pinned_cores
 from pipeframe_async.executors.hosts import check_semaphores
@@ -48,7 +46,7 @@ def doctor(*, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(found))
     else:
-        _show(_rows(found))
+        print_rows(_rows(found))
     return DONE
 
 
@@ -172,12 +170,3 @@ def _extra(about: dict[str, Any]) -> str:
         return there or "needs nothing on this Python"
     lacking = f"needs {', '.join(about['lacking'])}" + (f"; there is {there}" if there else "")
     return f"{lacking}\n{about['command']}"  # which stays in one piece, to be copied
-
-
-def _show(rows: Iterable[tuple[str, str]]) -> None:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, value in rows:
-        table.add_row(f"  {label}", Text(printable(value)))
-    Console(highlight=False).print(table)

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from pipeframe_async.checkpoint import JobState
 from pipeframe_async.cli.exits import DONE, CommandFailed, explained, printable
+from pipeframe_async.cli.rows import print_rows
 from pipeframe_async.state_file import look
 
 SHOWN: Final = 200
@@ -40,7 +38,7 @@ def state(file: Path, *, as_json: bool) -> int:
         click.echo(f"{file} has no state yet: its job has been begun, and nothing of it is done.")
         return DONE
     click.echo(printable(f"{file}: {_standing(found, holder)}\n"))
-    _show(_about(found, updated))
+    print_rows(_about(found, updated))
     return DONE
 
 
@@ -72,12 +70,3 @@ def _about(state: JobState, updated: float) -> Iterator[tuple[str, str]]:
 def _shown(position: Any) -> str:
     text = json.dumps(position)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
-
-
-def _show(rows: Iterator[tuple[str, str]]) -> None:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, value in rows:
-        table.add_row(f"  {label}", Text(printable(value)))
-    Console(highlight=False).print(table)

@@ -31,6 +31,7 @@ WORDS: Final = frozenset(
         "unnamed",
         "shared_file",
         "shared",
+        "exiting",
         "gil",
         "folding",
     }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import process as processes
 from multiprocessing import util
@@ -17,6 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from pipeframe_async.executors.processes.reap import kill_family
+from pipeframe_async.exiting import before_threads_are_joined
 
 starting = threading.RLock()
 """Held while descriptors for a worker are made and noted: nobody forks in between and takes one along unnoticed.
@@ -25,7 +25,6 @@ Taken by the lanes' threads, and around each fork of this process by whichever t
 holds it. The child has it held by its one thread, and releases it."""
 
 _living: weakref.WeakKeyDictionary[Any, tuple[int, ...]] = weakref.WeakKeyDictionary()
-_ends_at_exit_of = 0  # the process that will end its workers at its exit
 
 
 def hold(popen: Any, *fds: int) -> None:
@@ -72,15 +71,8 @@ def _end_at_exit() -> None:
     Threads first: the standard pools join theirs at that moment, and one whose step hangs never ends. A child of
     multiprocessing joins its own children even before that, after its finalizers.
     """
-    global _ends_at_exit_of
-    if _ends_at_exit_of == os.getpid():
-        return
-    _ends_at_exit_of = os.getpid()
-    register: Callable[..., None] | None = getattr(threading, "_register_atexit", None)
-    if register is not None:
-        with suppress(RuntimeError):  # exiting already
-            register(end_all)
-    util.Finalize(None, end_all, exitpriority=100)
+    if before_threads_are_joined(end_all):
+        util.Finalize(None, end_all, exitpriority=100)
 
 
 def _close(*fds: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import threading
 from collections.abc import Iterator
 from multiprocessing import process as processes
 from multiprocessing import util
@@ -41,7 +40,7 @@ class Child:
 def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """The workers of other tests are not ours, and this process has its hook for the exit."""
     monkeypatch.setattr(living, "_living", type(living._living)())
-    monkeypatch.setattr(living, "_ends_at_exit_of", os.getpid())
+    monkeypatch.setattr(living, "before_threads_are_joined", lambda call: False)
 
 
 @pytest.fixture
@@ -127,8 +126,13 @@ def test_one_that_ends_just_now_keeps_nobody_else(killed: list[int]) -> None:
 
 def test_the_hook_for_the_exit_is_there_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     hooks: list[Any] = []
-    monkeypatch.setattr(living, "_ends_at_exit_of", 0)
-    monkeypatch.setattr(threading, "_register_atexit", hooks.append, raising=False)
+
+    def once(call: Any) -> bool:
+        new = call not in hooks
+        hooks.extend([call] if new else ())
+        return new
+
+    monkeypatch.setattr(living, "before_threads_are_joined", once)
     monkeypatch.setattr(util, "Finalize", lambda what, call, *a, **k: hooks.append(call) if what is None else None)
     popens = [Popen(), Popen()]
     for popen in popens:

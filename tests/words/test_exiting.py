@@ -1,0 +1,90 @@
+"""What is called when a process ends, and in which: in processes of their own, which end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from pipeframe_async import exiting
+
+POOL = """
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Event
+
+from pipeframe_async.exiting import before_threads_are_joined
+
+say = partial(print, flush=True)
+hangs = Event()
+"""
+
+
+def program(text: str) -> list[str]:
+    """What a program has said by its end."""
+    done = subprocess.run([sys.executable, "-c", POOL + text], capture_output=True, text=True, timeout=30, check=True)
+    assert not done.stderr
+    return done.stdout.splitlines()
+
+
+def test_it_comes_before_threads_of_pools_are_joined() -> None:
+    assert program("ThreadPoolExecutor().submit(hangs.wait)\nbefore_threads_are_joined(hangs.set)\nsay('end')") == [
+        "end"
+    ]
+
+
+def test_what_came_later_is_called_first_and_each_once() -> None:
+    text = """
+first, second = partial(say, "first"), partial(say, "second")
+say(*map(before_threads_are_joined, [first, second, first]))
+"""
+    assert program(text) == ["True True False", "second", "first"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_fork_has_its_own_and_not_its_parent_s() -> None:
+    text = """
+ours = partial(say, "ours")
+before_threads_are_joined(ours)
+if child := os.fork():
+    os.waitpid(child, 0)
+else:
+    before_threads_are_joined(partial(say, "the child's"))
+"""
+    assert program(text) == ["the child's", "ours"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_what_a_fork_has_said_again_is_called_there_too() -> None:
+    text = """
+both = lambda: say(os.getpid() == parent)
+parent = os.getpid()
+before_threads_are_joined(both)
+if child := os.fork():
+    os.waitpid(child, 0)
+else:
+    before_threads_are_joined(both)
+"""
+    assert program(text) == ["False", "True"]
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_it_is_said_in_vain_where_there_is_no_such_moment_or_it_is_over(
+    monkeypatch: pytest.MonkeyPatch, missing: bool
+) -> None:
+    def over(*_: Any) -> None:
+        raise RuntimeError("can't register atexit after shutdown")
+
+    if missing:
+        monkeypatch.delattr(threading, "_register_atexit", raising=False)
+    else:
+        monkeypatch.setattr(threading, "_register_atexit", over, raising=False)
+    monkeypatch.setattr(exiting, "_registered", {})
+    assert exiting.before_threads_are_joined(list)
