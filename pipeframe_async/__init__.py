@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import logging
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+TYPE_CHECKING = False  # for who checks types it is true, whoever says so: `typing` would be half the import
 
 _HOMES = {
     "AsyncBucket": "_engine.feeding.bucket",
@@ -143,7 +143,7 @@ if TYPE_CHECKING:
 logging.getLogger("pipeframe_async").addHandler(logging.NullHandler())  # nothing prints unless asked
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if (home := _HOMES.get(name)) is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{home}"), name)

@@ -22,6 +22,9 @@ from typing import Any
 
 import aiokafka
 import pytest
+
+pytest.importorskip("confluent_kafka", reason="its mock cluster is the server")
+
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from pipeframe_async import ConfigError, Delivery, Failure, PipeFrame, PipelineEngine, SinkError

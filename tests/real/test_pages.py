@@ -15,7 +15,6 @@ from pipeframe_async.feeds import JetStream
 from tests.readme.snippets import read_page
 from tests.real.kinds import KINDS
 from tests.real.servers import Server
-from tests.real.test_kafka import kept
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide"
 
@@ -67,6 +66,8 @@ def test_nats(nats: Server, tmp_path: Path) -> None:
 
 
 def test_kafka(kafka: Server, tmp_path: Path) -> None:
+    from tests.real.test_kafka import kept  # which there may be no client for
+
     orders = [{"customer": "a", "n": 2}, {"customer": "b", "n": 3}, {"customer": "c"}]
     KINDS["kafka"].publish(kafka.url, "orders", orders)
     assert "delivered 2 · failed 1" in shown("kafka.md", "kafka://127.0.0.1:9092", kafka, tmp_path)
