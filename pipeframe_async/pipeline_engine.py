@@ -141,4 +141,18 @@ class Pipeline(PipelineEngine[In, Out]):
         vars(self).update(attributes)
 
     def __repr__(self) -> str:
-        return f"<pipeline of {', '.join(map(step_name, self.steps))}>"
+        return name_of(self)
+
+
+MOST_NAMED = 3
+"""Steps by which a pipeline without a class is told from others. More makes a long line of each message."""
+
+
+def name_of(pipeline: PipelineEngine[Any, Any]) -> str:
+    """What it goes by in messages and metrics: its class's name; of one without, how it was made."""
+    if not isinstance(pipeline, Pipeline):
+        return type(pipeline).__name__
+    names = [step_name(step) for step in pipeline.steps]
+    if len(names) > MOST_NAMED:
+        names[1:-1] = ["…"]
+    return f"pipeline({', '.join(names)})"

@@ -23,7 +23,7 @@ from pipeframe_async._rules.spelling import misspelt
 from pipeframe_async._rules.step_forms import at_once, fans_out, is_async, signature, steps_of
 from pipeframe_async.checkpoint import Checkpoint
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.pipeline_engine import Pipeline, PipelineEngine, Retry
+from pipeframe_async.pipeline_engine import Pipeline, PipelineEngine, Retry, name_of
 from pipeframe_async.steps import Named, OnLoop, Wrapped, step_name
 from pipeframe_async.wire import ChainSpec
 
@@ -123,7 +123,7 @@ def plan_of(pipeline: object, feed: Feed | None = None, *, streams: bool = False
         ConfigError: anything is wrong that can be known now; the message names it and the remedy.
     """
     engine = instance_of(pipeline)
-    name = type(engine).__name__
+    name = name_of(engine)
     steps = steps_of(engine, name)
     for hook in ("setup", "teardown"):
         _worker_hook(engine, name, hook)
@@ -175,7 +175,7 @@ def feed_of(pipeline: PipelineEngine[Any, Any], given: Any = None, *, call: bool
     Raises:
         ConfigError: it is no feed; the message says what it is and what to write.
     """
-    name = type(pipeline).__name__
+    name = name_of(pipeline)
     own = getattr(pipeline, "feed", None)
     feed = feed_form(own if given is None else given, name)
     if feed.replays and own is not None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from pipeframe_async.cli.target import Pipeline
+from pipeframe_async.pipeline_engine import name_of
 
 BOOLEANS: Final = {
     "true": True,
@@ -47,7 +48,7 @@ def apply_settings(pipeline: Pipeline, settings: Sequence[str]) -> None:
             raise _bad(f"{setting!r} is not of the form name=value")
         known = known_settings(pipeline)
         if name not in known:
-            raise _bad(f"{type(pipeline).__name__} has no {name!r} to set; it has {', '.join(sorted(known))}")
+            raise _bad(f"{name_of(pipeline)} has no {name!r} to set; it has {', '.join(sorted(known))}")
         setattr(pipeline, name, _read(name, text, known[name]))
 
 

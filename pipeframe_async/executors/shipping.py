@@ -50,7 +50,7 @@ def _blame(chain: ChainSpec, error: BaseException) -> str:
     hooks = _hooks_of(chain.pipeline)
     if chain.pipeline is not None and (found := culprit(chain.pipeline, "", hooks)):
         return (
-            f"{type(chain.pipeline).__name__} cannot be sent to the workers, which need it for its methods, "
+            f"{chain.pipeline_name} cannot be sent to the workers, which need it for its methods, "
             f"setup or teardown: {_cause(found)}. {_remedy(found, 'Open what does not pickle', 'instead of __init__')}"
         )
     for name, step in zip(chain.names, chain.steps, strict=True):

@@ -10,7 +10,7 @@ from types import MethodType
 from typing import Any, TypeVar
 
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.pipeline_engine import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine, name_of
 
 P = TypeVar("P", bound=PipelineEngine[Any, Any])
 
@@ -43,7 +43,7 @@ def copy_of(engine: P, **instead: Any) -> P:
     for name, value in instead.items():
         if getattr(copy, name) is not value:
             raise ConfigError(
-                f"{type(engine).__name__}.{name} is a property, and a test cannot put anything in its place: let "
+                f"{name_of(engine)}.{name} is a property, and a test cannot put anything in its place: let "
                 "`__init__` set it, or the class body"
             )
     return copy

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 
 from pipeframe_async._rules import knobs
 from pipeframe_async.errors import ConfigError
-from pipeframe_async.pipeline_engine import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine, name_of
 from pipeframe_async.plan import instance_of
 from pipeframe_async.steps import step_name
 from pipeframe_async.testing.copies import copy_of, stays_at_home
@@ -281,7 +281,7 @@ class Faults:
             ConfigError: a fault needs workers, and these steps run in this process.
         """
         engine = instance_of(pipeline)
-        owner = type(engine).__name__
+        owner = name_of(engine)
         _check_executor(self._placed, executor)
         own = getattr(engine, "feed", None)
         instead: dict[str, Any] = {"feed": self._marked(owner, own if feed is None else feed)}

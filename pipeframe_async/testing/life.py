@@ -21,7 +21,7 @@ from typing import Any, Final, TextIO
 from pipeframe_async.checkpoint import Checkpoint
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.frame import PipeFrame
-from pipeframe_async.pipeline_engine import PipelineEngine
+from pipeframe_async.pipeline_engine import PipelineEngine, name_of
 from pipeframe_async.plan import instance_of
 
 LOOKS: Final = 0.02
@@ -94,10 +94,10 @@ def about(engine: PipelineEngine[Any, Any]) -> dict[str, Any]:
     """What the job is: the paths of its state, and of its sink and dead letter where those say one, and its order."""
     given = engine.checkpoint
     if given is None:
-        raise ConfigError(f"{type(engine).__name__} has no checkpoint: a run of it that is killed begins again")
+        raise ConfigError(f"{name_of(engine)} has no checkpoint: a run of it that is killed begins again")
     ends = {name: getattr(getattr(engine, name, None), "path", None) for name in ("sink", "dead_letter")}
     return {
-        "name": type(engine).__name__,
+        "name": name_of(engine),
         "state": os.path.abspath(given.path if isinstance(given, Checkpoint) else given),
         "order": engine.order if isinstance(engine.order, str) else "key",
         **{name: os.path.abspath(path) if isinstance(path, (str, Path)) else None for name, path in ends.items()},

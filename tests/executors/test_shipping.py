@@ -39,7 +39,7 @@ class Doubling:
 
 
 def spec(*steps: Callable[..., Any], pipeline: Any = None) -> ChainSpec:
-    return ChainSpec(tuple(map(step_name, steps)), steps, pipeline)
+    return ChainSpec(tuple(map(step_name, steps)), steps, pipeline, pipeline_name=type(pipeline).__name__)
 
 
 def loaded(ref: ChainRef) -> ChainSpec:

@@ -32,6 +32,7 @@ from pipeframe_async import (
     run,
     stream,
 )
+from pipeframe_async.pipeline_engine import name_of
 from tests.conftest import REAL_LOOPS
 
 ROOT = Path(__file__).parents[2]
@@ -159,7 +160,7 @@ def test_an_error_of_the_feed_is_raised_in_the_for() -> None:
 
 
 def test_what_is_wrong_with_a_pipeline_is_raised_in_the_for() -> None:
-    with pytest.raises(ConfigError, match=r"Pipeline\.timeout=0: must be a number of seconds above 0"):
+    with pytest.raises(ConfigError, match=r"timeout=0: must be a number of seconds above 0"):
         list(stream(pipeline(apply(squared), timeout=0), [1]))
 
 
@@ -318,7 +319,13 @@ def test_a_pipeline_has_what_it_is_given() -> None:
         report = run(made, executor="inline")
         assert (report.delivered, report.failed, report.filtered) == (2, 1, 1)
     assert (sorted(taken), lost) == ([0.5, 0.5, 1.0, 1.0], [0, 0])
-    assert repr(made) == "<pipeline of <lambda>, price>"
+    assert repr(made) == "pipeline(<lambda>, price)"
+
+
+def test_one_without_a_class_goes_by_its_steps() -> None:
+    with pytest.raises(ConfigError, match=r"^pipeline\(squared\)\.max_failures=-1"):
+        run(pipeline(apply(squared), max_failures=-1), [1])
+    assert name_of(pipeline(*[apply(squared)] * 4)) == "pipeline(squared, …, squared)"
 
 
 def test_an_order_by_key_is_a_function_of_the_record() -> None:
