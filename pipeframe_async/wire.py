@@ -340,9 +340,11 @@ class Reply(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Bytes of results, and of what failures carry."""
-        failed = sum(failure.nbytes for failure in self.failures)
-        failed += sum({id(failure.record): len(failure.record or b"") for failure in self.failures}.values())
-        return failed if self.results is None else failed + size_of(self.results)
+        nbytes = 0 if self.results is None else size_of(self.results)
+        if self.failures:
+            nbytes += sum(failure.nbytes for failure in self.failures)
+            nbytes += sum({id(failure.record): len(failure.record or b"") for failure in self.failures}.values())
+        return nbytes
 
 
 class Phase(IntEnum):
