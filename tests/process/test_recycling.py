@@ -91,7 +91,7 @@ class Steady(Worn):
 
 
 class Noted(Steady):
-    """Writes down when a worker comes and goes; going takes its time."""
+    """Writes down when a worker comes and goes; going takes its time, and the first one waits for its successor too."""
 
     def __init__(self, n: int, log: Path, seconds: float = 0.0) -> None:
         super().__init__(n)
@@ -102,6 +102,11 @@ class Noted(Steady):
 
     def teardown(self) -> None:
         self.note("teardown")
+        until = time.monotonic() + 10
+        while (
+            self.seconds and len(self.notes("setup")) == len(self.notes("teardown")) == 1 and time.monotonic() < until
+        ):
+            time.sleep(0.02)
         time.sleep(self.seconds)
         self.note("gone")
 
