@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.jobs import LABELS
+from tests.benchmarks import SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 def test_every_way_is_measured(tmp_path: Path) -> None:
     figures = tmp_path / "jobs.json"
     command = [sys.executable, "-m", "benchmarks.jobs", "--quick", "--json", str(figures)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=55, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(figures.read_text())["ways"]
     assert [way["key"] for way in found] == list(LABELS)

@@ -15,6 +15,7 @@ from benchmarks.asking.measure import WrongWork
 from benchmarks.contestants.lag import Contestant, Timed, idle
 from benchmarks.works.trivial import expected
 from benchmarks.works.workload import Done
+from tests.benchmarks import SECONDS
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = ("arrays", "latency", "lag")
@@ -27,7 +28,7 @@ def python(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=SECONDS,
         stdin=subprocess.DEVNULL,
     )
 

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is in the extra 'bench'")
 
 from benchmarks.works import models
+from tests.benchmarks import SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,7 +35,7 @@ def test_rows_come_again_and_so_do_their_classes() -> None:
 def test_every_contestant_finds_the_classes(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.models", "--quick", "--json", str(tmp_path / "found.json")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=55)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "found.json").read_text())
     assert {"ours", "executor", "plain", "ours_one_by_one"} <= {row["key"] for row in found["contestants"]}

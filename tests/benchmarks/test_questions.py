@@ -20,6 +20,7 @@ import pytest
 from benchmarks import __main__ as everything
 from benchmarks.contestants import line_up
 from pipeframe_async.gil import gil_enabled
+from tests.benchmarks import SECONDS
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = ("arrays", "latency", "lag", "memory", "sharing", "start", "scaling", "threads", "mixed", "web", "overload")
@@ -114,7 +115,7 @@ def _asked(question: str, place: Path) -> Answer:
     command = [sys.executable, "-m", f"benchmarks.{question}", "--quick", "--json", str(figures), *draw]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        command, cwd=place, env=environment, capture_output=True, text=True, timeout=50, stdin=subprocess.DEVNULL
+        command, cwd=place, env=environment, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

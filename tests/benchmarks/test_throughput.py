@@ -25,6 +25,7 @@ from benchmarks.contestants import line_up
 from benchmarks.contestants.contestant import Contestant
 from benchmarks.works import trivial
 from benchmarks.works.workload import Done
+from tests.benchmarks import SECONDS
 
 ROOT = Path(__file__).parents[2]
 OURS = {"ours", "ours_async_feed", "ours_results"}
@@ -61,7 +62,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "throughput", "--out", str(place)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        command, cwd=place, env=environment, capture_output=True, text=True, timeout=55, stdin=subprocess.DEVNULL
+        command, cwd=place, env=environment, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
