@@ -1,4 +1,4 @@
-"""Whole programs are run here, by several processes each: on a busy machine they take several times what they do alone."""
+"""Whole programs are run here, of several processes each: on a busy machine they take much longer than alone."""
 
 from __future__ import annotations
 
