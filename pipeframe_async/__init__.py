@@ -143,12 +143,14 @@ if TYPE_CHECKING:
 logging.getLogger("pipeframe_async").addHandler(logging.NullHandler())  # nothing prints unless asked
 
 
-def __getattr__(name: str) -> object:
-    if (home := _HOMES.get(name)) is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # who checks types knows all names, and what is none of them
+
+    def __getattr__(name: str) -> object:
+        if (home := _HOMES.get(name)) is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{home}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,7 @@
-"""What is done when this process ends, before anybody there waits for its threads.
+"""What is done when this process ends, before anybody there waits for its threads, or for its children.
 
-The standard pools join theirs at that moment, and one whose step hangs never ends; `atexit` comes after it.
+The standard pools join their threads at that moment, and one whose step hangs never ends; `atexit` comes after it. A
+child of multiprocessing joins its own children even before that.
 """
 
 from __future__ import annotations
@@ -9,25 +10,23 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import util
 
 _registered: dict[Callable[[], object], int] = {}  # in which process
 
 
-def before_threads_are_joined(call: Callable[[], object]) -> bool:
-    """Have this called when this process ends; once, and only in the process that has said so.
+def call_at_exit(call: Callable[[], object]) -> None:
+    """Have this called when this process ends, and not when a fork of it does; twice, as a rule.
 
-    What was registered later is called first. Where CPython has no such moment it is not called.
-
-    Returns:
-        Whether it is new.
+    What was registered later is called first. To say it again changes nothing.
     """
     process = os.getpid()
     if _registered.get(call) == process:
-        return False
+        return
     _registered[call] = process
 
     def here() -> None:
-        if os.getpid() == process:  # else this is a fork of it
+        if os.getpid() == process:
             call()
 
     # No public name, but the one that the standard pools use.
@@ -35,4 +34,4 @@ def before_threads_are_joined(call: Callable[[], object]) -> bool:
     if register is not None:
         with suppress(RuntimeError):  # it is ending already
             register(here)
-    return True
+    util.Finalize(None, here, exitpriority=100)

@@ -623,7 +623,7 @@ async def _fit(executor: Executor, plan: Plan) -> None:
 def _job(plan: Plan, *, restart: bool) -> AbstractAsyncContextManager[Job | None]:
     """What is kept of a pipeline with a checkpoint, opened; nothing of others."""
     if plan.kept is not None:
-        return opened_job(plan.kept.checkpoint, plan.kept.fingerprint, restart=restart)
+        return opened_job(plan.kept.checkpoint, plan.kept.fingerprint, plan.kept.given, restart=restart)
     if restart:
         raise ConfigError(f"restart=True begins a job anew, and {plan.name} is none: it has no `checkpoint`")
     return nullcontext()

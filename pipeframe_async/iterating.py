@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from pipeframe_async.errors import StateError
-from pipeframe_async.exiting import before_threads_are_joined
+from pipeframe_async.exiting import call_at_exit
 from pipeframe_async.frame import PipeFrame
 from pipeframe_async.portal import loop_factory
 from pipeframe_async.report import RunReport
@@ -81,7 +81,7 @@ class _Work:
             raise StateError(FORKED)
         batch = self._handed.get()  # blocks until the loop hands over a list, or ends
         if batch is not None:
-            before_threads_are_joined(_end_all)  # workers are there by now: it comes before they are killed, too
+            call_at_exit(_end_all)  # workers are there by now: it comes before they are killed, too
             assert self._loop is not None
             with suppress(RuntimeError):  # it was ended at the program's end, and its loop was closed
                 self._loop.call_soon_threadsafe(self._next.set)

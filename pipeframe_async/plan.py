@@ -52,10 +52,14 @@ Segment = DefSteps | AsyncSteps
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a job keeps of itself: how, by which fingerprint, and which of its ends can be set back."""
+    """What a job keeps of itself: how, by which fingerprint, and which of its ends can be set back.
+
+    `given`: what it is fed with.
+    """
 
     checkpoint: Checkpoint
     fingerprint: Mapping[str, Any]
+    given: object
     sink: Back | None
     dead_letter: Back | None
 
@@ -266,7 +270,8 @@ def _kept(
     checkpoint = given if isinstance(given, Checkpoint) else Checkpoint(given)
     backs = [None if taker is None else taker.back for taker in (sink, dead_letter)]
     kept_sink = sink.value if sink is not None and sink.back is not None else None
-    return Kept(checkpoint, fingerprint(checkpoint, tuple(map(step_name, steps)), feed, kept_sink), *backs)
+    marks = fingerprint(checkpoint, tuple(map(step_name, steps)), feed, kept_sink)
+    return Kept(checkpoint, marks, feed.value, *backs)
 
 
 def instance_of(pipeline: object) -> PipelineEngine[Any, Any]:

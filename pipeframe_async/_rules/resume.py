@@ -16,6 +16,7 @@ from pipeframe_async._rules.feed_forms import Feed, Form
 from pipeframe_async._rules.ledger import Outcome
 from pipeframe_async.checkpoint import Checkpoint, Done, JobState, Mark
 from pipeframe_async.errors import CheckpointMismatch
+from pipeframe_async.model import Chunk
 
 MOST_NAMED = 1_000
 """Characters of what an object says it is. Fewer tell no two lists of files apart, more are a file of their own."""
@@ -139,14 +140,26 @@ def _kind(value: object) -> str:
     return type(value).__qualname__
 
 
-def check(state: JobState, wanted: Mapping[str, Any], path: str) -> None:
-    """That a state is of this job.
+def _length_of(given: object) -> int | None:
+    """How many records something has that are all there; None where that is not certain."""
+    if isinstance(given, (list, tuple)) and any(isinstance(one, Chunk) for one in given):
+        return None
+    return len(given) if isinstance(given, (list, tuple, range)) else None
+
+
+def check(state: JobState, wanted: Mapping[str, Any], given: object, path: str) -> None:
+    """That a state is of this job, which is fed with what is given.
 
     Raises:
         CheckpointMismatch: it is of another one; the message says what differs.
     """
     differs = [name for name in wanted if state.fingerprint.get(name) != wanted[name]]
     if not differs:
+        if state.finished and (length := _length_of(given)) not in (None, state.done.records):
+            raise CheckpointMismatch(
+                f"{path} is the state of a job that is done, with {state.done.records:,} records, and this feed has "
+                f"{length:,}: begin anew with restart=True (--restart), or name another file"
+            )
         return
     said = "; ".join(f"{name} was {state.fingerprint.get(name)!r} and is {wanted[name]!r}" for name in differs)
     raise CheckpointMismatch(

@@ -48,6 +48,7 @@ ENGINE: Final = Room(
 
 ROOMS: Final[dict[str, Room]] = {
     **dict.fromkeys(WORDS, WORD),
+    "exiting": Room(ours=WORDS, never=frozenset({"asyncio", "concurrent"})),
     # For checkers alone, which have it: defaults of type variables, before Python has them.
     **dict.fromkeys(("model", "pipeline_engine"), replace(WORD, outside=frozenset({"typing_extensions"}))),
     # Zstandard, before Python has it.

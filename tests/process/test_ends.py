@@ -195,6 +195,14 @@ def test_an_interpreter_with_an_open_frame_exits(tmp_path: Path, how: str, what:
         running.leaves_nobody(within=1.0)
 
 
+def test_a_child_of_multiprocessing_with_a_stream_open_exits(tmp_path: Path) -> None:
+    """It joins its own children before its threads: the run that is left must have ended by then, or starts others."""
+    with program(tmp_path, *module("left_in_a_child")) as running:
+        assert running.ends(within=40.0) == 0, running.written
+        assert running.written.count("ended with 0") == 12, running.written
+        running.leaves_nobody(within=1.0)
+
+
 # --- under a server ------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from pipeframe_async import Checkpoint, CheckpointMismatch
+from pipeframe_async import Checkpoint, CheckpointMismatch, Chunk
 from pipeframe_async._rules.feed_forms import feed_form
 from pipeframe_async._rules.ledger import Outcome
 from pipeframe_async._rules.resume import Places, Skipping, behind, check, fingerprint, shorter, summed
@@ -220,9 +220,22 @@ def test_a_list_that_has_grown_is_the_same_feed() -> None:
 )
 def test_another_job_is_refused_with_what_differs(other: dict[str, Any], said: str) -> None:
     state = JobState(printed(Place("a")))
-    check(state, printed(Place("a")), "job.state")
+    check(state, printed(Place("a")), None, "job.state")
     with pytest.raises(CheckpointMismatch, match=f"job.state is the state of another job: {said}"):
-        check(state, other, "job.state")
+        check(state, other, None, "job.state")
+
+
+@pytest.mark.parametrize("given", [[1, 2], (1, 2, 3, 4), range(4), []])
+def test_a_job_that_is_done_is_not_done_with_another_list(given: Any) -> None:
+    state = JobState(printed(given), Done(3), finished=True)
+    with pytest.raises(CheckpointMismatch, match=rf"done, with 3 records, and this feed has {len(given)}: begin anew"):
+        check(state, printed(given), given, "job.state")
+    check(JobState(printed(given), Done(3)), printed(given), given, "job.state")  # it goes on, or is found shorter
+
+
+@pytest.mark.parametrize("given", [[1, 2, 3], range(3), iter([1]), [Chunk([1, 2, 3, 4])], {1}])
+def test_one_that_is_done_is_so_with_what_may_be_its_feed(given: Any) -> None:
+    check(JobState(printed(given), Done(3), finished=True), printed(given), given, "job.state")
 
 
 def test_a_feed_that_has_become_shorter_is_told_by_how_much() -> None:

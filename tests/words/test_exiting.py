@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Event
 
-from pipeframe_async.exiting import before_threads_are_joined
+from pipeframe_async.exiting import call_at_exit
 
 say = partial(print, flush=True)
 hangs = Event()
@@ -35,30 +35,29 @@ def program(text: str) -> list[str]:
 
 
 def test_it_comes_before_threads_of_pools_are_joined() -> None:
-    assert program("ThreadPoolExecutor().submit(hangs.wait)\nbefore_threads_are_joined(hangs.set)\nsay('end')") == [
-        "end"
-    ]
+    assert program("ThreadPoolExecutor().submit(hangs.wait)\ncall_at_exit(hangs.set)\nsay('end')") == ["end"]
 
 
-def test_what_came_later_is_called_first_and_each_once() -> None:
+def test_what_came_later_is_called_first_before_threads_and_before_children() -> None:
     text = """
 first, second = partial(say, "first"), partial(say, "second")
-say(*map(before_threads_are_joined, [first, second, first]))
+for call in (first, second, first):
+    call_at_exit(call)
 """
-    assert program(text) == ["True True False", "second", "first"]
+    assert program(text) == 2 * ["second", "first"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_fork_has_its_own_and_not_its_parent_s() -> None:
     text = """
 ours = partial(say, "ours")
-before_threads_are_joined(ours)
+call_at_exit(ours)
 if child := os.fork():
     os.waitpid(child, 0)
 else:
-    before_threads_are_joined(partial(say, "the child's"))
+    call_at_exit(partial(say, "the child's"))
 """
-    assert program(text) == ["the child's", "ours"]
+    assert program(text) == 2 * ["the child's"] + 2 * ["ours"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
@@ -66,13 +65,13 @@ def test_what_a_fork_has_said_again_is_called_there_too() -> None:
     text = """
 both = lambda: say(os.getpid() == parent)
 parent = os.getpid()
-before_threads_are_joined(both)
+call_at_exit(both)
 if child := os.fork():
     os.waitpid(child, 0)
 else:
-    before_threads_are_joined(both)
+    call_at_exit(both)
 """
-    assert program(text) == ["False", "True"]
+    assert program(text) == 2 * ["False"] + 2 * ["True"]
 
 
 @pytest.mark.parametrize("missing", [True, False])
@@ -87,4 +86,4 @@ def test_it_is_said_in_vain_where_there_is_no_such_moment_or_it_is_over(
     else:
         monkeypatch.setattr(threading, "_register_atexit", over, raising=False)
     monkeypatch.setattr(exiting, "_registered", {})
-    assert exiting.before_threads_are_joined(list)
+    exiting.call_at_exit(list)

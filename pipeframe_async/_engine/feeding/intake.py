@@ -416,8 +416,8 @@ class Intake:
         # A stop cancels the wait: what the source holds by then is kept by `run`. What it has handed over is ours.
         while (records := await source.take(self._most())) is not None:
             await self._extend(records)  # there may be less room by now: it waits for more
-            if not self._whole and self._skipping.over and self._room < (least := self._worth_asking):
-                await self._wait_for_room(least)
+            if not self._whole and self._skipping.over and self._room < self._worth_asking:
+                await self._wait_for_room(lambda: self._worth_asking)
                 if self._stopped:
                     raise Stopped
 
@@ -539,14 +539,17 @@ class Intake:
         capacity, most = self._ledger.capacity, self._sizer().most_waiting
         return max(1, min(capacity, most) // 4) if most < capacity or isinstance(self._source, Taken) else 1
 
-    async def _wait_for_room(self, least: int = 1) -> None:
-        """Backpressure. Not idleness: the timer stands still. And a pause: a partial batch may go."""
+    async def _wait_for_room(self, least: Callable[[], int] = lambda: 1) -> None:
+        """Backpressure. Not idleness: the timer stands still. And a pause: a partial batch may go.
+
+        `least`: how much is waited for, asked at each look: there may be less for ever, once records turn out large.
+        """
         self._idle.stop()
         self._backlog.pause()
         self.waits_for_room = True
         began = time.perf_counter()
         try:
-            while self._room < least and not self._stopped:
+            while self._room < least() and not self._stopped:
                 await self._freed.wait()  # rung by settling, by what is taken from the backlog, and by `stop`
         finally:
             self.waits_for_room = False

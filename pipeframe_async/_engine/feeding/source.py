@@ -22,7 +22,8 @@ CLOSE_TIMEOUT = 5.0
 
 
 SLICE = 10_000
-"""Records taken from a list at once: 0.1 ms. More keeps the loop longer, fewer cost checkpoints."""
+"""Records taken from a list at once: 0.1 ms, or 0.6 where it may have chunks. More keeps the loop longer, fewer cost
+checkpoints."""
 
 
 class Buffered(Protocol):
@@ -84,14 +85,33 @@ class Listed:
         self._records: Sequence[Any] = feed.value
         self.length = length_of(feed.value)
         self._at = 0
+        self._chunk: list[Any] = []  # what there was no room for of the last one
 
     async def take(self, room: int) -> list[Any] | None:
         """The next slice."""
-        piece = list(self._records[self._at : self._at + min(room, SLICE)])
+        most = min(room, SLICE)
+        piece = list(self._records[self._at : self._at + most])
+        if self._chunk or (made and not made.isdisjoint(map(type, piece))):
+            return self._with_chunks(piece, most) or None
         self._at += len(piece)
-        if made and any(isinstance(one, Chunk) for one in piece):
-            self.length = None
         return piece or None
+
+    def _with_chunks(self, piece: Sequence[Any], most: int) -> list[Any]:
+        """The first records, at most so many; of a chunk that has more the rest is kept. None: there are no more."""
+        records, self._chunk = self._chunk, []
+        while piece and len(records) < most:
+            for one in piece:
+                self._at += 1
+                if isinstance(one, Chunk):
+                    self.length = None
+                    records += one.records
+                else:
+                    records.append(one)
+                if len(records) >= most:
+                    break
+            piece = self._records[self._at : self._at + most]  # chunks may be empty
+        self._chunk = records[most:]
+        return records[:most]
 
     def hold(self) -> None:
         """It only gives what is asked for."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from itertools import count
 from operator import attrgetter, itemgetter
-from typing import Any, cast
+from typing import Any
 
 from pipeframe_async._engine.journeys.frozen import Frozen
 from pipeframe_async._engine.lanes.batch import Batch
@@ -61,10 +61,12 @@ RESULT_BYTES = 100
 """What a result of a portion counts at least: there may be any number, and small ones take more as objects."""
 
 
-@cache
-def _cedes(kind: type) -> bool:
-    """Whether lanes of this kind cede some of a batch. Remembered: to look takes 10 us, and idle slots look often."""
-    return issubclass(kind, Cedes)
+class _Ceding(dict[Lane, Cedes | None]):
+    """The lanes that cede some of a batch. Remembered: to look takes 10 us, and idle slots look often."""
+
+    def __missing__(self, lane: Lane) -> Cedes | None:
+        self[lane] = cedes = lane if isinstance(lane, Cedes) else None
+        return cedes
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class _Trial:
     """A batch on its way: what is still to be run, and what came of the rest.
 
     Attributes:
+        ceding: by lane, it as one that cedes some of a batch; None where it does not.
         readable: indices of records that a worker was seen to have read before it died.
         reading: seconds that reading large results has taken beside the loop.
         first: index of the first record that has not left in a portion.
@@ -86,6 +89,7 @@ class _Trial:
 
     batch: Batch
     away: Lane
+    ceding: Mapping[Lane, Cedes | None]
     inquest: Inquest
     pieces: list[tuple[int, Reply, Unpacked]] = field(default_factory=list)
     blamed: dict[int, AnyFailure] = field(default_factory=dict)
@@ -114,13 +118,13 @@ class _Trial:
         batch = self.batch
         if batch.parts or batch.rejected or batch.packed.framed or self.pieces or self.paused is not None:
             return False
-        return batch.count > 1 and self.inquest.stretch == (0, batch.count) and _cedes(type(self.lane))
+        return batch.count > 1 and self.inquest.stretch == (0, batch.count) and self.ceding[self.lane] is not None
 
     @property
     def gives(self) -> tuple[Cedes, Packed] | None:
         """Who could cede some of it now, and of what; None where nobody could."""
-        packed = self.packed
-        return (cast(Cedes, self.lane), packed) if packed is not None and self.may_give else None
+        packed, lane = self.packed, self.ceding[self.lane]
+        return (lane, packed) if packed is not None and lane is not None and self.may_give else None
 
 
 @dataclass(slots=True)
@@ -174,6 +178,7 @@ class Carrier:
     ) -> None:
         self._numbers = count() if numbers is None else numbers
         self._relief = Relief()
+        self._ceding = _Ceding()
         self._trials: dict[int, _Trial] = {}  # under way, by their batches' numbers
         self._portions = portions
         self._retrying = retrying
@@ -196,7 +201,9 @@ class Carrier:
             StepError: the chain cannot be loaded in a worker, or its `setup` raised.
             WorkerLost: the lane has no worker any more.
         """
-        trial = self._trials[batch.number] = _Trial(batch, lane, Inquest(batch.count, frozenset(batch.rejected)))
+        trial = self._trials[batch.number] = _Trial(
+            batch, lane, self._ceding, Inquest(batch.count, frozenset(batch.rejected))
+        )
         try:
             # A lane's batches go to it in the order they were cut, for keys rely on that: also past one that is large.
             # When the lock is released this task goes on to the lane, before the next of those that wait has its turn.

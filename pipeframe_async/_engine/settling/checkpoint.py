@@ -59,12 +59,15 @@ class Job:
 
 
 @asynccontextmanager
-async def opened_job(checkpoint: Checkpoint, wanted: Mapping[str, Any], *, restart: bool) -> AsyncIterator[Job]:
+async def opened_job(
+    checkpoint: Checkpoint, wanted: Mapping[str, Any], given: object, *, restart: bool
+) -> AsyncIterator[Job]:
     """A job's state, this run's until the block is left.
 
     Args:
         checkpoint: where it is kept.
         wanted: the fingerprint of the job that is to be run.
+        given: what that one is fed with.
         restart: it begins anew.
 
     Raises:
@@ -81,7 +84,7 @@ async def opened_job(checkpoint: Checkpoint, wanted: Mapping[str, Any], *, resta
         except OSError as error:
             raise _out_of_reach(path, error) from error
         before = file.state or JobState(wanted)
-        check(before, wanted, path)
+        check(before, wanted, given, path)
         yield Job(file, thread, checkpoint.every, replace(before, lives=before.lives + (not before.finished)))
     finally:
         closing = thread.submit(_close, opening)

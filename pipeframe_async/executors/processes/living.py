@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from pipeframe_async.executors.processes.reap import kill_family
-from pipeframe_async.exiting import before_threads_are_joined
+from pipeframe_async.exiting import call_at_exit
 
 starting = threading.RLock()
 """Held while descriptors for a worker are made and noted: nobody forks in between and takes one along unnoticed.
@@ -36,7 +36,7 @@ def hold(popen: Any, *fds: int) -> None:
     """
     popen.finalizer = util.Finalize(popen, _close, fds)
     _living[popen] = fds
-    _end_at_exit()
+    call_at_exit(end_all)
 
 
 def replace(popen: Any, old: int, new: int) -> None:
@@ -63,16 +63,6 @@ def end_all() -> None:
         with suppress(OSError):  # it ends by itself just now
             if getattr(popen, "pid", None) is not None and popen.poll() is None:
                 kill_family(popen.pid) if os.name == "posix" else popen.terminate()
-
-
-def _end_at_exit() -> None:
-    """Have workers killed that are still there when this process exits, before anybody there waits for their steps.
-
-    Threads first: the standard pools join theirs at that moment, and one whose step hangs never ends. A child of
-    multiprocessing joins its own children even before that, after its finalizers.
-    """
-    if before_threads_are_joined(end_all):
-        util.Finalize(None, end_all, exitpriority=100)
 
 
 def _close(*fds: int) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async import Chunk, FeedError, PipelineFailed, SinkError, WorkerLost
+from pipeframe_async import Chunk, Delivery, FeedError, PipelineFailed, SinkError, WorkerLost
+from pipeframe_async.stats import SourceCounts
 from pipeframe_async.testing import FakeExecutor
 from tests.engine.harness import Answers, Kept, Stream, a_run, balanced, watched
 
@@ -66,6 +67,31 @@ async def test_a_record_larger_than_the_whole_buffer_goes_alone(source: Any) -> 
     report = await watched(a_run(pipeline, buffer_size=2, buffer_bytes=1000))
     assert [len(record) for record in pipeline.taken] == [1, 5000, 1, 5000, 1]
     assert (report.failed, pipeline.dead) == (0, [])
+
+
+class Growing:
+    """A source that is asked: small records, then large ones."""
+
+    live = True
+    lease = None
+    counts = SourceCounts
+
+    def __init__(self, *sizes: int) -> None:
+        self.left = [bytes(size) for size in sizes]
+
+    async def take(self, room: int) -> list[Delivery[bytes]] | None:
+        taken, self.left = self.left[:room], self.left[room:]
+        return [Delivery(record) for record in taken] or None
+
+
+@pytest.mark.parametrize("small", [25, 30, 35])
+async def test_records_that_turn_out_large_while_room_is_waited_for_hold_nobody_up(small: int) -> None:
+    """A quarter of the buffer is waited for, and as soon as the large ones are known there may never be as much."""
+    pipeline = Kept(slow=0.05)
+    pipeline.source = "stream"
+    pipeline.feed = Growing(*[100_000] * small, *[4_000_000] * 40)  # type: ignore[method-assign, assignment]
+    report = await watched(a_run(pipeline, buffer_size=40))
+    assert (report.delivered, report.ended_by) == (small + 40, "exhausted")
 
 
 async def test_a_stream_ends_when_nothing_came_for_the_timeout() -> None:

@@ -11,6 +11,8 @@ import pytest
 from aiostream import pipe, stream
 
 from pipeframe_async import Chunk, ConfigError, FeedError, PipelineEngine, StateError
+from pipeframe_async._engine.feeding.source import Listed
+from pipeframe_async._rules.feed_forms import feed_form
 from pipeframe_async.testing import FakeExecutor
 from tests.engine.feeds import CLOSED, IN_THREAD, ON_LOOP, Form
 from tests.engine.harness import FakeFrame, Sunk, Tap, Through, now, passing, settled
@@ -426,3 +428,22 @@ async def test_an_error_in_closing_the_feed_is_raised_from_leaving_the_stream_ea
             await anext(results)
     settled(frame)
     assert now() < 1
+
+
+@pytest.mark.parametrize("room", [1, 3, 7, 100])
+async def test_a_list_gives_the_records_of_its_chunks_as_there_is_room(room: int) -> None:
+    feed = Listed(feed_form([0, Chunk([]), Chunk(range(1, 6)), 6, Chunk([]), Chunk([]), Chunk([7]), Chunk([])], "P"))
+    taken = []
+    while (some := await feed.take(room)) is not None:
+        assert 0 < len(some) <= room
+        taken += some
+    assert taken == list(range(8))
+    assert feed.length is None
+
+
+async def test_of_a_list_of_chunks_no_more_is_fed_than_there_is_room_for() -> None:
+    pipeline = Sunk([Chunk(range(1000))] * 20, source="stream")
+    frame = FakeFrame(buffer_size=10)
+    await frame.run(pipeline)
+    assert pipeline.taken == 20 * list(range(1000))
+    assert settled(frame).fed == 20_000

@@ -6,7 +6,6 @@ import gc
 import os
 from collections.abc import Iterator
 from multiprocessing import process as processes
-from multiprocessing import util
 from typing import Any
 
 import pytest
@@ -40,7 +39,7 @@ class Child:
 def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """The workers of other tests are not ours, and this process has its hook for the exit."""
     monkeypatch.setattr(living, "_living", type(living._living)())
-    monkeypatch.setattr(living, "before_threads_are_joined", lambda call: False)
+    monkeypatch.setattr(living, "call_at_exit", lambda call: None)
 
 
 @pytest.fixture
@@ -124,17 +123,8 @@ def test_one_that_ends_just_now_keeps_nobody_else(killed: list[int]) -> None:
     assert killed == [5]
 
 
-def test_the_hook_for_the_exit_is_there_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_are_ended_at_the_exit(monkeypatch: pytest.MonkeyPatch) -> None:
     hooks: list[Any] = []
-
-    def once(call: Any) -> bool:
-        new = call not in hooks
-        hooks.extend([call] if new else ())
-        return new
-
-    monkeypatch.setattr(living, "before_threads_are_joined", once)
-    monkeypatch.setattr(util, "Finalize", lambda what, call, *a, **k: hooks.append(call) if what is None else None)
-    popens = [Popen(), Popen()]
-    for popen in popens:
-        living.hold(popen)
-    assert hooks == [living.end_all, living.end_all]  # before threads are joined, and before children are
+    monkeypatch.setattr(living, "call_at_exit", hooks.append)
+    living.hold(Popen())
+    assert hooks == [living.end_all]
