@@ -15,6 +15,9 @@ logger = logging.getLogger("pipeframe_async")
 BREATH = 0.003
 """Seconds that a feed which never awaits, or one who takes results without waiting for any, may keep the loop. Longer
 shows as lag; a breath costs about 20 µs."""
+PUNCTUAL = 0.05
+"""Seconds a timer may come late on a loop that is not kept; of short times a tenth. Less, and the turns of a busy loop
+put off what it is for; more, and what could not go on while the loop was kept has lost that time."""
 END_TIMEOUT = 1.5
 """Seconds a cancelled task has to end. Less cuts off what cleans up; more holds up the end of every stuck run."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from pipeframe_async import Chunk, Delivery
+from pipeframe_async import Chunk, Delivery, Failure, PipeFrame, PipelineEngine
 from pipeframe_async._engine.settling.handles import MOST_ANSWERING
 from tests.engine.harness import FakeFrame, Sunk, settled
 
@@ -102,3 +103,38 @@ async def test_an_eager_task_factory_changes_no_result() -> None:
     await frame.run(pipeline)
     assert pipeline.taken == [*range(100)]
     settled(frame)
+
+
+class Kept(PipelineEngine[int, int]):
+    """Async steps that take some turns of the loop; one of them keeps it, and one waits for ever."""
+
+    source = "stream"
+    time_limit = 0.4
+    max_failures = None
+
+    def __init__(self) -> None:
+        self.steps = [self.waits]
+        self.failed: list[tuple[int, str]] = []
+
+    def feed(self) -> range:
+        return range(20)
+
+    async def waits(self, record: int) -> tuple[int, bool]:
+        if record == 7:
+            time.sleep(0.8)  # noqa: ASYNC251 - what no step should do
+        if record == 9:
+            await asyncio.Event().wait()
+        for _ in range(3):
+            await asyncio.sleep(0.02)
+        return record, True
+
+    def dead_letter(self, failures: list[Failure[int]]) -> None:
+        self.failed += [(failure.record, failure.kind) for failure in failures]
+
+
+async def test_what_keeps_the_loop_costs_no_other_record_its_time() -> None:
+    pipeline = Kept()
+    began = time.monotonic()
+    report = await PipeFrame(executor="inline").run(pipeline)
+    assert (pipeline.failed, report.delivered) == ([(9, "timeout")], 19)
+    assert time.monotonic() - began < 0.8 + 2 * 0.4 + 2.0  # twice its time at most, and a busy machine

@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-PUNCTUAL = 0.05
-"""Seconds a timer may come late on a loop that is not kept; of short timeouts a tenth. Less, and a busy loop's turns
-put off the end for ever; more, and what came while it was kept is lost."""
+from pipeframe_async._engine.supervise import PUNCTUAL
 
 
 class IdleTimer:

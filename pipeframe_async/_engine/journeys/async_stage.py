@@ -20,7 +20,7 @@ from typing import Any
 from pipeframe_async._engine.feeding.backlog import Backlog
 from pipeframe_async._engine.journeys.journeys import Journeys, failed
 from pipeframe_async._engine.settling.traces import Traces
-from pipeframe_async._engine.supervise import ended, spawn
+from pipeframe_async._engine.supervise import PUNCTUAL, ended, spawn
 from pipeframe_async._rules.batching import Sizer
 from pipeframe_async._rules.journey import Came, Part
 from pipeframe_async._rules.retry import Retrying
@@ -211,7 +211,8 @@ class AsyncStage:
 
     async def _through(self, part: Part, value: Any) -> tuple[Came, int]:
         """What a part's value comes to from its step on; and the step its children go on with."""
-        limit, at = asyncio.timeout(self._limit), part.step
+        limit, at = asyncio.timeout(None), part.step
+        timer = None if self._limit is None else _Timer(limit, self._limit)
         try:
             async with limit:
                 while at < len(self._steps):
@@ -232,6 +233,9 @@ class AsyncStage:
             raise
         except BaseException as error:
             return self._failed(error, at, timed_out=limit.expired() and isinstance(error, TimeoutError)), at
+        finally:
+            if timer is not None:
+                timer.cancel()
         return Came(((value, False),)), at
 
     async def _timed(self, part: Part, at: int, value: Any) -> Any:
@@ -255,6 +259,40 @@ class AsyncStage:
         if self._retrying is not None and not isinstance(error, WrongShape):
             again = self._retrying.worth(failure.kind, matched=self._retrying.matches(error))
         return Came(failures=(failure,), again=again)
+
+
+class _Timer:
+    """Ends what is within a timeout when its time is over. While something keeps the loop no step can go on, and none
+    is ended for that: it has as long again, up to twice its time in all.
+
+    Args:
+        timeout: what is ended.
+        seconds: its time.
+    """
+
+    def __init__(self, timeout: asyncio.Timeout, seconds: float) -> None:
+        self._timeout = timeout
+        self._late = min(PUNCTUAL, seconds / 10)
+        self._grace = seconds
+        self._loop = asyncio.get_running_loop()
+        self._arm(self._loop.time() + seconds)
+
+    def cancel(self) -> None:
+        """It has ended by itself."""
+        self._handle.cancel()
+
+    def _arm(self, due: float) -> None:
+        self._due = due
+        self._handle = self._loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        if self._grace and (late := now - self._due) > self._late:
+            more = min(late, self._grace)
+            self._grace -= more
+            self._arm(now + more)
+        else:
+            self._timeout.reschedule(now)  # behind those that were woken: they may be done
 
 
 async def _outcome(step: Callable[[Any], Any], name: str, value: Any) -> Any:
