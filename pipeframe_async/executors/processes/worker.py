@@ -10,10 +10,12 @@ import asyncio
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import suppress
 from functools import partial
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from pipeframe_async._worker import bootstrap, envelope, session
@@ -78,6 +80,8 @@ class Worker:
             self._channel = Channel(logs, name) if CAN_HAND_OVER_SOCKETS else None
             traces, ends = files.shared() if files else None, self._channel.ends() if self._channel else None
             self.pool = ProcessPoolExecutor(1, self._context, bootstrap.begin, (traces, ends))
+            for end in _ends_of_the_worker(self.pool):
+                _close_once(end)
         except OSError as error:
             if self._channel is not None:
                 self._channel.close()
@@ -282,6 +286,26 @@ def _let_go(pool: ProcessPoolExecutor) -> None:
     While we hold it, the pipe of a worker that was killed in the middle of a large reply never ends: the pool's
     thread would wait for the rest of it for ever.
     """
+    for end in _ends_of_the_worker(pool):
+        end.close()
+
+
+def _ends_of_the_worker(pool: ProcessPoolExecutor) -> tuple[Connection[Any, Any], Connection[Any, Any]]:
     private: Any = pool
-    private._result_queue._writer.close()
-    private._call_queue._reader.close()
+    return private._result_queue._writer, private._call_queue._reader
+
+
+def _close_once(end: Connection[Any, Any]) -> None:
+    """Have it closed by one thread, whoever wants it closed.
+
+    We close it when the worker is there, and the pool's thread when the worker is gone, maybe at the same moment:
+    the second one would close whatever has the number by then.
+    """
+    lock, itself = threading.Lock(), weakref.ref(end)
+
+    def close() -> None:
+        if (end := itself()) is not None:
+            with lock:
+                type(end).close(end)
+
+    end.close = close  # type: ignore[method-assign]

@@ -22,13 +22,23 @@ CHAIN = ChainRef("chain", b"pickle")
 BATCH = Packed(5, b"records")
 
 
+class End:
+    """Of a pipe."""
+
+    def __init__(self, closed: Callable[[], object]) -> None:
+        self.closed = closed
+
+    def close(self) -> None:
+        self.closed()
+
+
 class FakePool(Executor):
     """Answers each call at once, as it is told by name; a session lasts until the pool is shut down."""
 
     def __init__(self, workers: int, context: Any, initializer: Any, initargs: Any) -> None:
         self._broken: Any = False
-        self._result_queue = SimpleNamespace(_writer=SimpleNamespace(close=lambda: self.done.append("let go")))
-        self._call_queue = SimpleNamespace(_reader=SimpleNamespace(close=lambda: None))
+        self._result_queue = SimpleNamespace(_writer=End(lambda: self.done.append("let go")))
+        self._call_queue = SimpleNamespace(_reader=End(list))
         self.answers: dict[str, Any] = {"ready": (77, "")}
         self.calls: list[Any] = []
         self.lasting: list[Future[Any]] = []
