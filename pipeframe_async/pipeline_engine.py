@@ -94,7 +94,7 @@ class PipelineEngine(Generic[In, Out]):
         time_limit: seconds one record may spend in one run of `def` steps, or of `async def` steps. None: no limit. One
             that takes longer in a worker is tried once more alone before it has failed: that may have stood still. Of
             a long fan-out it counts from one portion of children to the next, and of a vectorized step each call has it
-            for itself.
+            for itself. An async step whose loop was kept by something else has as long again, up to twice its time.
         retry: a `Retry`, or None for one attempt. A record is tried again from the start of the run of `def` steps,
             or the `async def` steps, that it failed in; what its children came to in a failed attempt does not count.
         async_concurrency: records that are in one run of `async def` steps at a time, ≥ 1.

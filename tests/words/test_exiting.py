@@ -75,9 +75,11 @@ else:
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_it_is_said_in_vain_where_there_is_no_such_moment_or_it_is_over(
+def test_where_there_is_no_such_moment_or_it_is_over_it_comes_with_the_finalizers(
     monkeypatch: pytest.MonkeyPatch, missing: bool
 ) -> None:
+    finalizers: list[Any] = []
+
     def over(*_: Any) -> None:
         raise RuntimeError("can't register atexit after shutdown")
 
@@ -86,4 +88,9 @@ def test_it_is_said_in_vain_where_there_is_no_such_moment_or_it_is_over(
     else:
         monkeypatch.setattr(threading, "_register_atexit", over, raising=False)
     monkeypatch.setattr(exiting, "_registered", {})
-    exiting.call_at_exit(list)
+    monkeypatch.setattr("multiprocessing.util.Finalize", lambda obj, call, exitpriority: finalizers.append(call))
+    called: list[int] = []
+    exiting.call_at_exit(lambda: called.append(1))
+    for finalizer in finalizers:
+        finalizer()
+    assert called == [1]

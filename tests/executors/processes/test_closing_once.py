@@ -29,6 +29,7 @@ def test_two_threads_close_an_end_once(monkeypatch: pytest.MonkeyPatch) -> None:
     threads[0].start()
     assert entered.wait(10)
     threads[1].start()
+    threads[1].join(0.2)  # time in which it would close it too
     go_on.set()
     for thread in threads:
         thread.join(10)
