@@ -309,8 +309,9 @@ async def test_where_workers_cannot_map_it_each_has_one_that_is_read_only_all_th
 SCRIPT = '''
 import dataclasses, os, sys
 import numpy
-from pipeframe_async import PipelineEngine, run, share
+from pipeframe_async import PipelineEngine, run, share, unnamed
 
+unnamed.MEMORY = "memory"
 if "--without-memfd" in sys.argv:
     del os.memfd_create
 
@@ -352,19 +353,21 @@ def test_a_global_of_a_script_goes_along_as_a_handle_with_the_classes_it_names(
 
 @pytest.mark.parametrize("arguments", [(), ("--without-memfd",)], ids=["memfd", "no memfd"])
 def test_nothing_is_left_of_it_when_the_program_is_killed(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    places = [place for place in (Path(unnamed.MEMORY), Path(tempfile.gettempdir())) if place.is_dir()]
-    before = {path for place in places for path in place.glob("pipeframe-*")}
     done = _script(tmp_path, "--killed", *arguments)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert {path for place in places for path in place.glob("pipeframe-*")} == before
+    assert [*(tmp_path / "memory").iterdir(), *(tmp_path / "temporary").iterdir()] == []
 
 
 def _script(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it with places of its own for files, which it has made none of before."""
     script = place / "script.py"
     script.write_text(SCRIPT)
+    for name in ("memory", "temporary"):
+        (place / name).mkdir()
+    env = {**os.environ, "TMPDIR": str(place / "temporary")}
     command = [sys.executable, str(script), *arguments]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        done = subprocess.run(command, stdout=out, stderr=err, text=True, timeout=50, cwd=place, check=False)
+        done = subprocess.run(command, stdout=out, stderr=err, text=True, timeout=50, cwd=place, env=env, check=False)
         for stream in (out, err):
             stream.seek(0)
         return subprocess.CompletedProcess(command, done.returncode, out.read(), err.read())
