@@ -184,7 +184,7 @@ class DaskLanes:
         """Wait until the lane is there."""
         try:
             while (answer := await self.reach.ask(seat.address, "opened", lease=seat.key))["is"] == WAITING:
-                if seat.over or seat.future.status not in ("pending", "finished"):  # it will not come
+                if self._closed or seat.over or seat.future.status not in ("pending", "finished"):  # it will not come
                     raise OSError(f"its lease is {seat.future.status}")
                 self._problem = f"{seat.address}: its threads are at work for others"
         except Unreachable as error:

@@ -76,6 +76,12 @@ class Roster:
         self._shunned: set[str] = set()  # of those, who cannot be connected to
         self._forgetting: set[asyncio.TimerHandle] = set()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._closed = False
+
+    @property
+    def _following(self) -> bool:
+        """Whether it goes on. A cancel says that it does not, and Dask may make a lost connection of one."""
+        return not self.fatal and not self._closed
 
     @property
     def _lanes(self) -> Lanes:
@@ -160,7 +166,7 @@ class Roster:
 
     async def _watch(self) -> None:
         """Follow the cluster, until it is closed or of no use."""
-        while not self.fatal:
+        while self._following:
             self._hurried.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
@@ -201,7 +207,7 @@ class Roster:
 
     async def _listen(self) -> None:
         """Look who says nothing any more. Beside `_watch`, which waits for the scheduler where that is away."""
-        while not self.fatal:
+        while self._following:
             seats, now = self._lanes.seats(), asyncio.get_running_loop().time()
             # In the middle of a long batch, what it is at and what it has logged is asked for.
             long = {seat.address for seat in seats if seat.busy and now - seat.heard >= self._hearing.beat}
@@ -230,6 +236,7 @@ class Roster:
 
     async def close(self) -> None:
         """Follow nobody any more."""
+        self._closed = True
         for timer in self._forgetting:
             timer.cancel()
         for task in self._tasks:

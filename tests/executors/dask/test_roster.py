@@ -160,3 +160,20 @@ async def test_a_client_that_is_closed_is_the_end_of_all() -> None:
         assert (roster.fatal, lanes.ends) == (CLOSED, 1)
         assert lanes.gone == {"a": CLOSED, "b": CLOSED}
         assert sorted(reach.forgotten) == ["a", "b"]
+
+
+async def test_it_ends_although_a_cancel_becomes_a_lost_connection_on_its_way() -> None:
+    class Lossy(Reach):
+        slow = False
+
+        async def members(self) -> dict[str, Member]:
+            try:
+                await asyncio.sleep(1_000.0 if self.slow else 0.0)
+            except asyncio.CancelledError:
+                raise OSError("closed") from None
+            return await super().members()
+
+    reach = Lossy(a=THERE)
+    async with asyncio.timeout(10.0), followed(reach, Lanes("a")):
+        reach.slow = True
+        await asyncio.sleep(2 * LOOK_SECONDS)
