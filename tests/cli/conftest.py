@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,11 @@ Pipeframe = Callable[..., Ending]
 
 
 @pytest.fixture
-def pipeframe(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeframe]:
-    """Run a command in this process; what it puts on the module path is taken back."""
+def pipeframe(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Pipeframe]:
+    """Run a command in this process; what it puts on the module path is taken back, its new files are the test's."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("COLUMNS", "120")
     before = set(sys.modules)
@@ -53,7 +57,7 @@ def in_its_own_process(place: Path, *arguments: str, python: tuple[str, ...] = (
         done = subprocess.run(
             [sys.executable, *python, *arguments],
             cwd=place,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "TMPDIR": str(place)},
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,

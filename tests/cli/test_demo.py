@@ -196,9 +196,8 @@ def test_the_results_are_json_lines(pipeframe: Pipeframe, tree: Path, tmp_path: 
 
 @pytest.mark.process
 def test_the_standard_library_is_measured_and_its_results_kept_in_a_new_file(
-    pipeframe: Pipeframe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pipeframe: Pipeframe, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     ending = pipeframe("demo", "--limit", "30", "--progress", "none")
     assert ending.code == 0
     assert ending.err == ""
