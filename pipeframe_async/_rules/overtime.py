@@ -23,10 +23,10 @@ ABANDONED_SECONDS = 0.1
 NOT_BEGUN_SECONDS = 5.0
 """What a worker has, on top of the limit, to begin with what it was given. Less ends those of a machine that swaps."""
 MEMORY_SECONDS = 0.2
-"""Seconds a record runs before its worker's memory is looked at: short ones are looked at when they are answered."""
+"""Seconds a record runs before it is ended for what it takes: short ones are looked at when they are answered."""
 
 GROWTH = 1.05
-"""How much more than at its first look a worker must hold for its record to be ended. Less is noise."""
+"""How much more than when its record was first seen a worker must hold for it to be ended. Less is noise."""
 
 
 class EndedFor(Enum):
@@ -92,7 +92,7 @@ class Overtime:
         self._spot: Spot | None = None  # where it was at the last look
         self._since = 0.0  # when it was first seen there
         self._called = False  # to say its last words
-        self._rss = 0  # resident bytes when they were first read at this spot
+        self._rss = 0  # resident bytes when it was first seen there
         self.why: EndedFor | None = None
 
     @property
@@ -152,7 +152,7 @@ class Overtime:
     def weighed(self, rss: int) -> Order:
         """What so many resident bytes make necessary.
 
-        Only where it is this record that takes more and more: what `setup` holds is not its fault.
+        Only where it is more than when the record was first seen: what `setup` holds is not its fault.
         """
         self._rss = self._rss or rss
         if self._max_rss is None or rss <= max(self._max_rss, GROWTH * self._rss):
@@ -176,8 +176,9 @@ class Overtime:
             return self.end(EndedFor.ABANDONED)
         if watch.limit is not None and spot.phase is not Phase.LOADING and held >= watch.limit:
             return self._timed_out(look, held - watch.limit)
-        weigh = self._max_rss is not None and spot.at is not None and held >= MEMORY_SECONDS
-        return Order.WEIGH if weigh else Order.NOTHING
+        weighs = self._max_rss is not None and spot.at is not None
+        # At once too, for what it holds that is not this record's: `setup` may have taken it.
+        return Order.WEIGH if weighs and (held >= MEMORY_SECONDS or not self._rss) else Order.NOTHING
 
     def _timed_out(self, look: Look, over: float) -> Order:
         """Ask for last words first, where a record is at work; then there is no more asking."""

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -46,6 +46,14 @@ def leaks_for_ever(record: int) -> tuple[int, bool]:
     while record == 7:
         leaked.append(b"x" * MIB)
         time.sleep(0.001)
+    return record, True
+
+
+def takes_all_and_keeps_it(record: int) -> tuple[int, bool]:
+    if record == 7:
+        time.sleep(0.1)  # seen by then, and not long at work yet
+        leaked.append(b"x" * MAX_RSS)
+        time.sleep(1000)
     return record, True
 
 
@@ -135,13 +143,14 @@ async def test_a_step_that_leaks_costs_workers_and_no_record(lanes: int) -> None
     assert max(result.rss for result in pipeline.taken) <= MAX_RSS + 2 * 5 * LEAK + 16 * MIB
 
 
-async def test_one_record_that_leaks_without_end_is_a_failure_and_its_mates_are_not() -> None:
-    pipeline = type("Leaking", (Worn,), {"steps": (leaks_for_ever, done)})(50)
+@pytest.mark.parametrize("leaks", [leaks_for_ever, takes_all_and_keeps_it])
+async def test_one_record_that_takes_too_much_is_a_failure_and_its_mates_are_not(leaks: Any) -> None:
+    pipeline = type("Leaking", (Worn,), {"steps": (leaks, done)})(50)
     async with asyncio.timeout(20):
         report = await PipeFrame(2, max_worker_rss=MAX_RSS).run(pipeline)
     assert numbers(pipeline.taken) == [n for n in range(50) if n != 7]
     [failure] = pipeline.failures
-    assert (failure.record, failure.kind, failure.step) == (7, "crashed", "leaks_for_ever")
+    assert (failure.record, failure.kind, failure.step) == (7, "crashed", leaks.__name__)
     assert "max_worker_rss" in str(failure)
     assert report.failed == 1
 

@@ -37,7 +37,10 @@ def judge(
     overtime = Overtime(max_rss, speaks=speaks)
     overtime.watch(1, limit)
     if seen is not None:
-        assert overtime.seen(Look(seen, 0.0)) is Order.NOTHING
+        weighs = max_rss is not None and seen.at is not None
+        assert overtime.seen(Look(seen, 0.0)) is (Order.WEIGH if weighs else Order.NOTHING)
+        if weighs:
+            assert overtime.weighed(MAX_RSS // 2) is Order.NOTHING
     return overtime
 
 
@@ -244,8 +247,7 @@ def test_a_worker_is_ended_that_holds_too_much_and_more_than_before(first: int, 
 
 def test_what_was_held_at_one_record_is_not_held_against_the_next() -> None:
     overtime = judge(None, max_rss=MAX_RSS, seen=RECORD)
-    overtime.weighed(MAX_RSS // 2)
-    overtime.seen(Look(RECORD._replace(at=4), 1.0))
+    assert overtime.seen(Look(RECORD._replace(at=4), 1.0)) is Order.WEIGH
     assert overtime.weighed(2 * MAX_RSS) is Order.NOTHING
 
 
