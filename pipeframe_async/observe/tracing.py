@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeframe_async.contracts import RecordTrace, RunTrace
-from pipeframe_async.errors import PipeFrameError
 from pipeframe_async.model import AnyFailure
 from pipeframe_async.report import RunReport
 
@@ -115,8 +114,7 @@ class Spans:
             self._run.set_attribute(f"pipeframe.{name}", getattr(report, name))
         self._run.set_attribute("pipeframe.ended_by", report.ended_by)
         if error is not None:
-            told = str(error).splitlines()[0] if isinstance(error, PipeFrameError) and str(error) else ""
-            self._run.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {told}".rstrip(": ")))
+            self._run.set_status(Status(StatusCode.ERROR, type(error).__name__))  # what it says may quote a record
         self._run.end()
 
 
