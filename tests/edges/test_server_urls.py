@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from pipeframe_async import ConfigError
@@ -57,3 +60,17 @@ def test_sinks(url: str, made: str) -> None:
 def test_what_is_wrong_is_said(url: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         feed_from(url)
+
+
+@pytest.mark.parametrize(("role", "named"), [("feeds", feed_from), ("sinks", sink_to)])
+def test_an_installed_package_brings_urls_of_its_own(
+    role: str, named: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "orders_of_others-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: orders-of-others\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text(f"[pipeframe_async.{role}]\norders = builtins:list\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert named("orders://h") == list("orders://h")
+    with pytest.raises(ConfigError, match=r"orders://"):
+        named("nosql://h")
