@@ -38,6 +38,8 @@ class Source(Protocol[T_co]):
       results come in order of completion, and failures do not end the run. It may say how it stands with its server,
       by `counts()`, a `SourceCounts`, which must return at once and may be called in any thread; and by `lease` after
       how many seconds that gives a record to others which has no answer: a `time_limit` of more than half is refused.
+    - `results = True`, on the class: results come back to the program also where there is no sink, for the `outcome` of
+      its deliveries.
     - `replays = True`, on the class: it yields once more what the pipeline's own feed has yielded, and that had failed.
       It is decoded as that is; failures are the feed's own to keep, by `nack`, and no `dead_letter` is used, nor
       `max_failures` and `checkpoint`.

@@ -107,7 +107,7 @@ class PipelineFailed(PipeFrameError):
     """More records failed than `max_failures` allows.
 
     Attributes:
-        failures: the failures of the run, in the order they became known.
+        failures: the failures of the run, in the order they became known; the first 1,000 of them.
         report: the run's final books.
     """
 

@@ -27,7 +27,9 @@ def blocks(language: str, page: str = "deploy") -> list[str]:
     return found
 
 
-MANIFESTS = [yaml.safe_load(block) for block in blocks("yaml")]
+LOADED = [yaml.safe_load(block) for block in blocks("yaml")]
+MANIFESTS = [block for block in LOADED if "kind" in block]
+OF_PROMETHEUS = [block for block in LOADED if "kind" not in block]
 OF_A_CLUSTER = [yaml.safe_load(block) for block in blocks("yaml", "cluster")]
 
 
@@ -39,6 +41,18 @@ def pod_of(manifest: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("manifest", [*MANIFESTS, *OF_A_CLUSTER], ids=lambda manifest: manifest["kind"])
 def test_kubernetes_takes_the_manifest(manifest: dict[str, Any]) -> None:
     kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_prometheus_finds_the_port_of_the_pod_and_has_its_token() -> None:
+    [deployment] = [manifest for manifest in MANIFESTS if manifest["kind"] == "Deployment"]
+    [scraped] = [job for of in OF_PROMETHEUS for job in of["scrape_configs"]]
+    assert scraped["authorization"].keys() == {"credentials_file"}  # its type is Bearer where nothing is said
+    kept = {each["source_labels"][0].rpartition("pod_")[2]: each["regex"] for each in scraped["relabel_configs"]}
+    [port] = pod_of(deployment)["containers"][0]["ports"]
+    assert kept == {
+        "label_app": deployment["spec"]["template"]["metadata"]["labels"]["app"],
+        "container_port_name": port["name"],
+    }
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest["kind"])
