@@ -356,14 +356,26 @@ async def test_what_a_worker_held_before_the_record_is_not_held_against_it(resid
     assert (worker.killed, guard.why) == ([], None)
 
 
-async def test_the_memory_of_a_worker_with_short_records_is_not_looked_at(resident: list[int]) -> None:
-    resident[0] = 101
+async def test_short_records_are_not_ended_for_what_they_take_and_looked_at_once(resident: list[int]) -> None:
     worker = FakeWorker()
     guarded(worker, max_rss=100).watch(1, None)
     for index in range(100):
+        resident[0] = 101 + index % 2 * 100  # each second one takes much
         worker.at(1, index)
         await asyncio.sleep(MEMORY_SECONDS / 2)
-    assert (worker.killed, resident) == ([], [101])
+    assert (worker.killed, len(resident)) == ([], 1 + 100)
+
+
+async def test_what_a_record_takes_before_it_is_long_at_work_is_its_own(resident: list[int]) -> None:
+    resident[0] = 50
+    worker = FakeWorker()
+    guard = guarded(worker, max_rss=100)
+    guard.watch(1, None)
+    worker.at(1, 0)
+    await asyncio.sleep(2 * LOOK_SECONDS)
+    resident[0] = 101
+    await asyncio.sleep(MEMORY_SECONDS)
+    assert (len(worker.killed), guard.why) == (1, EndedFor.MEMORY)
 
 
 @pytest.mark.parametrize("index", [Phase.LOADING, Phase.READING, Phase.WRITING, Phase.IDLE])
