@@ -16,6 +16,10 @@ from pathlib import Path
 
 from pipeframe_async.errors import ConfigError
 
+HEAD = b"SQLite format 3\0"
+"""What every file of SQLite's begins with."""
+APPLICATION = slice(68, 72)
+"""Where the number stands that `PRAGMA application_id` gives."""
 BUSY_SECONDS = 5.0
 """That another connection may hold up a transaction, a backup for instance. Longer looks like a job that hangs."""
 
@@ -67,6 +71,12 @@ class Kind:
         (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
         return bool(tables and application != self.application)
 
+    def has_made(self, path: str) -> bool:
+        """Whether a file, damaged or not, is known by its first bytes to be of this kind."""
+        with open(path, "rb") as file:
+            head = file.read(APPLICATION.stop)
+        return head.startswith(HEAD) and int.from_bytes(head[APPLICATION]) == self.application
+
     def check(self, database: sqlite3.Connection, path: str) -> None:
         """That it is of this kind, or empty.
 
@@ -90,7 +100,9 @@ class Kind:
         except sqlite3.OperationalError as error:
             raise OSError(f"{path} could not be read or written: {error}") from error
         except sqlite3.DatabaseError as error:
-            raise self.error(f"{path} is damaged, or no {self.name} ({error}): {self.remedy}") from error
+            if not self.has_made(path):
+                raise self.error(f"{path} is no {self.name} ({error}): name another file") from error
+            raise self.error(f"{path} is damaged ({error}): {self.remedy}") from error
 
 
 def is_in_its_place(path: str, file: os.stat_result) -> bool:

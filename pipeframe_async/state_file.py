@@ -174,13 +174,13 @@ def state_of(values: Mapping[str, Any]) -> JobState:
 
 
 def _is_of_no_use(path: str) -> bool:
-    """Whether a job that begins anew cannot write over what is there. What is something else's is left alone."""
+    """Whether a job that begins anew cannot write over what is there. What no job has made is left alone."""
     try:
         with closing(connected(address(path))) as database:
             if not STATE.is_something_else(database):
                 _read(database, path)
     except (sqlite3.DatabaseError, CheckpointMismatch):
-        return True
+        return STATE.has_made(path)
     return False
 
 

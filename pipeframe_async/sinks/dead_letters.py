@@ -82,7 +82,7 @@ class DeadLetters:
             wanted: which, as of `replay`.
 
         Raises:
-            ConfigError: the file is something else.
+            ConfigError: the file is something else, or what is wanted makes no sense.
         """
         return _once(self.path, lambda letters: letters.groups(Wanted(**wanted)))
 
@@ -115,14 +115,14 @@ class DeadLetters:
             rate: records a second at most; None is as fast as they are worked on.
             trust: read records that are kept as pickles, which can run any code: only of a file that nobody else
                 could write.
-            wanted: which entries: `pipeline`, `step`, `kind`, `error_type` as they have them; `since`, seconds since
-                1970, those that have failed last then or later; `ids`, a tuple of their numbers.
+            wanted: which entries: `pipeline`, `step`, `kind`, `error_type` as they have them, texts; `since`, a
+                datetime or seconds since 1970, those that have failed last then or later; `ids`, their numbers.
 
         Returns:
             A `Source`; one at a time for each file.
 
         Raises:
-            ConfigError: `rate` is no number above 0.
+            ConfigError: `rate` is no number above 0, or what is wanted makes no sense.
         """
         return Replay(self.path, Wanted(**wanted), rate=rate, trust=trust)
 

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from types import NoneType
 from typing import Any, Final
 
 from pipeframe_async.databases import Kind, is_in_its_place
@@ -44,16 +46,33 @@ class Wanted:
 
     Args:
         pipeline, step, kind, error_type: as an entry has them; None is any.
-        since: that have failed last at this time or later, seconds since 1970.
+        since: that have failed last at this time or later: seconds since 1970, or a datetime (one without a time zone
+            is of this machine's).
         ids: their numbers; None is any.
+
+    Raises:
+        ConfigError: a value is none of these.
     """
 
     pipeline: str | None = None
     step: str | None = None
     kind: str | None = None
     error_type: str | None = None
-    since: float | None = None
-    ids: tuple[int, ...] | None = None
+    since: float | datetime | None = None
+    ids: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("pipeline", "step", "kind", "error_type"):
+            if not isinstance(value := getattr(self, name), (str, NoneType)):
+                raise ConfigError(f"{name}={value!r}: must be the name that entries have, a text")
+        if not _is_number(self.since) and not isinstance(self.since, (datetime, NoneType)):
+            raise ConfigError(f"since={self.since!r}: must be seconds since 1970, or a datetime")
+        if self.ids is not None and (
+            isinstance(self.ids, (str, bytes))
+            or not isinstance(self.ids, Sequence)
+            or not all(map(_is_number, self.ids))
+        ):
+            raise ConfigError(f"ids={self.ids!r}: must be a list of the numbers of entries")
 
     def clause(self) -> tuple[str, list[Any]]:
         """As a condition of SQL, and its values."""
@@ -64,11 +83,15 @@ class Wanted:
                 values.append(value)
         if self.since is not None:
             conditions.append("last >= ?")
-            values.append(self.since)
+            values.append(self.since.timestamp() if isinstance(self.since, datetime) else self.since)
         if self.ids is not None:
             conditions.append("id IN (SELECT value FROM json_each(?))")  # one value, for of those there may be few
             values.append(json.dumps(list(self.ids)))
         return " AND ".join(conditions), values
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 EVERY: Final = Wanted()

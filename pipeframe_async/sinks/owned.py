@@ -10,7 +10,8 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import IO, Any, Final, cast
+from io import FileIO
+from typing import Any, Final
 
 from pipeframe_async.errors import CheckpointMismatch, StateError
 from pipeframe_async.locks import locked
@@ -164,12 +165,12 @@ class Owned:
         self._file.close()
 
 
-def _locked(path: str, name: str) -> IO[bytes]:
+def _locked(path: str, name: str) -> FileIO:
     """A file that is this writer's alone; it may be moved away by the one before just as it is opened."""
     while True:
-        file = cast("IO[bytes]", open(path, "a+b", buffering=0))  # noqa: SIM115 - closed by whoever has it
+        file = FileIO(path, "a+")
         try:
-            if not locked(file.fileno()):
+            if not locked(file):
                 raise StateError(f"{name} is being written by another run or process")
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):

@@ -118,8 +118,8 @@ def test_there_is_nothing_to_see_of_what_is_no_state(pipeframe: Pipeframe, tmp_p
     missing = pipeframe("state", tmp_path / "none")
     assert (missing.code, "there is no" in missing.err) == (1, True)
     (tmp_path / "text").write_text("no database " * 1000)
-    damaged = pipeframe("state", tmp_path / "text")
-    assert (damaged.code, "is damaged" in damaged.err) == (1, True)
+    none = pipeframe("state", tmp_path / "text")
+    assert (none.code, "is no state of a job" in none.err) == (1, True)
 
 
 def test_restart_of_what_is_no_job_is_refused(app_dir: Path, pipeframe: Pipeframe) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -226,8 +227,36 @@ async def test_a_file_of_something_else_is_refused_and_no_record_is_acked(path: 
     with pytest.raises(SinkError, match="database of something else, and no file of dead letters"):
         await run(Orders(DeadLetters(path)), [1])
     overwrite(path)
-    with pytest.raises(ConfigError, match="is damaged, or no file of dead letters"):
+    with pytest.raises(ConfigError, match="is no file of dead letters"):
         DeadLetters(path).groups()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        ({"step": len}, "step=<built-in function len>: must be the name"),
+        ({"error_type": ValueError}, "error_type=<class 'ValueError'>: must be the name"),
+        ({"since": "2026-01-01"}, "since='2026-01-01': must be seconds since 1970, or a datetime"),
+        ({"since": True}, "since=True: must be"),
+        ({"ids": "12"}, "ids='12': must be a list of the numbers of entries"),
+        ({"ids": 1}, "ids=1: must be a list"),
+    ],
+)
+def test_what_entries_do_not_have_is_not_looked_for(wanted: dict[str, Any], says: str, path: Path) -> None:
+    dead = DeadLetters(path)
+    for asked in (dead.groups, dead.entries, dead.drop, dead.replay):
+        with pytest.raises(ConfigError, match=says):
+            asked(**wanted)
+
+
+def test_entries_since_a_time_are_found_by_that_time(path: Path) -> None:
+    written(path, a_failure())
+    now = datetime.now()
+    for since in (now, now.astimezone(UTC), now.timestamp()):
+        assert DeadLetters(path).entries(since=since) == []
+    ago = timedelta(hours=1)
+    for since in (now - ago, now.astimezone(UTC) - ago, (now - ago).timestamp()):
+        assert len(DeadLetters(path).entries(since=since)) == 1
 
 
 async def test_a_file_that_somebody_has_locked_for_long_is_an_error_that_names_it(

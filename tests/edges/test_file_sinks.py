@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -351,7 +352,7 @@ def test_who_opens_a_file_as_another_puts_it_in_place_writes_one_of_its_own(
     first.write([b"first\n"])
     put = [first]
 
-    def late(file: int) -> bool:
+    def late(file: FileIO) -> bool:
         while put:
             put.pop().close(whole=True)
         return locked(file)

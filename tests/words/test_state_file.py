@@ -185,9 +185,22 @@ def test_there_is_nothing_to_look_at_where_nothing_is(path: str) -> None:
     assert look(path)[0] is None
 
 
-def test_a_file_that_is_no_database_is_refused_and_begun_anew_where_that_is_wanted(path: str) -> None:
-    Path(path).write_text("not a database, and long enough to be seen as none " * 100)
-    with pytest.raises(CheckpointMismatch, match=r"job.state is damaged, or no state of a job"):
+def test_a_file_that_no_job_has_made_is_never_touched(path: str) -> None:
+    Path(path).write_text("somebody's input, and long enough to be seen as no database " * 100)
+    before = Path(path).read_bytes()
+    for restart in (False, True):
+        with pytest.raises(CheckpointMismatch, match=r"job.state is no state of a job \(.*\): name another file$"):
+            StateFile(path, restart=restart)
+    with pytest.raises(CheckpointMismatch, match="no state of a job"):
+        look(path)
+    assert Path(path).read_bytes() == before
+
+
+def test_a_state_that_is_damaged_is_refused_and_begun_anew_where_that_is_wanted(path: str) -> None:
+    written(path)
+    whole = Path(path).read_bytes()
+    Path(path).write_bytes(whole[:100] + b"\xff" * (len(whole) - 100))
+    with pytest.raises(CheckpointMismatch, match=r"job.state is damaged \(.*\): begin anew with restart=True"):
         StateFile(path)
     with pytest.raises(CheckpointMismatch, match="damaged"):
         look(path)
