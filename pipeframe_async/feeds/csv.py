@@ -9,11 +9,11 @@ from contextlib import closing
 from functools import partial
 from typing import Any, NamedTuple
 
-from pipeframe_async.errors import ConfigError
 from pipeframe_async.feeds.lines import MAX_EXPANSION, MAX_LINE, Lines
 from pipeframe_async.feeds.places import Place
 from pipeframe_async.feeds.splitting import SHOWN, Splitter, TooLong
 from pipeframe_async.model import Chunk
+from pipeframe_async.text_files import Quoting, character
 
 
 class CsvRow(NamedTuple):
@@ -31,8 +31,9 @@ class CsvRow(NamedTuple):
 class Csv(Lines):
     """Rows of CSV files, as dicts by the names in the first row of each: `feed = Csv("orders.csv.gz")`.
 
-    As `Lines`. Fields in quotes may have newlines. A row with more or fewer fields than names, and one that cannot be
-    decoded, is that record's failure, with a `CsvRow` as the record. Empty rows are passed over.
+    As `Lines`. A field that begins with a quote may have newlines, up to the next quote; elsewhere a quote is a
+    character as any other. A row with more or fewer fields than names, and one that cannot be decoded, is that record's
+    failure, with a `CsvRow` as the record. Empty rows are passed over.
 
     Args:
         paths, encoding, compression, max_line, max_expansion: as `Lines`; a row is a line.
@@ -60,12 +61,11 @@ class Csv(Lines):
         super().__init__(
             *paths, encoding=encoding, compression=compression, max_line=max_line, max_expansion=max_expansion
         )
-        for name, value in (("delimiter", delimiter), ("quote", quote)):
-            if not isinstance(value, str) or len(value) != 1:
-                raise ConfigError(f"{name}={value!r}: must be one character")
+        self._quoting = Quoting(
+            character("quote", quote, self._encoding), character("delimiter", delimiter, self._encoding)
+        )
         self._names = None if names is None else tuple(names)
         self._format: dict[str, Any] = {"delimiter": delimiter, "quotechar": quote, "strict": True}
-        self._quote = quote.encode(self._encoding)
 
     @property
     def decode(self) -> Callable[[Any], Any]:
@@ -74,7 +74,7 @@ class Csv(Lines):
 
     def _of_file(self, place: Place) -> Iterator[Chunk[Any]]:
         names = self._first_row(place.path) if self._names is None and place.at else self._names
-        rows = _Rows(place, self._max_line, self._quote)
+        rows = _Rows(place, self._max_line, self._quoting)
         blocks = self._blocks(place)
         if names is None:
             self._stand(place, _Before(), ())
@@ -89,7 +89,7 @@ class Csv(Lines):
     def _first_row(self, path: str) -> tuple[str, ...]:
         """The names in a file that is gone on with behind them."""
         begin = Place(path)
-        with closing(_and_end(self._blocks(begin), _Rows(begin, self._max_line, self._quote))) as found:
+        with closing(_and_end(self._blocks(begin), _Rows(begin, self._max_line, self._quoting))) as found:
             return next((self._header(path, rows[0]) for rows in found if rows), ())
 
     def _header(self, path: str, raw: bytes | TooLong) -> tuple[str, ...]:
@@ -119,11 +119,11 @@ class _Before:
 class _Rows:
     """Lines joined to rows, where a field in quotes has newlines."""
 
-    def __init__(self, place: Place, most: int, quote: bytes) -> None:
+    def __init__(self, place: Place, most: int, quoting: Quoting) -> None:
         self._path = place.path
         self._most = most
-        self._quote = quote
-        self._splitter = Splitter(place.path, most, quote, place.lines)
+        self._quoting = quoting
+        self._splitter = Splitter(place.path, most, quoting, place.lines)
         self._open: list[bytes] = []  # the lines of a row that has not ended
         self._held = 0
         self._passing = place.inside  # the row that has not ended is too long, and was told of
@@ -164,8 +164,7 @@ class _Rows:
     def _row(self, line: bytes | TooLong) -> bytes | TooLong | None:
         """The row that a line ends, if it does."""
         self._number += 1
-        quotes = line.quotes if isinstance(line, TooLong) else line.count(self._quote)
-        ends = quotes % 2 == (1 if self._open or self._passing else 0)
+        ends = not self._is_open(line)
         if isinstance(line, TooLong):
             told, self._passing = self._passing, not ends
             self._open, self._held = [], 0
@@ -181,6 +180,13 @@ class _Rows:
             self._passing = not ends
             return TooLong(self._path, self._number, self._most, self._joined()[:SHOWN])
         return self._joined() if ends else None
+
+    def _is_open(self, line: bytes | TooLong) -> bool:
+        """Whether the row is in quotes at the line's end."""
+        inside = bool(self._open) or self._passing
+        if isinstance(line, TooLong):
+            return line.opens[inside]
+        return self._quoting.is_open(self._quoting.quote + line if inside else line)
 
     def _joined(self) -> bytes:
         lines, self._open, self._held = self._open, [], 0

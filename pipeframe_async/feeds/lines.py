@@ -5,7 +5,6 @@ They are read in the feed's thread, a block at a time, and decoded in the worker
 
 from __future__ import annotations
 
-import codecs
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ from pipeframe_async.feeds import reading
 from pipeframe_async.feeds.places import Place, Progress, place_of, places, places_from
 from pipeframe_async.feeds.splitting import Splitter, TooLong, Unmarked
 from pipeframe_async.model import Chunk
+from pipeframe_async.text_files import encoding_of
 
 MAX_LINE = 16 * 2**20
 """Bytes of a line. Shorter would refuse rows with a picture in them; longer lets one line take a worker's memory."""
@@ -33,7 +33,9 @@ class Lines:
     is too long, with a `TooLong`. A last line without a newline is a line. A byte order mark is passed over.
 
     Args:
-        paths: paths, globs (the files in order of their names; `**` goes into directories), or `-` for standard input.
+        paths: paths, globs (the files in order of their names; `**` goes into directories), or `-` for standard input
+            from where it stands. (A program that has read a line of a pipe by `sys.stdin` has more in its memory: there
+            `feed=sys.stdin` goes on.)
         encoding: of the text, one in which a newline is the byte 10.
         compression: `"infer"` by the end of each path (.gz, .bz2, .xz; .zst with the extra `files`), None, or
             `"gzip"`, `"bzip2"`, `"xz"`, `"zstd"`, for standard input for instance.
@@ -64,7 +66,7 @@ class Lines:
         self._compression = compression
         for path in self.paths:
             kind_of(path, compression)
-        self._encoding = _encoding(encoding)
+        self._encoding, _ = encoding_of(encoding)  # the mark is passed over where there is one
         self._max_line = _positive("max_line", max_line)
         self._max_expansion = max_expansion if max_expansion is None else _positive("max_expansion", max_expansion)
         self._from: Iterator[Place] | None = None  # what the next iteration begins with
@@ -167,19 +169,6 @@ def _value(raw: bytes | TooLong, encoding: str = "utf-8") -> Any:
     if isinstance(raw, TooLong):
         raise raw.refused()
     return json.loads(str(raw, encoding))
-
-
-def _encoding(encoding: str) -> str:
-    try:
-        name = codecs.lookup(encoding).name
-        fits = "\n".encode(encoding) == b"\n"
-    except (LookupError, TypeError) as error:
-        raise ConfigError(f"encoding={encoding!r}: there is no such encoding of text") from error
-    if name == "utf-8-sig":
-        return "utf-8"  # the mark is passed over where there is one
-    if not fits:
-        raise ConfigError(f"encoding={encoding!r}: its newlines are not the byte 10: convert the files first (iconv)")
-    return name
 
 
 def _positive(name: str, value: Any) -> Any:

@@ -22,6 +22,8 @@ BLOCK = 2**18
 """Bytes read at once. More make the first record wait and hold more memory; fewer cost a call each."""
 QUIET = 0.2
 """Seconds without anything from a pipe after which who pulls looks around. Longer holds up a stop, shorter costs."""
+OFFSET = 2**64 - 1
+"""Of what `tell` of a text file returns, where its bytes were read to; beyond are states of decoders."""
 UNJUDGED = 64 * 2**20
 """Bytes a file may yield whatever it expands by. Fewer refuse small files of zeros, more let a small bomb pass."""
 
@@ -93,7 +95,8 @@ class Local:
             if kind is not None:
                 yield from behind(start, path, decompressed(path, kind, raw, max_expansion))
             elif stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
-                raw.seek(start)
+                if path != "-":
+                    raw.seek(start)
                 while block := raw.read(BLOCK):
                     yield block
             else:
@@ -101,20 +104,36 @@ class Local:
 
 
 def _standard_input() -> IO[bytes]:
+    """It, where the program stands in it: of a file that is known. What it has read ahead of a pipe stays with it."""
     if sys.stdin is None:
         raise OSError("standard input is closed")
-    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+    raw = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115 - there is nothing to close
+    if stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+        try:
+            raw.seek(sys.stdin.tell() & OFFSET)
+        except OSError as error:
+            raise OSError(f"where standard input stands is not known ({error}): pass feed=sys.stdin") from error
+    return raw
 
 
 def _piped(descriptor: int) -> Iterator[bytes]:
     """What comes through a pipe, as it comes."""
     while True:
-        if select.select([descriptor], [], [], QUIET)[0]:
-            if not (block := os.read(descriptor, BLOCK)):
-                return
+        if not _has_come(descriptor):
+            yield b""
+        elif block := os.read(descriptor, BLOCK):
             yield block
         else:
-            yield b""
+            return
+
+
+def _has_come(descriptor: int) -> bool:
+    """Whether there is something to read, or the end; not before `QUIET` seconds it says that there is not."""
+    if sys.platform == "win32":
+        return True  # it cannot be asked
+    waiting = select.poll()  # `select` knows no more than 1,024 descriptors
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(QUIET * 1000))
 
 
 def decompressed(path: str, kind: str, raw: Readable, max_expansion: float | None) -> Iterator[bytes]:

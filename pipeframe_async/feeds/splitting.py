@@ -6,6 +6,8 @@ from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from pipeframe_async.text_files import Quoting
+
 SHOWN = 256
 """Bytes of a line that is too long, which are kept to find it by."""
 
@@ -19,14 +21,14 @@ class TooLong:
         line: its number there, from 1.
         limit: bytes a line may have.
         start: its first bytes.
-        quotes: how many it has, where quotes matter.
+        opens: whether it ends in quotes, where it begins in none, and where it begins in some.
     """
 
     path: str
     line: int
     limit: int
     start: bytes = field(repr=False)
-    quotes: int = field(default=0, repr=False)
+    opens: tuple[bool, bool] = field(default=(False, True), repr=False)
 
     def refused(self) -> ValueError:
         """What decoding it raises."""
@@ -39,7 +41,7 @@ class Splitter:
     Args:
         path: for what is too long.
         most: bytes a line may have, its newline not counted.
-        quote: what is counted in a line that is too long.
+        quoting: what is looked for in a line that is too long.
         lines: how many come before what it is given.
 
     Attributes:
@@ -49,11 +51,11 @@ class Splitter:
 
     inside = False  # of a line that is too long nothing is told before its end
 
-    def __init__(self, path: str, most: int, quote: bytes | None = None, lines: int = 0) -> None:
+    def __init__(self, path: str, most: int, quoting: Quoting | None = None, lines: int = 0) -> None:
         self._path = path
         self._most = most
-        self._quote = quote
-        self._quotes = 0  # in a line that has no end yet
+        self._quoting = quoting
+        self._rests: tuple[bytes, bytes] = (b"", b"")  # of one that is too long already: what stands for it
         self._parts: list[bytes] = []  # of a line that has no end yet
         self._held = 0
         self._start: bytes | None = None  # of one that is too long already
@@ -92,26 +94,41 @@ class Splitter:
     def _hold(self, part: bytes) -> None:
         """More of a line that has not ended."""
         self._held += len(part)
-        if self._quote is not None:
-            self._quotes += part.count(self._quote)
-        if self._start is None:
-            self._parts.append(part)
-            if self._held > self._most:
-                self._start = b"".join(self._parts)[:SHOWN]
-                self._parts.clear()
+        if self._start is not None:
+            self._rests = self._behind(self._rests, part)
+            return
+        self._parts.append(part)
+        if self._held > self._most:
+            text = b"".join(self._parts)
+            self._start, self._rests = text[:SHOWN], self._behind(self._begins, text)
+            self._parts.clear()
 
     def _whole(self, last: bytes) -> bytes | TooLong:
         """The line that ends here."""
         self._hold(last)
-        parts, start, quotes = self._parts, self._start, self._quotes
-        self._parts, self._start, self._held, self._quotes = [], None, 0, 0
-        return b"".join(parts) if start is None else TooLong(self._path, self.lines + 1, self._most, start, quotes)
+        parts, start = self._parts, self._start
+        self._parts, self._start, self._held = [], None, 0
+        return b"".join(parts) if start is None else self._too_long(self.lines + 1, start, self._rests)
 
     def _checked(self, line: bytes | TooLong, number: int) -> bytes | TooLong:
         if isinstance(line, TooLong) or len(line) <= self._most:
             return line
-        quotes = 0 if self._quote is None else line.count(self._quote)
-        return TooLong(self._path, number, self._most, line[:SHOWN], quotes)
+        return self._too_long(number, line[:SHOWN], self._behind(self._begins, line))
+
+    def _too_long(self, number: int, start: bytes, rests: tuple[bytes, bytes]) -> TooLong:
+        quoting = self._quoting
+        opens = (False, True) if quoting is None else (quoting.is_open(rests[0]), quoting.is_open(rests[1]))
+        return TooLong(self._path, number, self._most, start, opens)
+
+    @property
+    def _begins(self) -> tuple[bytes, bytes]:
+        """What stands for nothing yet, in no quotes and in some."""
+        return (b"", b"" if self._quoting is None else self._quoting.quote)
+
+    def _behind(self, rests: tuple[bytes, bytes], part: bytes) -> tuple[bytes, bytes]:
+        """What stands for that and more."""
+        quoting = self._quoting
+        return rests if quoting is None else (quoting.rest(rests[0] + part), quoting.rest(rests[1] + part))
 
 
 class Unmarked:

@@ -20,6 +20,7 @@ WORDS: Final = frozenset(
         "failures",
         "weight",
         "compression",
+        "text_files",
         "urls",
         "checkpoint",
         "state_file",

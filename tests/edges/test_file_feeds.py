@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import io
 import json
@@ -14,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from pipeframe_async import ConfigError, Failure, FeedError, PipeFrame, PipelineEngine
 from pipeframe_async.feeds import Csv, CsvRow, JsonLines, Lines, TooLong, reading
 from pipeframe_async.plan import feed_of, plan_of
+from pipeframe_async.text_files import Quoting
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -101,6 +105,32 @@ async def test_rows_are_dicts_and_fields_in_quotes_may_have_newlines(tmp_path: P
         CsvRow(("id", "text"), b"3"),
         CsvRow(("id", "text"), b'4,"open\n5,last'),
     ]
+
+
+async def test_a_quote_inside_of_a_field_is_a_character(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text('id,what\n1,a\n2,5" pipe\n3,x\n4,"7"" pipe"\n')
+    pipeline = await read(Csv(path))
+    assert [row["what"] for row in pipeline.taken] == ["a", '5" pipe', "x", '7" pipe']
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    text=st.lists(st.sampled_from(['"', '""', ",", "\n", "a", "\r\n"]), max_size=20).map("".join),
+    block=st.integers(1, 9),
+)
+def test_rows_are_those_of_csv(text: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = b""
+    for line in text.encode().split(b"\n"):
+        begun = b'"' if Quoting(b'"', b",").is_open(begun + line) else b""
+    assume(not begun)  # a file that ends in quotes: to both its rest is one row, of which `csv` keeps the last newline
+    path = tmp_path / "in.csv"
+    path.write_bytes(text.encode())
+    monkeypatch.setattr(reading, "BLOCK", block)
+    feed = Csv(path, names=["one"])
+    rows = [next(csv.reader([str(row.raw, "utf-8")]), []) for chunk in feed for row in chunk.records]
+    with path.open(newline="") as file:
+        assert rows == [row for row in csv.reader(file) if row]
 
 
 async def test_rows_without_names_get_those_that_are_passed(tmp_path: Path) -> None:
@@ -200,6 +230,8 @@ def test_files_stream_where_the_class_does_not_say_otherwise() -> None:
         (lambda: Lines("x", encoding="utf-16"), "its newlines are not the byte 10"),
         (lambda: Lines("x", encoding="rot13"), "there is no such encoding"),
         (lambda: Lines("x", max_line=0), "max_line=0: must be a number of at least 1"),
+        (lambda: Csv("x", quote="\n"), r"quote='\\n': must be one character, and none that ends a line"),
+        (lambda: Csv("x", quote=","), "quote=',': is the delimiter too"),
         (lambda: Lines("x", max_expansion=True), "max_expansion=True: must be"),
         (lambda: Csv("x", delimiter=", "), "must be one character"),
     ],
