@@ -9,6 +9,8 @@ from pipeframe_async.cli.target import Pipeline
 from pipeframe_async.feeds import feed_from
 from pipeframe_async.sinks import DeadLetters, sink_to
 
+STANDARD_OUTPUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
 
 def dead_letter_to(url: str) -> Any:
     """A file of dead letters by its end, `.dead`; else any sink, to which is appended."""
@@ -26,7 +28,7 @@ class Ends:
     @property
     def filters(self) -> bool:
         """Results go to standard output, which belongs to them alone."""
-        return self.sink is not None and self.sink.removeprefix("file://").rpartition(":")[2] in ("-", "/dev/stdout")
+        return self.sink is not None and self.sink.removeprefix("file://").rpartition(":")[2] in STANDARD_OUTPUT
 
     def put_on(self, pipeline: Pipeline) -> None:
         """Give them to a pipeline.

@@ -10,19 +10,25 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from pipeframe_async.errors import CheckpointMismatch, ConfigError
+from pipeframe_async.model import Failure
 from pipeframe_async.sinks.lines import Lines
+from pipeframe_async.sinks.values import failure_row
+from pipeframe_async.text_files import Quoting, character
+
+QUOTE = b'"'
 
 
 class Csv(Lines):
     """Dicts as rows: `sink = Csv("out.csv", names=["id", "price"])`.
 
-    As `Lines`. The first row has the names, where a file is new or empty. A result without one of them, or with
-    another, is that record's failure; where `names` are not given, they are those of the first result, and one that has
-    others ends the run.
+    As `Lines`. The first row has the names, where a file is new or empty; one that is appended to must have the same. A
+    result without one of them, or with another, is that record's failure; where `names` are not given, they are those
+    of the file or of the first result, and a result that has others ends the run. As a `dead_letter`, failures are rows
+    of `record`, `step`, `kind`, `error_type`, `message`, `attempts`, `child` and `traceback`.
 
     Args:
         path, append, encoding, compression, fsync: as `Lines`.
-        names: of the fields, in order; needed with `append`.
+        names: of the fields, in order; needed with `append` where there is no header.
         header: whether the first row has the names.
         delimiter: one character.
 
@@ -45,14 +51,13 @@ class Csv(Lines):
         fsync: str = "close",
     ) -> None:
         super().__init__(path, append=append, encoding=encoding, compression=compression, fsync=fsync)
-        if isinstance(names, str) or (names is not None and not names) or (names is None and append):
+        if isinstance(names, str) or (names is not None and not names) or (names is None and append and not header):
             raise ConfigError(f"names={names!r}: must be the names of the fields")
+        self._quoting = Quoting(QUOTE, character("delimiter", delimiter, self._encoding))
         self._names = None if names is None else tuple(names)
         self._found: tuple[str, ...] | None = None
         self._header = header
         self._delimiter = delimiter
-
-    _quote = b'"'
 
     @property
     def encode(self) -> Callable[[Any], Any]:
@@ -65,14 +70,26 @@ class Csv(Lines):
 
     def _begin(self) -> None:
         super()._begin()
+        self._found = self._header_of_file() or self._found
+        if self._names is not None and self._found != self._names:
+            raise ValueError(f"{self.path} has the fields {self._found}, and names= says {self._names}")
         if self._names is not None:
             self._name(self._names)
+
+    def _header_of_file(self) -> tuple[str, ...] | None:
+        """The names in the first row of what is appended to."""
+        assert self._writer is not None  # it was entered
+        if not self._header or not (head := self._writer.head):
+            return None
+        text = str(head.removeprefix(self._mark), self._encoding, "replace")
+        return tuple(next(csv.reader(text.splitlines(keepends=True), delimiter=self._delimiter), ()))
 
     def write(self, lines: Sequence[Any]) -> None:
         """Write rows."""
         if not self._begun:
             self._begin()
         if self._names is None:
+            lines = [self.encode(line) if isinstance(line, Failure) else line for line in lines]
             if self._found is None and lines:
                 self._name(lines[0].names)
             for line in lines:
@@ -87,7 +104,7 @@ class Csv(Lines):
         assert self._writer is not None
         self._found = names
         if self._header and self._writer.empty:
-            self._writer.write([_fields(names, self._delimiter, self._encoding)])
+            self._put([_fields(names, self._delimiter, self._encoding)])
 
     def position(self) -> dict[str, Any] | None:
         """As of `Lines`, with the names of the fields."""
@@ -116,6 +133,8 @@ class _Named(NamedTuple):
 
 
 def _row(value: Any, *, names: tuple[str, ...] | None, delimiter: str, encoding: str) -> bytes | _Named:
+    if isinstance(value, Failure):
+        value = failure_row(value)
     if not isinstance(value, Mapping):
         raise TypeError(f"a row is made of a dict, and this is {type(value).__name__}")
     if names is None:
@@ -127,5 +146,5 @@ def _row(value: Any, *, names: tuple[str, ...] | None, delimiter: str, encoding:
 
 def _fields(fields: Sequence[Any], delimiter: str, encoding: str) -> bytes:
     text = io.StringIO()
-    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerow(fields)
-    return text.getvalue().encode(encoding)
+    csv.writer(text, delimiter=delimiter, lineterminator="\r\n").writerow(fields)  # both of which are quoted then
+    return text.getvalue().removesuffix("\r\n").encode(encoding) + b"\n"

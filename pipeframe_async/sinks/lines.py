@@ -12,15 +12,17 @@ from pipeframe_async.errors import ConfigError
 from pipeframe_async.model import Failure
 from pipeframe_async.sinks.values import as_json
 from pipeframe_async.sinks.writing import FSYNC, Writer, is_replaced, writer
+from pipeframe_async.text_files import Quoting, encoding_of
 
 
 class Lines:
     """Results as lines of text: `sink = Lines("out.txt")`.
 
     A file is written beside its place, as `out.txt.part`, and put there when the run has ended well: it is whole, or is
-    as it was before. With `append=True` lines are put behind those that are there; a line that was torn by a kill is
-    cut off by the next run, which says so in a warning. No two runs or processes write the same file. A link stays, and
-    so do the permissions of a file that is replaced. A pipe or device is written to as results come.
+    as it was before. With `append=True` lines are put behind those that are there; a last one that has no newline, as
+    it was torn by a kill, is put aside by the next run, in `out.txt.torn`, with a warning. What is damaged otherwise is
+    not appended to. No two runs or processes write the same file. A link stays, and so do the permissions of a file
+    that is replaced. A pipe, a device, and what `/dev/stdout` or `/dev/fd/3` stand for, are written to as results come.
 
     In a job with a checkpoint `out.txt.part` stays when the job is killed or ends with an error, and is cut back to
     where the job goes on; the file is, byte for byte, that of a job that was never killed. With `append=True` the file
@@ -30,7 +32,7 @@ class Lines:
     Args:
         path: of the file, or `-` for standard output.
         append: keep what is there. A compressed file gets a stream for each list of results.
-        encoding: of the text.
+        encoding: of the text; `"utf-8-sig"` is UTF-8 with a mark at the beginning of the file.
         compression: `"infer"` by the end of the path (.gz, .bz2, .xz; .zst with the extra `files`), None, or `"gzip"`,
             `"bzip2"`, `"xz"`, `"zstd"`.
         fsync: what has been written is always with the operating system, and survives the end of this program.
@@ -54,7 +56,8 @@ class Lines:
     ) -> None:
         self.path = os.fspath(path)
         self._append = append
-        self._encoding = encoding
+        self._encoding, self._mark = encoding_of(encoding)
+        self._due = b""  # of the mark, where nothing was written yet
         self._kind = kind_of(self.path, compression)
         if fsync not in FSYNC:
             raise ConfigError(f"fsync={fsync!r}: must be one of {', '.join(map(repr, FSYNC))}")
@@ -76,7 +79,7 @@ class Lines:
         """What it was given is there when it has been closed, and not before."""
         return not self._append and is_replaced(self.path)
 
-    _quote: bytes | None = None  # newlines in these end no line
+    _quoting: Quoting | None = None  # newlines in quotes end no line
 
     def __enter__(self) -> None:
         self._writer = self.opened()
@@ -89,6 +92,7 @@ class Lines:
         assert self._writer is not None  # it was entered
         self._begun = True
         self._writer.begin()
+        self._due = self._mark if self._writer.empty else b""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         if self._writer is None:
@@ -104,14 +108,21 @@ class Lines:
             opened.close(whole=kind is None)
 
     def _opened(self) -> Writer:
-        return writer(self.path, append=self._append, kind=self._kind, fsync=self._fsync, quote=self._quote)
+        return writer(self.path, append=self._append, kind=self._kind, fsync=self._fsync, quoting=self._quoting)
 
     def write(self, lines: Sequence[Any]) -> None:
         """Write lines; of failures, which nobody has encoded, what they say."""
         assert self._writer is not None  # it was entered
         if not self._begun:
             self._begin()
-        self._writer.write([line if type(line) is bytes else self.encode(line) for line in lines])
+        self._put([line if type(line) is bytes else self.encode(line) for line in lines])
+
+    def _put(self, lines: list[bytes]) -> None:
+        assert self._writer is not None  # it was entered
+        if self._due and lines:
+            lines[0] = self._due + lines[0]
+        self._writer.write(lines)
+        self._due = b"" if lines else self._due
 
     def position(self) -> dict[str, Any] | None:
         """Where the file ends; it survives the machine, unless `fsync="never"`. None of a pipe or device."""
@@ -131,6 +142,7 @@ class Lines:
         self._writer.restore(position)
         if position is not None:
             self._begun = True
+            self._due = self._mark if self._writer.empty else b""
         elif not self._begun:
             self._begin()
 

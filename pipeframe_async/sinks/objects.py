@@ -95,6 +95,7 @@ class _Upload:
     """An upload in a thread of its own, which takes bytes as fast as the store does. It is a `Writer`."""
 
     goes_back = False
+    head = b""
 
     def __init__(self, made: Any, path: str, kind: str | None, name: str) -> None:
         self.empty = True

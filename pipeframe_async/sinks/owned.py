@@ -105,8 +105,15 @@ class Owned:
         if os.name == "nt":  # where one that is open stays where it is
             self._file.close()
 
-    def cut(self, size: int) -> None:
-        """Keep so many bytes of it."""
+    def cut(self, size: int, aside: str | None = None) -> None:
+        """Keep so many bytes of it; `aside`: the file to whose end the others are put."""
+        if aside is not None:
+            with open(aside, "ab") as file:
+                os.chmod(aside, stat.S_IMODE(os.fstat(self._file.fileno()).st_mode))
+                for at in range(size, self.size, BLOCK):
+                    file.write(self.part(at, min(BLOCK, self.size - at)))
+                file.flush()
+                os.fsync(file.fileno())
         self._file.truncate(size)
         self.size = size
 

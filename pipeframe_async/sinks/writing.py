@@ -12,20 +12,27 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
+import select
 import stat
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from pipeframe_async import compression
 from pipeframe_async.errors import CheckpointMismatch
 from pipeframe_async.sinks.owned import Owned, Spot, spot_of, sync_directory
 from pipeframe_async.sinks.squeezing import Form, Members, Plain, Stream, Streams, as_text, from_text
 from pipeframe_async.sinks.torn import whole_lines, whole_members, whole_rows
+from pipeframe_async.text_files import Quoting
 
 logger = logging.getLogger("pipeframe_async")
 
 FSYNC = ("close", "write", "never")
+STANDARD: Final = {"/dev/stdout": 1, "/dev/stderr": 2}
+HEAD: Final = 2**16
+"""Bytes of what is there that are looked at. Fewer may not hold a first line."""
 
 
 class Writer(Protocol):
@@ -38,6 +45,10 @@ class Writer(Protocol):
     @property
     def goes_back(self) -> bool:
         """It can be restored."""
+
+    @property
+    def head(self) -> bytes:
+        """What it begins with, some of it; nothing of what is replaced, or was written elsewhere."""
 
     def begin(self) -> None:
         """Make it ready for a first line; until then what is there is as it was. More than once it is nothing."""
@@ -57,10 +68,16 @@ class Writer(Protocol):
 
 def is_replaced(path: str) -> bool:
     """Whether a file there would be written beside its place, and put there at the end; a pipe is written to."""
-    return path != "-" and (not os.path.exists(path) or os.path.isfile(path))
+    return path != "-" and _descriptor(path) is None and (not os.path.exists(path) or os.path.isfile(path))
 
 
-def writer(path: str, *, append: bool, kind: str | None, fsync: str, quote: bytes | None = None) -> Writer:
+def _descriptor(path: str) -> int | None:
+    """That a path stands for, of those that this process has: where it leads is not ours to replace."""
+    found = re.fullmatch(rf"/(?:dev|proc/self|proc/{os.getpid()})/fd/([0-9]+)", path)
+    return int(found[1]) if found else STANDARD.get(path)
+
+
+def writer(path: str, *, append: bool, kind: str | None, fsync: str, quoting: Quoting | None = None) -> Writer:
     """Open a place.
 
     Args:
@@ -68,25 +85,27 @@ def writer(path: str, *, append: bool, kind: str | None, fsync: str, quote: byte
         append: to what is there; else what is there is replaced when all is written.
         kind: what it is compressed with, of `compression.KINDS`; None where it is not.
         fsync: one of `FSYNC`.
-        quote: newlines between two of these end no line.
+        quoting: newlines in quotes end no line.
 
     Raises:
         OSError: it cannot be opened.
         StateError: another process or run is writing it.
     """
-    mode = None if path == "-" or not os.path.exists(path) else os.stat(path).st_mode
+    if path == "-" or _descriptor(path) is not None:
+        return _Streamed(path, kind)
+    mode = os.stat(path).st_mode if os.path.exists(path) else None
     if mode is not None and stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    streamed = path == "-" or (mode is not None and not stat.S_ISREG(mode))
-    if append and not streamed:
-        return _Appended(path, kind, fsync, quote)
-    return _Streamed(path, kind) if streamed else _Whole(path, kind, fsync, mode)
+    if mode is not None and not stat.S_ISREG(mode):
+        return _Streamed(path, kind)
+    return _Appended(path, kind, fsync, quoting) if append else _Whole(path, kind, fsync, mode)
 
 
 class _Whole:
     """A file that is written beside its place, and put there when it is whole."""
 
     goes_back = True
+    head = b""
 
     def __init__(self, path: str, kind: str | None, fsync: str, mode: int | None) -> None:
         self._path = os.path.realpath(path)  # what a link leads to is replaced, and the link stays
@@ -171,10 +190,10 @@ class _Appended:
 
     goes_back = True
 
-    def __init__(self, path: str, kind: str | None, fsync: str, quote: bytes | None) -> None:
+    def __init__(self, path: str, kind: str | None, fsync: str, quoting: Quoting | None) -> None:
         self._path = path
         self._kind = kind
-        self._quote = quote
+        self._quoting = quoting
         self._form: Form = Plain() if kind is None else Streams(kind)
         self._begun = False
         self._kept = False
@@ -186,19 +205,34 @@ class _Appended:
         """There is no line in it."""
         return self._file.size == 0 and not self._form.pending
 
+    @property
+    def head(self) -> bytes:
+        """What its first bytes say."""
+        begin = self._file.part(0, HEAD)
+        return begin if self._kind is None or not begin else compression.decompressor(self._kind).decompress(begin)
+
     def begin(self) -> None:
-        """Cut off what is torn."""
+        """Put aside what is torn.
+
+        Raises:
+            OSError: it was damaged otherwise than by a kill: it is as it was.
+        """
         if self._begun:
             return
         self._begun = True
-        if (end := self._whole()) < (size := self._file.size):
-            logger.warning("%s ended in %s bytes of a torn line, which were cut off", self._path, f"{size - end:,}")
-            self._file.cut(end)
+        try:
+            end = self._whole()
+        except ValueError as error:
+            raise OSError(f"{self._path} cannot be appended to: {error}") from error
+        if torn := self._file.size - end:
+            aside = f"{self._path}.torn"
+            self._file.cut(end, aside)
+            logger.warning("%s ended in %s bytes of a torn line, which are in %s now", self._path, f"{torn:,}", aside)
 
     def _whole(self) -> int:
         if self._kind is not None:
             return whole_members(self._file, self._kind)
-        return whole_lines(self._file) if self._quote is None else whole_rows(self._file, self._quote)
+        return whole_lines(self._file) if self._quoting is None else whole_rows(self._file, self._quoting)
 
     def write(self, lines: Sequence[bytes]) -> None:
         """Behind what is there."""
@@ -243,19 +277,22 @@ class _Streamed:
 
     empty = True
     goes_back = False
+    head = b""
 
     def __init__(self, path: str, kind: str | None) -> None:
         self._path = path
         self._form: Form = Plain() if kind is None else Stream(kind)
         self._own = path != "-"
-        if self._own:
+        descriptor = _descriptor(path)
+        if self._own and descriptor is None:
             self._file = os.open(path, os.O_WRONLY)  # of a pipe, when somebody reads it
             return
-        if sys.stdout is None:
+        if not self._own and sys.stdout is None:
             raise OSError("standard output is closed")
-        with suppress(ValueError):
-            sys.stdout.flush()  # what the program has printed comes before
-        self._file = sys.stdout.fileno()
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            with suppress(ValueError):
+                stream.flush()  # what the program has printed comes before
+        self._file = sys.stdout.fileno() if descriptor is None else os.dup(descriptor)
 
     def begin(self) -> None:
         """It is ready."""
@@ -267,7 +304,14 @@ class _Streamed:
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
         while left:
-            left = left[os.write(self._file, left) :]
+            try:
+                left = left[os.write(self._file, left) :]
+            except BlockingIOError:  # somebody has made it so, and its reader is slow
+                if sys.platform == "win32":
+                    raise
+                waiting = select.poll()
+                waiting.register(self._file, select.POLLOUT)
+                waiting.poll()
 
     def position(self) -> None:
         """What was read cannot be taken back."""

@@ -116,3 +116,102 @@ def test_a_scheme_that_nobody_knows_is_a_usage_of_what_is_there(pipeframe: Pipef
     ending = pipeframe("run", "filters:Priced", "--app-dir", place, "--feed", "redis2://host")
     assert ending.code == 1
     assert "no feed is known for redis2://, in 'redis2://host'; there are paths, - and jsonl:PATH" in ending.err
+
+
+@pytest.mark.parametrize("sink", ["-", "jsonl:/dev/stdout", "jsonl:/dev/fd/1", "jsonl:/proc/self/fd/1"])
+def test_what_a_shell_has_opened_is_written_to_where_it_stands(place: Path, sink: str) -> None:
+    out = place / "out.jsonl"
+    with out.open("wb", buffering=0) as file:
+        file.write(b"header\n")
+        command = [sys.executable, "-m", "pipeframe_async", "run", "--app-dir", str(place), "--executor", "inline"]
+        subprocess.run(
+            [*command, "filters:Priced", "--feed", "-", "--sink", sink],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            input=b'{"count": 1}\n',
+            stdout=file,
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )
+        file.write(b"footer\n")
+    assert out.read_text() == 'header\n{"count":1,"price":2}\nfooter\n'
+    assert sorted(one.name for one in place.iterdir() if one.suffix == ".jsonl") == ["out.jsonl"]
+
+
+def test_standard_input_goes_on_where_the_shell_stands_in_it(place: Path) -> None:
+    (place / "in").write_bytes(b"header\none\ntwo\n")
+    with (place / "in").open("rb", buffering=0) as file:
+        assert file.read(7) == b"header\n"
+        running = filtering(place, "filters:Upper", "--feed", "lines:-", "--sink", "lines:-", stdin=file)
+        assert running.communicate()[0] == b"ONE\nTWO\n"
+
+
+@pytest.mark.parametrize(
+    ("read", "left"),
+    [
+        ("sys.stdin.readline()", ["ONE", "TWO"]),
+        ("sys.stdin.buffer.readline()", ["ONE", "TWO"]),
+        ("sys.stdin.read()", []),
+        ("pass", ["HÉADER", "ONE", "TWO"]),
+    ],
+)
+def test_standard_input_goes_on_where_the_program_stands_in_a_file(place: Path, read: str, left: list[str]) -> None:
+    (place / "in").write_text("héader\none\ntwo\n")
+    program = f"""
+import sys
+from pipeframe_async import apply, pipeline, run
+from pipeframe_async.feeds import Lines
+{read}
+taken = []
+run(pipeline(apply(str.upper), sink=taken.extend), Lines("-"), executor="inline")
+print(taken)
+"""
+    with (place / "in").open("rb") as file:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+            stdin=file,
+            capture_output=True,
+            check=True,
+        )
+    assert done.stdout.decode().strip() == str(left)
+
+
+def test_a_file_that_is_iterated_has_no_place_to_go_on_at(place: Path) -> None:
+    (place / "in").write_text("one\ntwo\n")
+    program = """
+import sys
+from pipeframe_async import apply, pipeline, run
+from pipeframe_async.feeds import Lines
+for line in sys.stdin:
+    run(pipeline(apply(str.upper)), Lines("-"), executor="inline")
+"""
+    with (place / "in").open("rb") as file:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=file,
+            capture_output=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert b"where standard input stands is not known" in done.stderr
+
+
+def test_a_reader_that_is_slow_is_waited_for_where_standard_output_does_not_block(place: Path) -> None:
+    lines = b"".join(b"%d\n" % number for number in range(40_000))
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    (place / "in").write_bytes(lines)
+    command = [sys.executable, "-m", "pipeframe_async", "run", "--app-dir", str(place), "--executor", "inline"]
+    running = subprocess.Popen(
+        [*command, "filters:Upper", "--feed", f"lines:{place / 'in'}", "--sink", "lines:-"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=writing,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(writing)
+    with open(reading, "rb", buffering=0) as file:
+        taken = b""
+        while block := file.read(4_096):
+            taken += block
+    assert (running.wait(), taken) == (0, lines)

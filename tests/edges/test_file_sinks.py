@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import bz2
+import csv
 import gzip
 import json
 import logging
@@ -18,7 +19,17 @@ from typing import Any
 
 import pytest
 
-from pipeframe_async import ConfigError, Failure, PipeFrame, PipelineEngine, SinkError, StateError
+from pipeframe_async import (
+    ConfigError,
+    Failure,
+    PipeFrame,
+    PipelineEngine,
+    SinkError,
+    StateError,
+    apply,
+    feeds,
+    pipeline,
+)
 from pipeframe_async.locks import locked
 from pipeframe_async.sinks import Csv, JsonLines, Lines, writing
 
@@ -108,7 +119,103 @@ async def test_a_torn_tail_is_cut_off_and_said(suffix: str, tmp_path: Path, capl
         await write(Lines(path, append=True), ["three"])
     assert READ[suffix](path.read_bytes()) == b"one\nthree\n"
     [said] = [record.getMessage() for record in caplog.records]
-    assert said == f"{path} ended in {len(torn) - len(whole)} bytes of a torn line, which were cut off"
+    assert said == f"{path} ended in {len(torn) - len(whole)} bytes of a torn line, which are in {path}.torn now"
+    assert (tmp_path / f"{path.name}.torn").read_bytes() == torn[len(whole) :]
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix in READ if suffix])
+@pytest.mark.parametrize("spoilt", ["text", "middle"])
+async def test_what_no_kill_has_torn_is_not_appended_to_and_stays(spoilt: str, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"out{suffix}"
+    if spoilt == "text":
+        path.write_text("in the wrong place\n" * 10)
+    else:
+        for text in ("one", "two", "three"):
+            await write(Lines(path, append=True), [text * 100])
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2] + b"\xff" * 8 + data[len(data) // 2 + 8 :])
+    before = path.read_bytes()
+    with pytest.raises(SinkError, match=rf"{path.name} cannot be appended to: behind its first \d+ bytes it is not "):
+        await write(Lines(path, append=True), ["four"])
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == [path.name]
+
+
+async def test_a_last_line_that_somebody_has_left_without_its_newline_is_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    for text in ("by hand", "once more"):
+        path.write_text(text)
+        path.chmod(0o600)
+        await write(Lines(path, append=True), ["one"])
+    assert path.read_text() == "one\n"
+    torn = tmp_path / "out.torn"
+    assert (torn.read_text(), torn.stat().st_mode & 0o777) == ("by handonce more", 0o600)
+
+
+async def test_a_quote_inside_of_a_field_is_none_to_what_is_appended(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text('id,text\n1,5" pipe\n2,x\n')
+    await write(Csv(path, append=True), [{"id": 3, "text": "y"}])
+    assert path.read_text() == 'id,text\n1,5" pipe\n2,x\n3,y\n'
+
+
+@pytest.mark.parametrize("suffix", READ)
+async def test_rows_go_below_the_names_that_are_there(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"out.csv{suffix}"
+    await write(Csv(path, names=["b", "a"]), [{"a": 1, "b": 2}])
+    await write(Csv(path, append=True), [{"b": 4, "a": 3}])
+    assert READ[suffix](path.read_bytes()) == b"b,a\n2,1\n4,3\n"
+    for wrong in (["a", "b"], ["b"]):
+        with pytest.raises(SinkError, match=r"has the fields \('b', 'a'\), and names= says"):
+            await write(Csv(path, names=wrong, append=True), [dict.fromkeys(wrong, 5)])
+    assert READ[suffix](path.read_bytes()) == b"b,a\n2,1\n4,3\n"
+
+
+@pytest.mark.parametrize("append", [False, True])
+async def test_the_mark_of_an_encoding_is_there_once(append: bool, tmp_path: Path) -> None:
+    path, lines = tmp_path / "out.csv", tmp_path / "out.txt"
+    for n in range(2):
+        await write(Csv(path, names=["a"], append=append, encoding="utf-8-sig"), [{"a": f"é{n}"}, {"a": "x"}])
+        await write(Lines(lines, append=append, encoding="utf-8-sig"), ["é"])
+    assert path.read_text("utf-8-sig") == ("a\né0\nx\né1\nx\n" if append else "a\né1\nx\n")
+    assert lines.read_bytes() == b"\xef\xbb\xbf\xc3\xa9\n" + (b"\xc3\xa9\n" if append else b"")
+
+
+async def test_a_value_with_any_end_of_a_line_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    rows = [{"a": "A\rB", "b": "c\r"}, {"a": "\r\n", "b": "\n"}]
+    await write(Csv(path), rows)
+    with path.open(newline="") as file:
+        assert [*csv.DictReader(file)] == rows
+    back: list[dict[str, str]] = []
+    await PipeFrame(1).run(pipeline(apply(dict), sink=back.extend), feed=feeds.Csv(path))
+    assert back == rows
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (lambda: Lines("out", encoding="nope"), "encoding='nope': there is no such encoding"),
+        (lambda: JsonLines("out", encoding="utf-16"), "encoding='utf-16': its newlines are not the byte 10"),
+        (lambda: Csv("out", delimiter=";;"), "delimiter=';;': must be one character"),
+        (lambda: Csv("out", delimiter="\n"), r"delimiter='\\n': must be one character, and none that ends a line"),
+        (lambda: Csv("out", delimiter='"'), "quote='\"': is the delimiter too"),
+        (lambda: Csv("out", delimiter="→", encoding="ascii"), "delimiter='→': encoding='ascii' does not have it"),
+        (lambda: Csv("out", append=True, header=False), "names=None: must be the names of the fields"),
+    ],
+)
+def test_what_no_file_can_be_written_in_is_refused_at_once(made: Any, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        made()
+
+
+async def test_failures_are_rows_too(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.csv"
+    for _ in range(2):
+        await PipeFrame(1).run(pipeline(apply(int), dead_letter=Csv(bad, append=True)), feed=["1", "x,y"])
+    with bad.open(newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert [(row["record"], row["step"], row["error_type"]) for row in rows] == [('"x,y"', "int", "ValueError")] * 2
 
 
 async def test_a_file_that_is_all_one_torn_line_is_empty_then(tmp_path: Path) -> None:
