@@ -43,6 +43,12 @@ class Checkpoint:
         if self.version is not None and not isinstance(self.version, str):
             raise ConfigError(f"Checkpoint(version={self.version!r}): must be a string, or None")
 
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """Files that change while the job runs."""
+        path = os.fspath(self.path)
+        return (path, f"{path}.lock", f"{path}-wal", f"{path}-shm")
+
 
 @dataclass(frozen=True, slots=True)
 class Done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from copy import deepcopy
@@ -23,6 +24,8 @@ class Fold(Generic[Value]):
     def __init__(self, fn: Callable[[Value, Any], Value], initial: Value) -> None:
         if not callable(fn):
             raise ConfigError(f"fold({fn!r}): needs a function of a value and a result, which returns the next value")
+        if inspect.iscoroutinefunction(fn):
+            raise ConfigError(f"fold({fn!r}): nobody awaits it: make it def, or write an async def sink of your own")
         self._fn = fn
         self._initial = initial
         self.value: Value = deepcopy(initial)

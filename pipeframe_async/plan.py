@@ -22,6 +22,7 @@ from pipeframe_async._rules.resume import fingerprint
 from pipeframe_async._rules.spelling import misspelt
 from pipeframe_async._rules.step_forms import at_once, fans_out, is_async, signature, steps_of
 from pipeframe_async.checkpoint import Checkpoint
+from pipeframe_async.claims import check_files
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.pipeline_engine import Pipeline, PipelineEngine, Retry, name_of
 from pipeframe_async.steps import Named, OnLoop, Wrapped, step_name
@@ -148,6 +149,11 @@ def plan_of(pipeline: object, feed: Feed | None = None, *, streams: bool = False
     _lease(engine, name, feed)
     feed_streams = feed is not None and feed.streams
     segments = _segments(engine, name, all_steps := ends.around(steps))
+    kept = _kept(engine, name, all_steps, feed, None if streams else sink, dead_letter)
+    if feed is not None:
+        used = None if streams else sink, dead_letter
+        values = [kept and kept.checkpoint, *(taker and taker.value for taker in used)]
+        check_files(name, dict(zip(("checkpoint", "sink", "dead_letter"), values, strict=True)), feed.value)
     return Plan(
         name=name,
         pipeline=engine,
@@ -167,7 +173,7 @@ def plan_of(pipeline: object, feed: Feed | None = None, *, streams: bool = False
         sink_keys=sink is not None and sink.keys,
         encode=ends.encode,
         edges=tuple(edge for edge in (None if feed is None else feed.edge, *takers) if edge is not None),
-        kept=_kept(engine, name, all_steps, feed, None if streams else sink, dead_letter),
+        kept=kept,
     )
 
 

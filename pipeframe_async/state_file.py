@@ -45,7 +45,7 @@ class StateFile:
     """
 
     def __init__(self, path: str, *, restart: bool = False) -> None:
-        self.path = path
+        self.path = path = os.path.abspath(path)  # wherever the program goes meanwhile
         self._lock = Lock(f"{path}.lock")  # SQLite's own are gone when anybody in this process closes that file
         try:
             if restart and self._lock.mine and _is_of_no_use(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -9,6 +10,7 @@ from importlib.metadata import entry_points
 from inspect import signature
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
+from urllib.request import url2pathname
 
 from pipeframe_async.compression import KINDS
 from pipeframe_async.errors import ConfigError
@@ -42,7 +44,11 @@ class Scheme(NamedTuple):
 
 
 def opened(
-    url: str, role: str, formats: Mapping[str, Callable[..., Any]], schemes: Mapping[str, Scheme], **options: Any
+    url: str | os.PathLike[str],
+    role: str,
+    formats: Mapping[str, Callable[..., Any]],
+    schemes: Mapping[str, Scheme],
+    **options: Any,
 ) -> Any:
     """Make what a URL names.
 
@@ -56,12 +62,16 @@ def opened(
     Raises:
         ConfigError: nobody knows the scheme.
     """
+    if isinstance(url, os.PathLike):
+        url = os.fspath(url)
+    if not isinstance(url, str):
+        raise ConfigError(f"{url!r}: a {role} is named by a URL or a path, one text")
     scheme, found, rest = url.partition("://")
     if found and scheme in schemes:
         return _served(url, role, schemes[scheme])
     if found and scheme != "file":
         return _registered(scheme, url, role, [*(f"{kind}:PATH" for kind in formats), *(f"{it}://" for it in schemes)])
-    path = rest if found else url
+    path = url2pathname(rest) if found else url
     kind, said, named = path.partition(":")
     if said and kind in formats:
         return formats[kind](named, **options)

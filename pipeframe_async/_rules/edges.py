@@ -87,11 +87,13 @@ def writes(value: Any, place: str) -> Callable[..., Any] | None:
     """The `write` of a sink object; None where it is a function, or has none.
 
     Raises:
-        ConfigError: it is an open file, which takes text or bytes and no lists.
+        ConfigError: it is an open file, which takes text or bytes and no lists; or a class.
     """
+    if isinstance(value, type):
+        raise ConfigError(f"{place}={value.__name__} is a class: write {value.__name__}(...), or a function")
     if isinstance(value, io.IOBase):
         raise ConfigError(f"{place}={value!r} is a file, which takes no lists of records: write {SINK_REMEDY}")
-    if inspect.isroutine(value) or isinstance(value, type):
+    if inspect.isroutine(value):
         return None
     write = getattr(value, "write", None)
     return write if callable(write) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ SCHEMES: Final[dict[str, Scheme]] = {
 }
 
 
-def feed_from(url: str) -> Any:
+def feed_from(url: str | os.PathLike[str]) -> Any:
     """Open a source by its URL, as `pipeframe run --feed` does.
 
     Args:

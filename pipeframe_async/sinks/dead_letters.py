@@ -30,6 +30,7 @@ class DeadLetters:
 
     Attributes:
         pipeline_name: whose failures these are; set before it is entered.
+        writes: files that become larger while it is used.
 
     Raises:
         ConfigError: by `write` and all that looks into it, where the file is something else.
@@ -41,6 +42,7 @@ class DeadLetters:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self.pipeline_name = ""
+        self.writes = (self.path,)
         self._letters = Letters(self.path)
         self._writer = uuid4().hex
 

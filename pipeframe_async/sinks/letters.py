@@ -170,6 +170,7 @@ class Letters:
         self.path = path
         self._database: sqlite3.Connection | None = None
         self._file: os.stat_result | None = None  # that it is of
+        self._place = ""  # of that, wherever the program goes meanwhile
 
     def add(self, failures: Iterable[AnyFailure], *, pipeline: str, writer: str) -> None:
         """Keep failures: all of them, or none.
@@ -256,6 +257,10 @@ class Letters:
 
     def close(self) -> None:
         """Nothing more comes."""
+        self._put_away()
+        self._place = ""
+
+    def _put_away(self) -> None:
         database, self._database, self._file = self._database, None, None
         if database is not None:
             database.close()
@@ -278,26 +283,27 @@ class Letters:
     def _looking(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
         """The file; where none is, and none is to be made, one without entries."""
         with LETTERS.told_of(self.path):
-            if create or os.path.exists(self.path):
+            if create or os.path.exists(self.path if self._database is None else self._place):
                 yield self._open()
             else:
                 with closing(_empty()) as database:
                     yield database
 
     def _open(self) -> sqlite3.Connection:
-        if self._database is not None and self._file is not None and not is_in_its_place(self.path, self._file):
+        if self._database is not None and self._file is not None and not is_in_its_place(self._place, self._file):
             with suppress(sqlite3.Error):
                 self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # else only its closing would, and does not
-            self.close()
+            self._put_away()
         if self._database is None:
-            database = LETTERS.opened(self.path)
+            place = self._place or os.path.abspath(self.path)
+            database = LETTERS.opened(place)
             try:
                 if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                     _make(database)  # who only looks at one that is there writes nothing
             except BaseException:
                 database.close()
                 raise
-            self._database, self._file = database, os.stat(self.path)
+            self._database, self._file, self._place = database, os.stat(place), place
         return self._database
 
 

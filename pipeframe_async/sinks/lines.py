@@ -11,7 +11,7 @@ from pipeframe_async.compression import kind_of
 from pipeframe_async.errors import ConfigError
 from pipeframe_async.model import Failure
 from pipeframe_async.sinks.values import as_json
-from pipeframe_async.sinks.writing import FSYNC, Writer, is_replaced, writer
+from pipeframe_async.sinks.writing import FSYNC, Writer, growing, is_replaced, writer
 from pipeframe_async.text_files import Quoting, encoding_of
 
 
@@ -78,6 +78,11 @@ class Lines:
     def whole(self) -> bool:
         """What it was given is there when it has been closed, and not before."""
         return not self._append and is_replaced(self.path)
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """Files that become larger while it is used."""
+        return growing(self.path, append=self._append)
 
     _quoting: Quoting | None = None  # newlines in quotes end no line
 

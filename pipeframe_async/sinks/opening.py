@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ SCHEMES: Final[dict[str, Scheme]] = {
 }
 
 
-def sink_to(url: str, *, append: bool = False) -> Any:
+def sink_to(url: str | os.PathLike[str], *, append: bool = False) -> Any:
     """Open a sink by its URL, as `pipeframe run --sink` does.
 
     Args:

@@ -92,6 +92,12 @@ class Parquet:
         return f"{type(self).__name__}({self.path!r})"
 
     @property
+    def writes(self) -> tuple[str, ...]:
+        """Files that become larger while it is used."""
+        real = os.path.realpath(self.path)
+        return (f"{real}.part", f"{real}.rows")
+
+    @property
     def encode(self) -> Callable[[Any], Any]:
         """Refuses a result that is no row, or does not fit."""
         if self._schema is None:

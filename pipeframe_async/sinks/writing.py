@@ -71,6 +71,13 @@ def is_replaced(path: str) -> bool:
     return path != "-" and _descriptor(path) is None and (not os.path.exists(path) or os.path.isfile(path))
 
 
+def growing(path: str, *, append: bool) -> tuple[str, ...]:
+    """Files that become larger while one is written; none of a pipe, a device, or what the shell has opened."""
+    if not is_replaced(path):
+        return ()
+    return (path,) if append else (f"{os.path.realpath(path)}.part",)
+
+
 def _descriptor(path: str) -> int | None:
     """That a path stands for, of those that this process has: where it leads is not ours to replace."""
     found = re.fullmatch(rf"/(?:dev|proc/self|proc/{os.getpid()})/fd/([0-9]+)", path)

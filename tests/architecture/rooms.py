@@ -23,6 +23,7 @@ WORDS: Final = frozenset(
         "text_files",
         "urls",
         "checkpoint",
+        "claims",
         "state_file",
         "databases",
         "keeping",

@@ -533,3 +533,15 @@ def test_a_file_from_before_there_were_logs_is_read_and_goes_on(tmp_path: Path) 
     letters.settle([], [(1, dead)])
     assert [letter.as_dict()["log"] for letter in letters.find()] == [dead.log, dead.log]
     letters.close()
+
+
+def test_a_program_may_go_elsewhere_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    dead = DeadLetters("here.dead")
+    dead.write([a_failure(1)])
+    os.chdir("other")
+    dead.write([a_failure(2)])
+    dead.__exit__(None, None, None)
+    assert os.listdir(tmp_path / "other") == []
+    assert len(DeadLetters(tmp_path / "here.dead").entries()) == 2

@@ -74,3 +74,10 @@ def test_an_installed_package_brings_urls_of_its_own(
     assert named("orders://h") == list("orders://h")
     with pytest.raises(ConfigError, match=r"orders://"):
         named("nosql://h")
+
+
+def test_a_path_of_a_file_is_one_however_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "a b%.jsonl"
+    assert {repr(feed_from(named)) for named in (path, str(path), path.as_uri())} == {f"JsonLines({str(path)!r})"}
+    with pytest.raises(ConfigError, match=r"\['a'\]: a feed is named by a URL or a path, one text"):
+        feed_from(["a"])  # type: ignore[arg-type]

@@ -50,8 +50,13 @@ def test_what_has_no_method_for_it_writes_nothing() -> None:
     sink = Plain()
     assert writes(sink, "P.sink") == sink.write
     assert writes(sink.write, "P.sink") is None
-    assert writes(Plain, "P.sink") is None
     assert writes(5, "P.sink") is None
+
+
+@pytest.mark.parametrize("kind", [list, Plain])
+def test_a_class_is_refused_as_a_sink(kind: type) -> None:
+    with pytest.raises(ConfigError, match=rf"P\.sink={kind.__name__} is a class: write {kind.__name__}\(\.\.\.\)"):
+        writes(kind, "P.sink")
 
 
 def test_an_open_file_is_refused_as_a_sink_with_what_to_write() -> None:

@@ -62,6 +62,14 @@ def test_what_is_no_function_is_refused() -> None:
     assert str(caught.value) == "fold(0): needs a function of a value and a result, which returns the next value"
 
 
+def test_a_function_that_would_be_awaited_is_refused() -> None:
+    async def add(value: int, result: int) -> int:
+        return value + result
+
+    with pytest.raises(ConfigError, match=r"fold\(.*add.*\): nobody awaits it"):
+        fold(add, 0)  # type: ignore[arg-type]
+
+
 async def test_one_fold_in_two_runs_at_once_is_refused() -> None:
     total = fold(operator.add, 0)
     made = pipeline(apply(abs), sink=total)

@@ -287,3 +287,17 @@ def test_a_kill_at_any_moment_leaves_a_whole_state(path: str) -> None:
         assert holder is None
         seen = max(seen, state.sink)
     assert seen >= 3
+
+
+def test_a_program_may_go_elsewhere_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    file = StateFile("job.state")
+    os.chdir("other")
+    file.save(STATE)
+    file.close()
+    assert os.listdir(tmp_path / "other") == []
+    assert not (tmp_path / "job.state.lock").exists()
+    again = StateFile(str(tmp_path / "job.state"))
+    assert again.state == STATE
+    again.close()
