@@ -1,13 +1,17 @@
 """A program of the user's, on a host of its own: runs a pipeline on a cluster, and says in JSON what came of it.
 
 `python -m tests.executors.dask.distant ADDRESS '{"records": …}'`
+
+On SIGUSR2 it says where its threads are, and on SIGUSR1 where its tasks are.
 """
 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -59,6 +63,7 @@ async def told(address: str, wanted: Wanted) -> dict[str, Any]:
             os._exit(3)
         return number, True
 
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _say_tasks)
     pipeline, problem = Told(step, batch_size=8), ""
     report: RunReport | None
     began = time.monotonic()
@@ -79,5 +84,13 @@ async def told(address: str, wanted: Wanted) -> dict[str, Any]:
     }
 
 
+def _say_tasks() -> None:
+    for task in asyncio.all_tasks():
+        print(task, file=sys.stderr)
+        task.print_stack(file=sys.stderr)
+    sys.stderr.flush()
+
+
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR2)
     print(json.dumps(asyncio.run(told(sys.argv[1], Wanted(**json.loads(sys.argv[2]))))), flush=True)

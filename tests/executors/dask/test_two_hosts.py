@@ -51,7 +51,13 @@ class Program:
         """Press Ctrl-C; how long it takes to end."""
         began = time.monotonic()
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(30)
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            for question in (signal.SIGUSR2, signal.SIGUSR1):  # standard error has the answers
+                self._process.send_signal(question)
+                time.sleep(1)
+            raise
         return time.monotonic() - began
 
     def close(self) -> None:
