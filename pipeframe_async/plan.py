@@ -135,7 +135,7 @@ def plan_of(pipeline: object, feed: Feed | None = None, *, streams: bool = False
     replays = feed is not None and feed.replays
     sink, dead_letter = _taker(engine, name, "sink"), None if replays else _taker(engine, name, "dead_letter")
     _not_replaced(None if streams or not replays else sink, feed)
-    for attribute, meant in misspelt(type(engine), steps):
+    for attribute, meant in misspelt(engine, steps):
         raise ConfigError(
             f"{name} has `{attribute}`, which means nothing here: did you mean `{meant}`? If it is your own, "
             "let its name begin with an underscore"

@@ -25,6 +25,9 @@ ELSEWHERE = {
 }
 """What other libraries call them."""
 
+OWN = ("concurrency",)
+"""Of these, what a pipeline may have for itself."""
+
 OF_RUN = ("load", "restart")
 """What neither the frame has nor the pipeline."""
 
@@ -118,18 +121,24 @@ def _where(name: str, options: Collection[str], of_frame: Collection[str]) -> st
     return place if meant == name else f"did you mean {meant}?{place and f' I{place[1:]}'}"
 
 
-def misspelt(engine: type, steps: Sequence[Callable[..., Any]]) -> Iterator[tuple[str, str]]:
-    """What a class sets that means nothing, and what it was meant to be."""
+def misspelt(engine: PipelineEngine[Any, Any], steps: Sequence[Callable[..., Any]]) -> Iterator[tuple[str, str]]:
+    """What a pipeline sets, in its class or where it is made, that means nothing; and what it was meant to be."""
     of_steps = {id(function) for step in steps for function in _functions(step)}
-    classes = [cls for cls in engine.__mro__ if issubclass(cls, PipelineEngine) and cls is not PipelineEngine]
-    said = {attribute for cls in classes for attribute in vars(cls)}
-    for cls in reversed(classes):
-        for attribute, value in vars(cls).items():
+    classes = [cls for cls in type(engine).__mro__ if issubclass(cls, PipelineEngine) and cls is not PipelineEngine]
+    places = [*(vars(cls) for cls in reversed(classes)), getattr(engine, "__dict__", {})]
+    said = {attribute for place in places for attribute in place}
+    for place in places:
+        for attribute, value in place.items():
             if attribute.startswith("_") or attribute in KINDS or id(getattr(value, "__func__", value)) in of_steps:
                 continue
-            meant = next((knob for knob in KINDS if _near(attribute, knob) and KINDS[knob](value)), None)
+            meant = next((knob for knob in KINDS if _means(attribute, knob) and KINDS[knob](value)), None)
             if meant is not None and meant not in said:
                 yield attribute, meant
+
+
+def _means(attribute: str, knob: str) -> bool:
+    """Whether one stands for the other: by another library's name, unless that may be the user's own, or by a slip."""
+    return (ELSEWHERE.get(attribute) == knob and attribute not in OWN) or _near(attribute, knob)
 
 
 def _functions(step: Any) -> Iterator[Any]:

@@ -33,7 +33,7 @@ def yields(self: Any) -> Iterator[int]:
 
 def found(*steps: Callable[..., Any], **attributes: Any) -> list[tuple[str, str]]:
     engine = type("Orders", (PipelineEngine,), attributes)
-    return list(misspelt(engine, steps))
+    return list(misspelt(engine(), steps))
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,8 @@ def found(*steps: Callable[..., Any], **attributes: Any) -> list[tuple[str, str]
         ("soruce", "stream", "source"),
         ("oder", "completion", "order"),
         ("rerty", Retry(3), "retry"),
+        ("retries", Retry(3), "retry"),
+        ("chunksize", 100, "batch_size"),
         ("check_point", "job.state", "checkpoint"),
         ("stpes", [apply(str)], "steps"),
         ("sinks", of_one, "sink"),
@@ -116,11 +118,22 @@ def test_what_a_class_says_rightly_it_may_say_in_other_words_too() -> None:
     assert found(timeout=3.0, time_out=5.0) == []
 
 
+def test_what_an_instance_sets_is_looked_at_too() -> None:
+    class Orders(PipelineEngine):
+        def __init__(self, **values: Any) -> None:
+            self.__dict__ |= values
+
+    assert list(misspelt(Orders(time_out=3, day="today", rows=[1], retries=3, concurrency=8), ())) == [
+        ("time_out", "timeout")
+    ]
+    assert list(misspelt(Orders(time_out=3, timeout=5), ())) == []
+
+
 def test_an_annotation_is_no_attribute() -> None:
     class Orders(PipelineEngine):
         time_out: float
 
-    assert list(misspelt(Orders, ())) == []
+    assert list(misspelt(Orders(), ())) == []
 
 
 def test_what_a_class_inherits_of_a_pipeline_is_looked_at_and_a_mixin_is_not() -> None:
@@ -132,7 +145,7 @@ def test_what_a_class_inherits_of_a_pipeline_is_looked_at_and_a_mixin_is_not() -
 
     class Orders(Mixin, Base): ...
 
-    assert list(misspelt(Orders, ())) == [("time_out", "timeout")]
+    assert list(misspelt(Orders(), ())) == [("time_out", "timeout")]
 
 
 def of_pipeline(name: str) -> str:

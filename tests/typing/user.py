@@ -166,6 +166,10 @@ class FromBucket(PipelineEngine[str, Order | Drop]):
         await bucket.put(Chunk(["2 99"]))
 
 
+def last(results: Results) -> None:
+    assert_type(results, Results[Any])
+
+
 class FromBlockingBucket(PipelineEngine[str]):
     steps = [parse]
 

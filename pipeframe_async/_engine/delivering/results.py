@@ -12,16 +12,15 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from operator import length_hint
-from typing import Generic, TypeVar
+from typing import Generic
 
 from pipeframe_async._engine.bell import Bell
 from pipeframe_async._engine.settling.answer import Answer
 from pipeframe_async._engine.supervise import BREATH
 from pipeframe_async._rules.ledger import Outcome
 from pipeframe_async.errors import StateError
+from pipeframe_async.pipeline_engine import Out
 from pipeframe_async.report import RunReport
-
-Out = TypeVar("Out")
 
 
 class _Iteration(Generic[Out]):
