@@ -51,8 +51,11 @@ class Spread:
         if value > self.most:
             self.most = value
 
-    def sampled(self, samples: Sequence[int], of: int, total: float, most: int) -> None:
-        """Some of so many values were seen, that come to `total` and of which the largest is `most`."""
+    def sampled(self, samples: Sequence[int], of: int, total: float, most: int, *, typical: bool = True) -> None:
+        """Some of so many values were seen, that come to `total` and of which the largest is `most`.
+
+        Not `typical`: the largest stands for itself alone.
+        """
         if not samples:
             return
         self.sum += total
@@ -60,9 +63,12 @@ class Spread:
         if len(samples) == of:
             self._counts.update(map(bucket, samples))
             return
-        weight, counts = of / len(samples), self._counts
-        for number in map(bucket, samples):  # few: to count them first would take longer
-            counts[number] += weight  # type: ignore[assignment]
+        counts, others = self._counts, list(samples)
+        if not typical:
+            others.remove(alone := max(others))
+            counts[bucket(alone)] += 1
+        for number in map(bucket, others):  # few: to count them first would take longer
+            counts[number] += of / len(others)  # type: ignore[assignment]
 
     def quantile(self, q: float) -> float:
         """The value that a share `q` of all is not above, to an eighth of itself; 0 where there is none."""
@@ -141,16 +147,23 @@ class StepClock:
         """How often it was called."""
         return self._calls
 
-    def add(self, times: StepTimes, position: int | None = None) -> None:
-        """Add what one batch measured; `position`: in the feed, of the record that took longest."""
+    def add(self, times: StepTimes, position: int | None = None, share: float = 1.0) -> None:
+        """Add what one batch measured.
+
+        Args:
+            times: that.
+            position: in the feed, of the record that took longest.
+            share: of what the calls that were not timed would have taken, if they were like the others, there was time
+                for so much.
+        """
         if times.most_ns > self._most:
             self._most, self._slowest = times.most_ns, position
         self._calls += times.calls
         if times.timed:
             self._estimated += times.calls
-            took = times.timed_ns if times.timed == times.calls else times.timed_ns / times.timed * times.calls
+            took = times.timed_ns + share * _untimed(times)
             self._ns += took
-            self.spread.sampled(times.samples, times.calls, took, times.most_ns)
+            self.spread.sampled(times.samples, times.calls, took, times.most_ns, typical=share == 1.0)
 
     def report(self) -> StepReport:
         """Calls as counted; seconds as measured where all were timed, else as the timed ones of each batch suggest."""
@@ -168,7 +181,25 @@ class StepClock:
         )
 
 
-def gather(clocks: Sequence[StepClock], steps: Sequence[StepTimes], position: Callable[[int], int]) -> None:
-    """Add a reply's times, step by step; `position`: from a record's index to its place in the feed."""
+def gather(
+    clocks: Sequence[StepClock], steps: Sequence[StepTimes], position: Callable[[int], int], wall: float = 0.0
+) -> None:
+    """Add a reply's times, step by step.
+
+    Args:
+        clocks: of the steps.
+        steps: their times.
+        position: from a record's index to its place in the feed.
+        wall: seconds that all of it took; 0 where nobody knows. Where the one slow record of a batch is among those
+            that were timed, the others were not like it.
+    """
+    left = wall * 1e9 - sum(times.timed_ns for times in steps)
+    untimed = sum(map(_untimed, steps))
+    share = min(1.0, max(0.0, left) / untimed) if wall and untimed else 1.0
     for clock, times in zip(clocks, steps, strict=True):
-        clock.add(times, position(times.slowest) if times.most_ns else None)
+        clock.add(times, position(times.slowest) if times.most_ns else None, share)
+
+
+def _untimed(times: StepTimes) -> float:
+    """Nanoseconds of the calls that were not timed, if they are like those that were."""
+    return times.timed_ns / times.timed * (times.calls - times.timed) if times.timed else 0.0

@@ -90,3 +90,21 @@ def test_a_reply_is_gathered_step_by_step() -> None:
 def test_a_reply_of_another_chain_is_not_gathered_in_silence() -> None:
     with pytest.raises(ValueError, match="shorter"):
         gather([StepClock("a", "worker"), StepClock("b", "worker")], [StepTimes(1, 0, 0, ())], int)
+
+
+def test_one_slow_record_that_was_timed_does_not_stand_for_the_others() -> None:
+    clock, other = StepClock("slow", "worker"), StepClock("fast", "worker")
+    slow = StepTimes(1_000, 5, 500_004_000, (1_000, 1_000, 500_000_000, 1_000, 1_000), 500_000_000, 7)
+    gather([clock, other], [slow, StepTimes(1_000, 5, 5_000, (1_000,) * 5, 1_000, 7)], int, 0.502)
+    report = clock.report()
+    assert 0.5 <= report.seconds <= 0.502
+    assert report.p50 == report.p99 == pytest.approx(1e-6, rel=0.13)
+    assert (report.max, report.slowest) == (0.5, 7)
+    assert report.seconds + other.report().seconds <= 0.502 + 1e-9
+
+
+def test_where_all_fits_nothing_is_taken_off() -> None:
+    for wall in (0.0, 0.0011, 5.0):
+        clock = StepClock("step", "worker")
+        gather([clock], [StepTimes(1_000, 10, 10_000, (1_000,) * 10, 1_000)], int, wall)
+        assert clock.report().seconds == pytest.approx(0.001)

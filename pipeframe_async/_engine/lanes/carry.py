@@ -442,7 +442,7 @@ class Carrier:
         self.setup_seconds = max(self.setup_seconds, reply.setup)
         if reply.counters is not None:
             add(self._counters, reply.counters)
-        gather(self._clocks, reply.steps, lambda index: trial.batch.position(start + index))
+        gather(self._clocks, reply.steps, lambda index: trial.batch.position(start + index), reply.wall)
         trial.pieces.append((start, reply, results))
 
     def _learn(self, place: Place, reply: Reply) -> None:
