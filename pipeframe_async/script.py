@@ -122,6 +122,10 @@ def run(
         StateError: an event loop is running: there, `await PipeFrame(...).run(pipeline)`.
         KeyboardInterrupt: a second SIGINT aborted the run.
         PipeFrameError: as `PipeFrame.run`.
+
+    Cancellation: there is none but by signals; with `handle_signals=False` a Ctrl-C gives up what is in flight.
+
+    Process: the parent, whose main thread has the loop as long as it runs; `def` steps run in the workers.
     """
     _no_loop("run()", "write `await PipeFrame(...).run(pipeline)`")
     frame = _frame("run()", {"handle_signals": True, **options})
@@ -160,6 +164,10 @@ def stream(
         ConfigError: an option is none of `PipeFrame`'s; the message says what it is.
         StateError: an event loop is running: there, `async with PipeFrame(...).stream(pipeline) as results`.
         PipeFrameError: as `PipeFrame.stream`, in the `for`, after the last result.
+
+    Cancellation: whatever leaves the `for`, an exception or a Ctrl-C too, gives up what is in flight.
+
+    Process: the parent, with the loop in a thread of its own; `def` steps run in the workers.
     """
     _no_loop("stream()", "iterate by `async for` what `async with PipeFrame(...).stream(pipeline) as results` gives")
     if feed is not None and load is not None:

@@ -47,6 +47,10 @@ class Results(Generic[Out], AsyncIterator[Out]):
 
     Each result goes to exactly one consumer, also where several iterate at once. When the run has failed,
     what was delivered before comes first, and then iteration raises the run's error.
+
+    Cancellation: of one who waits for the next result loses none.
+
+    Process: the parent, on the run's loop.
     """
 
     def __init__(self, settle: Callable[[Answer, Outcome | None, int | None], None]) -> None:
