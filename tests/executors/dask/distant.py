@@ -93,4 +93,6 @@ def _say_tasks() -> None:
 
 if __name__ == "__main__":
     faulthandler.register(signal.SIGUSR2)
+    # As from a terminal: whatever a shell starts in the background, and all that this starts, has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     print(json.dumps(asyncio.run(told(sys.argv[1], Wanted(**json.loads(sys.argv[2]))))), flush=True)
