@@ -28,6 +28,7 @@ def test_it_is_one_holder_s_and_then_the_next_one_s(tmp_path: Path) -> None:
     third.release()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of threads that tests before this have left
 def test_a_child_that_was_forked_does_not_hold_what_its_parent_had(tmp_path: Path) -> None:
     """As those of a `Pool` live on when their parent was killed."""
     said, saying = os.pipe()
