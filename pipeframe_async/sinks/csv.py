@@ -82,7 +82,7 @@ class Csv(Lines):
         if not self._header or not (head := self._writer.head):
             return None
         text = str(head.removeprefix(self._mark), self._encoding, "replace")
-        return tuple(next(csv.reader(text.splitlines(keepends=True), delimiter=self._delimiter), ()))
+        return tuple(next(csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter), ()))
 
     def write(self, lines: Sequence[Any]) -> None:
         """Write rows."""

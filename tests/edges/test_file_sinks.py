@@ -224,6 +224,14 @@ async def test_a_file_that_is_all_one_torn_line_is_empty_then(tmp_path: Path) ->
     assert (tmp_path / "out").read_text() == "one\n"
 
 
+async def test_names_with_any_character_are_known_again(tmp_path: Path) -> None:
+    path, row = tmp_path / "out.csv", {"a\u2028b": 1, "c\x0bd": 2, "e\nf,": 3}
+    for _ in range(2):
+        await write(Csv(path, names=[*row], append=True), [row])
+    with path.open(newline="", encoding="utf-8") as file:
+        assert [*csv.DictReader(file)] == [{name: str(value) for name, value in row.items()}] * 2
+
+
 async def test_rows_have_their_names_once_and_newlines_in_quotes(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     for n in (1, 2):
